@@ -1,0 +1,280 @@
+"""Learning coefficients that can be written down: exact at finite temperature, or asymptotic."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lltc.errors import InputError
+
+
+class LearningCoefficient(NamedTuple):
+    """The pair (λ, m) of the volume law `vol{K < ε} ~ c ε^λ (-log ε)^(m-1)`.
+
+    Source: Watanabe 2009, chapter 6.
+
+    Example:
+        >>> LearningCoefficient(llc=2.5, multiplicity=1).llc
+        2.5
+    """
+
+    llc: float
+    multiplicity: int
+
+
+def quadratic_llc(curvatures: ArrayLike, *, nbeta: float, localization: float) -> float:
+    """Return the exact λ̂ of `K = ½ Σ hᵢ wᵢ²`.
+
+    `λ̂(t, γ) = ½ Σ t hᵢ / (t hᵢ + γ)` with `t = nbeta`, `γ = localization`; `curvatures` hᵢ ≥ 0, any shape.
+
+    Raises:
+        InputError: a negative curvature, `nbeta` not positive, a negative `localization`.
+
+    Example:
+        >>> quadratic_llc([1.0, 3.0], nbeta=1.0, localization=1.0)
+        0.625
+    """
+    scaled, total = _precisions(curvatures, nbeta, localization)
+    return float(0.5 * np.sum(np.divide(scaled, total, out=np.zeros_like(scaled), where=scaled > 0)))
+
+
+def euler_quadratic_llc(
+    curvatures: ArrayLike,
+    *,
+    nbeta: float,
+    localization: float,
+    step_size: float,
+    num_steps: int | None = None,
+) -> float:
+    """Return the biased λ̂ that Euler SGLD with full gradients finds on `K = ½ Σ hᵢ wᵢ²`.
+
+    With `qᵢ = t hᵢ + γ` and the step `w ← w - (ε/2) qᵢ w + √ε ξ` from `w*`, after k steps
+
+        ½ Σ t hᵢ / (qᵢ (1 - ε qᵢ/4)) · (1 - (1 - ε qᵢ/2)^{2k});
+
+    `num_steps=None` is the stationary value, k → ∞.
+
+    Raises:
+        InputError: as `quadratic_llc`; `step_size` not positive or unstable (`ε max qᵢ >= 4`);
+            `num_steps` < 0.
+
+    Example:
+        >>> euler_quadratic_llc([1.0], nbeta=1.0, localization=1.0, step_size=1.0)
+        0.5
+    """
+    scaled, total = _precisions(curvatures, nbeta, localization)
+    if not 0 < step_size * total.max(initial=0.0) < 4:
+        raise InputError(
+            f"step_size={step_size} is not stable: step_size times the largest of nbeta*curvature + "
+            f"localization ({total.max(initial=0.0):g}) must lie strictly between 0 and 4; use a smaller one."
+        )
+    if num_steps is not None and num_steps < 0:
+        raise InputError(f"num_steps={num_steps} is negative; give a number of steps >= 0, or None.")
+    reached = 1.0 if num_steps is None else 1.0 - (1.0 - step_size * total / 2) ** (2 * num_steps)
+    heat = 1.0 - step_size * total / 4
+    return float(
+        0.5 * np.sum(np.divide(scaled, total * heat, out=np.zeros_like(scaled), where=scaled > 0) * reached)
+    )
+
+
+def quartic_llc(*, nbeta: float, localization: float) -> float:
+    """Return the exact λ̂ of `K = x⁴`.
+
+    `½ + u (1 + K'_{1/4}(u) / K_{1/4}(u))` with `u = γ²/(32 t)` and K the modified Bessel function of the
+    second kind; ¼ at γ = 0. Rounding is about `1e-16 max(1, u)`.
+
+    Raises:
+        InputError: `nbeta` not positive or a negative `localization`.
+
+    Example:
+        >>> quartic_llc(nbeta=10.0, localization=1.0)
+        0.224903
+    """
+    from scipy.special import kve
+
+    _check_temperature(nbeta, localization)
+    u = localization**2 / (32 * nbeta)
+    if u < 1e-200:  # K itself overflows below; the limit is exact to the last digit
+        return 0.25
+    slope = -(kve(0.75, u) + kve(1.25, u)) / 2
+    return float(0.5 + u * (1 + slope / kve(0.25, u)))
+
+
+def squared_product_llc(*, nbeta: float, localization: float) -> float:
+    """Return the exact λ̂ of `K = x²y²`.
+
+    `½ + z (1 - K₁(z) / K₀(z))` with `z = γ²/(8 t)`. It approaches (λ, m) = (½, 2) only like `1/log t`.
+
+    Raises:
+        InputError: `nbeta` or `localization` not positive (γ = 0 has no normalizable posterior).
+
+    Example:
+        >>> squared_product_llc(nbeta=10.0, localization=1.0)
+        0.290274
+    """
+    from scipy.special import kve
+
+    _check_temperature(nbeta, localization)
+    if localization == 0:
+        raise InputError("localization=0 leaves x²y² without a normalizable posterior; give a positive one.")
+    z = localization**2 / (8 * nbeta)
+    return float(0.5 + z * (1 - kve(1, z) / kve(0, z)))
+
+
+def regular_llc(num_params: int) -> LearningCoefficient:
+    """Return (d/2, 1), the value of a regular model with d parameters.
+
+    Raises:
+        InputError: a negative `num_params`.
+
+    Example:
+        >>> regular_llc(7)
+        LearningCoefficient(llc=3.5, multiplicity=1)
+    """
+    _check_counts(num_params=num_params)
+    return LearningCoefficient(num_params / 2, 1)
+
+
+def even_powers_llc(half_exponents: Sequence[int]) -> LearningCoefficient:
+    """Return (Σ 1/(2kᵢ), 1), the value of `K = Σ cᵢ wᵢ^{2kᵢ}` with positive cᵢ.
+
+    At localization 0 it is also the exact λ̂ at every nbeta.
+
+    Raises:
+        InputError: an empty list or an entry below 1.
+
+    Example:
+        >>> even_powers_llc([1, 2])
+        LearningCoefficient(llc=0.75, multiplicity=1)
+    """
+    if not half_exponents or min(half_exponents) < 1:
+        raise InputError(
+            f"half_exponents={list(half_exponents)} must be a non-empty list of whole numbers >= 1."
+        )
+    return LearningCoefficient(sum(1 / (2 * k) for k in half_exponents), 1)
+
+
+def normal_crossing_llc(half_exponents: Sequence[int]) -> LearningCoefficient:
+    """Return (min 1/(2kᵢ), ties), the value of `K = Π wᵢ^{2kᵢ}`; entries kᵢ = 0 do not count.
+
+    Source: Watanabe 2009, section 3.
+
+    Raises:
+        InputError: a negative entry, or no positive one.
+
+    Example:
+        >>> normal_crossing_llc([1, 2, 2])
+        LearningCoefficient(llc=0.25, multiplicity=2)
+    """
+    if not half_exponents or min(half_exponents) < 0 or max(half_exponents) == 0:
+        raise InputError(
+            f"half_exponents={list(half_exponents)} must hold whole numbers >= 0, and at least one positive."
+        )
+    largest = max(half_exponents)
+    return LearningCoefficient(1 / (2 * largest), list(half_exponents).count(largest))
+
+
+def add_llc(*parts: LearningCoefficient) -> LearningCoefficient:
+    """Return the value of a sum of losses over disjoint variables: λ adds, `m = 1 + Σ (mᵢ - 1)`.
+
+    Raises:
+        InputError: no part given.
+
+    Example:
+        >>> add_llc(regular_llc(2), normal_crossing_llc([1, 1]))
+        LearningCoefficient(llc=1.5, multiplicity=2)
+    """
+    if not parts:
+        raise InputError("add_llc received no learning coefficients; give at least one.")
+    return LearningCoefficient(sum(p.llc for p in parts), 1 + sum(p.multiplicity - 1 for p in parts))
+
+
+def multiply_llc(*parts: LearningCoefficient) -> LearningCoefficient:
+    """Return the value of a product of losses over disjoint variables: the smallest λ, m summed over ties.
+
+    Raises:
+        InputError: no part given.
+
+    Example:
+        >>> multiply_llc(regular_llc(1), regular_llc(1), regular_llc(2))
+        LearningCoefficient(llc=0.5, multiplicity=2)
+    """
+    if not parts:
+        raise InputError("multiply_llc received no learning coefficients; give at least one.")
+    smallest = min(p.llc for p in parts)
+    return LearningCoefficient(smallest, sum(p.multiplicity for p in parts if math.isclose(p.llc, smallest)))
+
+
+def tanh_network_llc(hidden: int) -> LearningCoefficient:
+    """Return (λ, m) of `Σ_{h ≤ H} a_h tanh(b_h x)` when the truth is 0.
+
+    `i = ⌊√H⌋`, `λ = (H + i² + i)/(4i + 2)`, m = 2 when `i² = H`, else 1. Source: Watanabe 2009, section 7.
+
+    Raises:
+        InputError: `hidden` below 1.
+
+    Example:
+        >>> tanh_network_llc(1)
+        LearningCoefficient(llc=0.5, multiplicity=2)
+    """
+    _check_counts(lowest=1, hidden=hidden)
+    i = math.isqrt(hidden)
+    return LearningCoefficient((hidden + i * i + i) / (4 * i + 2), 2 if i * i == hidden else 1)
+
+
+def gaussian_mixture_llc(free_means: int) -> LearningCoefficient:
+    """Return (λ, m) of a two-component unit-variance normal mixture whose truth is one component.
+
+    `free_means=1`: `(1-a)N(0,1) + aN(b,1)` gives (½, 2) at a = b = 0.
+    `free_means=2`: `aN(b₁,1) + (1-a)N(b₂,1)` gives (¾, 1) at b₁ = b₂, 0 < a < 1. Source: Watanabe 2009.
+
+    Raises:
+        InputError: `free_means` other than 1 or 2.
+
+    Example:
+        >>> gaussian_mixture_llc(2)
+        LearningCoefficient(llc=0.75, multiplicity=1)
+    """
+    if free_means not in (1, 2):
+        raise InputError(f"free_means={free_means} has no known value; give 1 or 2.")
+    return LearningCoefficient(0.5, 2) if free_means == 1 else LearningCoefficient(0.75, 1)
+
+
+def superposition_llc(sides: int) -> LearningCoefficient:
+    """Return ((3c - 1)/2, 1) of the c-gon in the toy model of superposition: c features, 2 dimensions.
+
+    One of the 3c parameters is lost to the rotation. Source: Chen et al. 2023 (arXiv 2310.06301), section 4.
+
+    Raises:
+        InputError: `sides` outside 5…8 (the loss is only once differentiable at the 4-gon).
+
+    Example:
+        >>> superposition_llc(6).llc
+        8.5
+    """
+    if not 5 <= sides <= 8:
+        raise InputError(f"sides={sides} has no known value; give 5, 6, 7 or 8.")
+    return LearningCoefficient((3 * sides - 1) / 2, 1)
+
+
+def _precisions(curvatures: ArrayLike, nbeta: float, localization: float) -> tuple[np.ndarray, np.ndarray]:
+    _check_temperature(nbeta, localization)
+    scaled = nbeta * np.asarray(curvatures, dtype=float).ravel()
+    if not np.all(np.isfinite(scaled)) or np.any(scaled < 0):
+        raise InputError("curvatures must all be finite and >= 0; clip or drop the others.")
+    return scaled, scaled + localization
+
+
+def _check_temperature(nbeta: float, localization: float) -> None:
+    if not (nbeta > 0 and math.isfinite(nbeta)):
+        raise InputError(f"nbeta={nbeta} must be a positive, finite number.")
+    if not (localization >= 0 and math.isfinite(localization)):
+        raise InputError(f"localization={localization} must be finite and >= 0.")
+
+
+def _check_counts(lowest: int = 0, **counts: int) -> None:
+    for name, count in counts.items():
+        if int(count) != count or count < lowest:
+            raise InputError(f"{name}={count} must be a whole number >= {lowest}.")
