@@ -1,0 +1,28 @@
+"""Adapters: a module and a loss become one pure callable, ``model(params, batch) -> losses``."""
+
+from lltc.models.adapter import Model
+from lltc.models.batches import split_inputs, split_targets
+from lltc.models.behavioral import Behavioral, behavioral
+from lltc.models.from_equinox import equinox
+from lltc.models.from_flax import flax_linen, flax_nnx
+from lltc.models.from_haiku import haiku
+from lltc.models.from_keras import keras
+from lltc.models.from_numpyro import numpyro_model, unconstrained
+from lltc.models.losses import cross_entropy, squared
+
+__all__ = [
+    "Behavioral",
+    "Model",
+    "behavioral",
+    "cross_entropy",
+    "equinox",
+    "flax_linen",
+    "flax_nnx",
+    "haiku",
+    "keras",
+    "numpyro_model",
+    "split_inputs",
+    "split_targets",
+    "squared",
+    "unconstrained",
+]
