@@ -1,0 +1,116 @@
+"""Reading a measured curve: checked arrays, missing points dropped, errors floored, lone outliers widened."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lltc.errors import InputError
+
+# Median absolute deviation of a standard normal, and how far beyond both neighbours a point is called lone.
+_NORMAL_MAD = 0.6745
+_LONE = 3.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The usable points of a curve.
+
+    `steps`, `llc`, `llc_se` have shape (kept,); `llc_se` includes the floor. `weights_se` is the error the
+    segmentation uses: larger than `llc_se` where a single checkpoint stands out from both its neighbours.
+    `kept` holds each point's position in the arrays that came in, `size` their length.
+    """
+
+    steps: NDArray[np.float64]
+    llc: NDArray[np.float64]
+    llc_se: NDArray[np.float64]
+    weights_se: NDArray[np.float64]
+    kept: NDArray[np.int64]
+    size: int
+
+
+def read_curve(steps: ArrayLike, llc: ArrayLike, llc_se: ArrayLike, *, floor: float = 0.0) -> Curve:
+    """Check a curve and drop the points whose value is not finite.
+
+    Args:
+        steps: training steps, shape (n,), finite and strictly increasing.
+        llc: values, shape (n,); NaN or infinite marks a failed checkpoint, which is dropped.
+        llc_se: standard errors, shape (n,); positive and finite wherever `llc` is finite.
+        floor: relative error added in quadrature, `sqrt(llc_se² + (floor·llc)²)`; default 0.
+
+    Raises:
+        InputError: an argument has the wrong shape, order, sign or range.
+
+    Example:
+        >>> read_curve([0, 10, 20, 30], [1.0, float("nan"), 1.0, 1.1], [0.1, 0.1, 0.1, 0.1]).steps.tolist()
+        [0.0, 20.0, 30.0]
+    """
+    step, value, error = (_line(x, name) for x, name in ((steps, "steps"), (llc, "llc"), (llc_se, "llc_se")))
+    _check(step, value, error, floor)
+    kept = np.flatnonzero(np.isfinite(value))
+    step, value, error = step[kept], value[kept], np.hypot(error[kept], floor * value[kept])
+    return Curve(step, value, error, np.hypot(error, lone_excess(value, error)), kept, len(np.atleast_1d(llc)))
+
+
+def lone_excess(value: NDArray[np.float64], error: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each interior point lies beyond both neighbours, on the same side; 0 unless significantly so.
+
+    A step, a ramp or a hump of two checkpoints has no such point, so a lone excess says "outlier". The first
+    and last points have one neighbour and are never called lone. Significance is judged with the errors
+    times `noise_factor`.
+    """
+    excess = np.zeros_like(value)
+    if len(value) < 3:
+        return excess
+    jump, scale = np.diff(value), np.hypot(error[1:], error[:-1])
+    left, right = jump[:-1], -jump[1:]
+    nearest = np.minimum(np.abs(left), np.abs(right))
+    score = np.minimum(np.abs(left) / scale[:-1], np.abs(right) / scale[1:])
+    lone = (left * right > 0) & (score > _LONE * noise_factor(value, error))
+    excess[1:-1] = np.where(lone, nearest, 0.0)
+    return excess
+
+
+def noise_factor(value: NDArray[np.float64], error: NDArray[np.float64]) -> float:
+    """Robust scatter of second differences in units of their errors, at least 1.
+
+    `median |y[i] - (y[i-1] + y[i+1])/2| / sd / 0.6745`: a step touches two of the differences, a ramp none,
+    so true changes leave the median alone.
+    """
+    if len(value) < 3:
+        return 1.0
+    bend = value[1:-1] - (value[:-2] + value[2:]) / 2
+    spread = np.sqrt(error[1:-1] ** 2 + (error[:-2] ** 2 + error[2:] ** 2) / 4)
+    return max(1.0, float(np.median(np.abs(bend) / spread)) / _NORMAL_MAD)
+
+
+def _line(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{name} could not be read as numbers; pass a one-dimensional array of floats."
+        ) from None
+    if array.ndim != 1:
+        raise InputError(f"{name} has shape {array.shape}; pass a one-dimensional array, one entry a checkpoint.")
+    return array
+
+
+def _check(
+    step: NDArray[np.float64], value: NDArray[np.float64], error: NDArray[np.float64], floor: float
+) -> None:
+    if not len(step) == len(value) == len(error):
+        raise InputError(
+            f"steps, llc and llc_se have lengths {len(step)}, {len(value)} and {len(error)}; "
+            "pass one entry a checkpoint in each."
+        )
+    if not np.all(np.isfinite(step)) or np.any(np.diff(step) <= 0):
+        raise InputError("steps must be finite and strictly increasing; sort the checkpoints by step first.")
+    bad = np.flatnonzero(np.isfinite(value) & ~(np.isfinite(error) & (error > 0)))
+    if len(bad):
+        raise InputError(
+            f"llc_se is {error[bad[0]]} at step {step[bad[0]]:g}; it must be positive and finite wherever llc "
+            "is finite, so give an error there or set that llc to NaN."
+        )
+    if not (np.isfinite(floor) and 0 <= floor < 1):
+        raise InputError(f"floor is {floor}; pass a relative error in [0, 1), such as 0.01.")

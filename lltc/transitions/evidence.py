@@ -1,0 +1,109 @@
+"""Marginal likelihood of every segment of a curve, in closed form.
+
+A segment of points i..j is flat, `y = a`, or a ramp, `y = a + b t` with t running from -1/2 to 1/2 over the
+segment, in the step or in its logarithm. With priors a, b ~ N(0, τ²) (y measured from the curve's centre),
+errors φ s_k and the sums `A = τ² Σ g gᵀ / s²`, `v = τ Σ g y / s²` over g = (1) or (1, t),
+
+    log p(y_i..y_j) = -½ log det(I + A/φ²) + ½ vᵀ (φ² I + A)⁻¹ v / φ² + (a term that is a sum over points).
+
+The last term is the same for every segmentation and is added once (`log_noise`).
+Source: Bayesian linear regression, e.g. Bishop, Pattern Recognition and Machine Learning (2006), section 3.5.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Segments(NamedTuple):
+    """Every segment of n points, flattened to T = n(n+1)/2: its ends and the sums over its points."""
+
+    start: NDArray[np.intp]
+    stop: NDArray[np.intp]
+    weight: Array
+    moment: Array
+
+
+class Ramps(NamedTuple):
+    """The segments' sums in one abscissa: `A = [[weight, cross], [cross, square]]`, `v = (moment, slope)`."""
+
+    abscissa: Array
+    length: Array
+    cross: Array
+    square: Array
+    slope: Array
+
+
+def sum_segments(y: Array, se: Array, scale: float) -> Segments:
+    """`τ² Σ 1/s²` and `τ Σ y/s²` over every segment (start, stop inclusive)."""
+    start, stop = np.triu_indices(len(y))
+    weight = _sums(scale**2 / se**2, start, stop)
+    return Segments(start, stop, weight, _sums(scale * y / se**2, start, stop))
+
+
+def sum_ramps(y: Array, se: Array, scale: float, x: Array, segments: Segments) -> Ramps:
+    """The extra sums a ramp needs, in the abscissa `x`; offsets are taken from each segment's own start."""
+    start, stop = segments.start, segments.stop
+    offset = np.triu(x[None, :] - x[:, None])
+    precision = scale**2 / se**2
+    once = np.cumsum(precision * offset, axis=1)[start, stop]
+    twice = np.cumsum(precision * offset**2, axis=1)[start, stop]
+    value = np.cumsum(scale * y / se**2 * offset, axis=1)[start, stop]
+    length = np.where(stop > start, x[stop] - x[start], 1.0)
+    cross = once / length - segments.weight / 2
+    square = twice / length**2 - once / length + segments.weight / 4
+    return Ramps(x, length, cross, square, value / length - segments.moment / 2)
+
+
+def flat_evidence(segments: Segments, inflation: Array) -> Array:
+    """Log marginal likelihood of flat segments, shape (inflations, T)."""
+    variance = inflation[:, None] ** 2
+    total = variance + segments.weight
+    return (segments.moment**2 / (total * variance) - np.log(total / variance)) / 2
+
+
+def ramp_evidence(segments: Segments, ramps: Ramps, inflation: Array) -> Array:
+    """Log marginal likelihood of ramps, shape (inflations, T); -inf below three points."""
+    variance = inflation[:, None] ** 2
+    trace = segments.weight + ramps.square
+    area = segments.weight * ramps.square - ramps.cross**2
+    size = segments.moment**2 + ramps.slope**2
+    turned = (
+        ramps.square * segments.moment**2
+        - 2 * ramps.cross * segments.moment * ramps.slope
+        + segments.weight * ramps.slope**2
+    )
+    total = variance * (variance + trace) + area
+    evidence = ((variance * size + turned) / (total * variance) - np.log(total / variance**2)) / 2
+    return np.where(segments.stop - segments.start >= 2, evidence, -np.inf)
+
+
+def log_noise(y: Array, se: Array, inflation: Array) -> Array:
+    """The term shared by all segmentations: `-Σ log(√(2π) φ s) - ½ Σ y²/(φ s)²`, shape (inflations,)."""
+    fixed = len(y) * np.log(2 * np.pi) / 2 + np.sum(np.log(se))
+    return -fixed - len(y) * np.log(inflation) - np.sum((y / se) ** 2) / (2 * inflation**2)
+
+
+def flat_level(segments: Segments, inflation: float, scale: float) -> Array:
+    """Posterior mean of a flat segment's level, shape (T,)."""
+    return scale * segments.moment / (inflation**2 + segments.weight)
+
+
+def ramp_line(segments: Segments, ramps: Ramps, inflation: float, scale: float) -> tuple[Array, Array]:
+    """Posterior mean of a ramp as `(intercept, gradient)` in the abscissa, each of shape (T,)."""
+    variance = inflation**2
+    total = variance * (variance + segments.weight + ramps.square)
+    total = total + segments.weight * ramps.square - ramps.cross**2
+    middle = (variance + ramps.square) * segments.moment - ramps.cross * ramps.slope
+    change = (variance + segments.weight) * ramps.slope - ramps.cross * segments.moment
+    gradient = scale * change / total / ramps.length
+    centre = ramps.abscissa[segments.start] + ramps.length / 2
+    return scale * middle / total - gradient * centre, gradient
+
+
+def _sums(values: Array, start: NDArray[np.intp], stop: NDArray[np.intp]) -> Array:
+    running = np.concatenate([[0.0], np.cumsum(values)])
+    return running[stop + 1] - running[start]

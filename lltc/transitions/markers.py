@@ -1,0 +1,235 @@
+"""From the posterior over segmentations to markers and the plateaus between them."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lltc.errors import InputError
+from lltc.transitions.curve import read_curve
+from lltc.transitions.segmentation import Segmentation, segment_curve
+
+# Fewer checkpoints than this between two changes of the same direction are a halt inside one transition.
+_MIN_PLATEAU = 3
+# A stretch this many times slower (per checkpoint) than the changes on both its sides is a rest that drifts.
+_SLOW = 0.25
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A change between two plateaus (or one ramp).
+
+    The change lies between the checkpoints `step_low` and `step_high` with posterior `probability`;
+    `delta_llc ± delta_llc_se` is the level after it minus the level before it.
+    """
+
+    step_low: float
+    step_high: float
+    delta_llc: float
+    delta_llc_se: float
+    kind: Literal["rise", "fall"]
+    probability: float
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The checkpoints from `step_low` to `step_high`, between two markers, and their mean `level ± se`."""
+
+    step_low: float
+    step_high: float
+    level: float
+    se: float
+
+
+@dataclass(frozen=True)
+class _Bracket:
+    """Points `low` and `high` between which the curve changes in direction `sign`."""
+
+    low: int
+    high: int
+    sign: int
+
+
+def find_transitions(
+    steps: ArrayLike,
+    llc: ArrayLike,
+    llc_se: ArrayLike,
+    *,
+    threshold: float = 0.9,
+    min_change: float = 3.0,
+    floor: float = 0.0,
+    change_rate: float | None = None,
+) -> tuple[Transition, ...]:
+    """Mark the transitions of a curve with error bars.
+
+    The exact posterior over segmentations (`segment_curve`) gives, for every pair of checkpoints, the
+    probability that one plateau holds all points between them. A marker is the shortest bracket for which
+    that probability is at most `1 - threshold`, at most a tenth of the curve wide. Brackets in the same
+    direction with no plateau of three or more checkpoints between them merge: a transition that takes
+    several checkpoints, or a ramp, is one marker; a hump is a rise and a fall.
+
+    Args:
+        steps: training steps, shape (n,), strictly increasing.
+        llc: values, shape (n,), any unit; NaN marks a failed checkpoint and is dropped. With fewer than
+            three finite values there is nothing to mark and the answer is empty.
+        llc_se: standard errors in the unit of `llc`, shape (n,). Errors that are too small are recognised
+            from the scatter of the curve and inflated, never deflated.
+        threshold: posterior probability a marker needs, in (0, 1).
+        min_change: smallest change marked, in (inflated) standard errors of one checkpoint. Neighbouring
+            checkpoints may share part of their error, so averaging many of them proves less than it seems.
+        floor: relative error added in quadrature to every point, and to every level; 0.01 says that levels
+            drift by 1 % without meaning anything.
+        change_rate: prior probability of a change in one interval; default 1/n.
+
+    Returns:
+        Transitions in the order of steps.
+
+    Raises:
+        InputError: lengths differ, steps do not increase, an error is not positive, or a setting is out of
+            range.
+
+    A lone interior checkpoint that stands out is taken for an outlier; at the first or last checkpoint the
+    two cannot be told apart and a marker results.
+
+    Source: P. Fearnhead, Exact and efficient Bayesian inference for multiple changepoint problems,
+        Statistics and Computing 16 (2006); operating points in benchmarks/results/transitions.md.
+
+    Example:
+        >>> llc = [1.0, 1.1, 0.9, 1.0, 3.0, 3.1, 2.9, 3.0]
+        >>> [(t.kind, t.step_low, t.step_high) for t in find_transitions(range(8), llc, [0.1] * 8)]
+        [('rise', 3.0, 4.0)]
+    """
+    _check(threshold, min_change)
+    if len(read_curve(steps, llc, llc_se, floor=floor).kept) < 3:
+        return ()
+    found = segment_curve(steps, llc, llc_se, change_rate=change_rate, floor=floor)
+    brackets = _find_brackets(found, threshold, min_change, floor)
+    return _describe(found, brackets, floor)
+
+
+def find_plateaus(
+    steps: ArrayLike,
+    llc: ArrayLike,
+    llc_se: ArrayLike,
+    *,
+    threshold: float = 0.9,
+    min_change: float = 3.0,
+    floor: float = 0.0,
+    change_rate: float | None = None,
+) -> tuple[Plateau, ...]:
+    """Levels of the curve before, between and after the markers of `find_transitions`.
+
+    One plateau more than there are markers, each from one marker's `step_high` to the next one's `step_low`;
+    where a ramp meets the end of the curve or another marker it is a single checkpoint. `level` is the mean
+    weighted by `1/llc_se²`, `se` its error times the inflation, with `floor · level` added in quadrature.
+    Arguments and errors as `find_transitions`.
+
+    Example:
+        >>> llc = [1.0, 1.1, 0.9, 1.0, 3.0, 3.1, 2.9, 3.0]
+        >>> [round(p.level, 3) for p in find_plateaus(range(8), llc, [0.1] * 8)]
+        [1.0, 3.0]
+    """
+    _check(threshold, min_change)
+    if len(read_curve(steps, llc, llc_se, floor=floor).kept) < 3:
+        return ()
+    found = segment_curve(steps, llc, llc_se, change_rate=change_rate, floor=floor)
+    return _plateaus(found, _find_brackets(found, threshold, min_change, floor), floor)
+
+
+def _check(threshold: float, min_change: float) -> None:
+    if not 0 < threshold < 1:
+        raise InputError(f"threshold is {threshold}; pass a probability strictly between 0 and 1, such as 0.9.")
+    if not (np.isfinite(min_change) and min_change >= 0):
+        raise InputError(f"min_change is {min_change}; pass a number of standard errors, 0 or larger.")
+
+
+def _find_brackets(found: Segmentation, threshold: float, min_change: float, floor: float) -> list[_Bracket]:
+    """Shortest brackets, merged; the smallest change goes first until all that remain are large enough."""
+    brackets = _merge(_shortest(found, threshold), found)
+    typical = found.inflation * float(np.median(found.curve.llc_se))
+    while brackets:
+        levels = [plateau.level for plateau in _plateaus(found, brackets, floor)]
+        change = np.abs(np.diff(levels))
+        smallest = int(np.argmin(change))
+        if change[smallest] >= min_change * typical:
+            break
+        del brackets[smallest]
+    return brackets
+
+
+def _shortest(found: Segmentation, threshold: float) -> list[_Bracket]:
+    """Disjoint brackets holding a change with at least `threshold`, the shortest chosen first."""
+    n = len(found.plateau)
+    free = np.ones(n - 1, dtype=bool)
+    chosen = []
+    for width in range(1, min(n - 1, max(4, n // 10)) + 1):
+        change = 1 - np.diag(found.plateau, width)
+        for low in np.argsort(-change, kind="stable"):
+            if change[low] < threshold:
+                break
+            if free[low : low + width].all():
+                free[low : low + width] = False
+                rise = found.fitted[low + width] >= found.fitted[low]
+                chosen.append(_Bracket(int(low), int(low) + width, 1 if rise else -1))
+    return sorted(chosen, key=lambda bracket: bracket.low)
+
+
+def _merge(brackets: list[_Bracket], found: Segmentation) -> list[_Bracket]:
+    merged: list[_Bracket] = []
+    for bracket in brackets:
+        if merged and _same_transition(merged[-1], bracket, found):
+            bracket = _Bracket(merged.pop().low, bracket.high, bracket.sign)
+        merged.append(bracket)
+    return merged
+
+
+def _same_transition(before: _Bracket, after: _Bracket, found: Segmentation) -> bool:
+    return before.sign == after.sign and not _rests(before, after, found)
+
+
+def _rests(before: _Bracket, after: _Bracket, found: Segmentation) -> bool:
+    """Whether the curve rests for three or more checkpoints between two brackets: flat there, or far slower."""
+    if after.low - before.high + 1 < _MIN_PLATEAU:
+        return False
+    flat = np.diag(found.plateau, _MIN_PLATEAU - 1)[before.high : after.low - _MIN_PLATEAU + 2]
+    sides = min(_pace(found, before.low, before.high), _pace(found, after.low, after.high))
+    return bool(np.any(flat >= 0.5)) or _pace(found, before.high, after.low) < _SLOW * sides
+
+
+def _pace(found: Segmentation, low: int, high: int) -> float:
+    return abs(found.fitted[high] - found.fitted[low]) / (high - low)
+
+
+def _plateaus(found: Segmentation, brackets: list[_Bracket], floor: float) -> tuple[Plateau, ...]:
+    last = len(found.curve.steps) - 1
+    starts = [0] + [bracket.high for bracket in brackets]
+    stops = [bracket.low for bracket in brackets] + [last]
+    return tuple(_plateau(found, start, stop, floor) for start, stop in zip(starts, stops, strict=True))
+
+
+def _plateau(found: Segmentation, start: int, stop: int, floor: float) -> Plateau:
+    curve, span = found.curve, slice(start, stop + 1)
+    precision = curve.weights_se[span] ** -2.0
+    level = float(np.average(curve.llc[span], weights=precision))
+    se = float(np.hypot(found.inflation / np.sqrt(precision.sum()), floor * level))
+    return Plateau(float(curve.steps[start]), float(curve.steps[stop]), level, se)
+
+
+def _describe(found: Segmentation, brackets: list[_Bracket], floor: float) -> tuple[Transition, ...]:
+    plateaus = _plateaus(found, brackets, floor)
+    transitions = []
+    for bracket, (before, after) in zip(brackets, pairwise(plateaus), strict=True):
+        delta = after.level - before.level
+        transitions.append(
+            Transition(
+                before.step_high,
+                after.step_low,
+                delta,
+                float(np.hypot(before.se, after.se)),
+                "rise" if delta > 0 else "fall",
+                float(1 - found.plateau[bracket.low, bracket.high]),
+            )
+        )
+    return tuple(transitions)
