@@ -1,0 +1,50 @@
+"""Local learning coefficients over training: estimates that need no tuning, curves with marked transitions."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lltc.checkpoints import find_checkpoints as find_checkpoints
+    from lltc.diagnostics import Status as Status
+    from lltc.errors import CheckpointError as CheckpointError
+    from lltc.errors import InputError as InputError
+    from lltc.estimate import LLCEstimate as LLCEstimate
+    from lltc.llc import estimate_llc as estimate_llc
+    from lltc.models import behavioral as behavioral
+    from lltc.sweep import Sweep as Sweep
+    from lltc.sweep import sweep as sweep
+    from lltc.transitions import Transition as Transition
+    from lltc.transitions import find_transitions as find_transitions
+
+_HOMES = {
+    "CheckpointError": "lltc.errors",
+    "InputError": "lltc.errors",
+    "LLCEstimate": "lltc.estimate",
+    "Status": "lltc.diagnostics",
+    "Sweep": "lltc.sweep",
+    "Transition": "lltc.transitions",
+    "behavioral": "lltc.models",
+    "estimate_llc": "lltc.llc",
+    "find_checkpoints": "lltc.checkpoints",
+    "find_transitions": "lltc.transitions",
+    "sweep": "lltc.sweep",
+}
+_ROOMS = ("checkpoints", "models", "toys")
+
+__version__ = "0.1.0"
+__all__ = [*_HOMES, *_ROOMS, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that `import lltc` and `lltc --help` do not wait for JAX."""
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    if name in _ROOMS:
+        return import_module(f"lltc.{name}")
+    raise AttributeError(f"module 'lltc' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,129 @@
+"""How far draws can be trusted: effective sample size, R-hat, Monte-Carlo error, the hot–cold gap, and a status."""
+
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Status(Enum):
+    """What became of an estimate; each member's value is a sentence with the cause and the remedy."""
+
+    ok = "The chains mixed, hot and cold starts agree, and the error bar covers what is known."
+    not_equilibrated = (
+        "Chains started hot and cold, or chains among themselves, still disagree by more than their noise: draw longer "
+        "(num_warmup, num_draws) or tighten the localization."
+    )
+    few_draws = (
+        "The draws amount to fewer than 50 independent ones, too few to judge the error bar: raise num_draws or num_chains."
+    )
+    negative = (
+        "The loss fell along the chains, so the checkpoint is not a minimum and the number is no learning coefficient: use "
+        "lltc.behavioral, a smaller nbeta or a larger localization."
+    )
+    diverged = (
+        "The loss or the weights left the finite numbers, so no estimate is given: pass a smaller step_size (or none, to have it "
+        "measured), or a larger localization."
+    )
+    interrupted = "The run was stopped by hand before all draws were made: run it again for the full precision."
+    failed = "The checkpoint could not be read or evaluated; its row carries the reason."
+
+
+class ErrorBudget(NamedTuple):
+    """Standard errors in units of λ̂: `monte_carlo`, `equilibration` (the hot–cold gap beyond its noise), minibatch `heat`."""
+
+    monte_carlo: float
+    equilibration: float
+    heat: float
+
+    @property
+    def total(self) -> float:
+        """The root of the sum of squares."""
+        return float(np.sqrt(np.sum(np.square(self))))
+
+
+class Mixing(NamedTuple):
+    """Effective sample size (bulk, all chains), rank-normalised split R-hat, and hot minus cold with its noise."""
+
+    ess: float
+    rhat: float
+    gap: float
+    gap_se: float
+
+
+def mixing(series: np.ndarray, hot: np.ndarray) -> Mixing:
+    """Return the mixing diagnostics of `series` `(chain, draw)`; NaN where there is too little to tell.
+
+    Source: Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), through ArviZ.
+
+    Example:
+        >>> draws = np.random.default_rng(0).normal(size=(4, 500))
+        >>> mixing(draws, np.array([False, False, True, True])).rhat < 1.02
+        True
+    """
+    if series.shape[1] < 8 or np.ptp(series) == 0:
+        return Mixing(np.nan, np.nan, np.nan, np.nan)
+    from arviz_stats.base import array_stats
+
+    ess = float(array_stats.ess(series, chain_axis=0, draw_axis=1))
+    rhat = float(array_stats.rhat(series, chain_axis=0, draw_axis=1)) if series.shape[0] > 1 else np.nan
+    gap, gap_se = hot_cold_gap(series, hot)
+    return Mixing(ess, rhat, gap, gap_se)
+
+
+def hot_cold_gap(series: np.ndarray, hot: np.ndarray) -> tuple[float, float]:
+    """Return mean(hot chains) - mean(cold chains) of `series` `(chain, draw)` and its standard error from the chains' spread."""
+    if hot.all() or not hot.any():
+        return np.nan, np.nan
+    means = series.mean(1)
+    cold_means, hot_means = means[~hot], means[hot]
+    within = np.sum((cold_means - cold_means.mean()) ** 2) + np.sum((hot_means - hot_means.mean()) ** 2)
+    variance = within / max(len(means) - 2, 1)
+    gap_se = np.sqrt(variance * (1 / len(cold_means) + 1 / len(hot_means)))
+    return float(hot_means.mean() - cold_means.mean()), float(gap_se)
+
+
+def monte_carlo_error(series: np.ndarray) -> float:
+    """Return the standard error of the mean of `series` `(chain, draw)`.
+
+    Chains share their minibatches, so the error is that of the chain-averaged series (its variance over its effective sample size), or the
+    spread of the chains' means where that is larger, as it is when chains are slower than the run.
+    """
+    if series.shape[1] < 8 or np.ptp(series) == 0:
+        return float("nan") if series.shape[1] < 8 else 0.0
+    from arviz_stats.base import array_stats
+
+    averaged = series.mean(0)
+    ess = float(array_stats.ess(averaged[None], chain_axis=0, draw_axis=1, method="mean"))
+    of_series = averaged.std(ddof=1) / np.sqrt(ess)
+    if series.shape[0] < 2:
+        return float(of_series)
+    of_chains = series.mean(1).std(ddof=1) / np.sqrt(series.shape[0])
+    return float(max(of_series, of_chains))
+
+
+def error_budget(series: np.ndarray, hot: np.ndarray, heat: float) -> ErrorBudget:
+    """Return what `llc_se` is made of, from `series` `(chain, draw)` of nβ(L - L(w*)) and the predicted minibatch `heat`.
+
+    When chains have met, the gap between hot and cold has variance `gap_se²`; only what exceeds it says that they have not, and
+    half of it separates the mean from either side.
+    """
+    gap, gap_se = hot_cold_gap(series, hot)
+    excess = np.sqrt(max(gap**2 - gap_se**2, 0.0)) / 2 if np.isfinite(gap) else 0.0
+    return ErrorBudget(monte_carlo_error(series), float(excess), float(heat))
+
+
+def judge(llc: float, budget: ErrorBudget, mixed: Mixing, *, complete: bool) -> Status:
+    """Return the status of finite draws."""
+    if not complete:
+        return Status.interrupted
+    if llc < -3 * max(budget.monte_carlo, 1e-12):
+        return Status.negative
+    if not np.isfinite(mixed.ess) and budget.monte_carlo == 0:
+        return Status.ok
+    if not mixed.ess >= 50:
+        return Status.few_draws
+    apart = abs(mixed.gap) > 4 * mixed.gap_se and abs(mixed.gap) > 0.1 * abs(llc)
+    if apart or mixed.rhat > 1.1:
+        return Status.not_equilibrated
+    return Status.ok

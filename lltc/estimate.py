@@ -1,0 +1,147 @@
+"""The record of one estimate, and its way to and from a DataTree."""
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from lltc.diagnostics import ErrorBudget, Status
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from xarray import DataTree
+
+SCALARS = (
+    "llc",
+    "llc_se",
+    "nbeta",
+    "localization",
+    "init_loss",
+    "ess",
+    "rhat",
+    "step_size",
+    "num_params",
+    "num_warmup",
+    "batch_size",
+    "hot_cold_gap",
+    "seconds",
+)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LLCEstimate:
+    """λ̂ = nβ(E[L_n] - L_n(w*)) with its error and all that is needed to judge it.
+
+    `llc_se` is one standard error and covers `budget`: Monte Carlo, equilibration and minibatch heat. `init_loss` is L_n(w*); `draws`
+    `(chain, draw)` are nβ(L - L(w*)), the second half of the chains started hot; `energy` `(chain, draw, half)` are the loss
+    differences of two disjoint half batches, `distance` is ‖w - w*‖² and `virial` is (w - w*)·∇L.
+    """
+
+    llc: float
+    llc_se: float
+    nbeta: float
+    localization: float
+    init_loss: float
+    status: Status
+    ess: float
+    rhat: float
+    step_size: float
+    num_params: int
+    num_warmup: int
+    batch_size: int
+    hot_cold_gap: float
+    budget: ErrorBudget
+    seconds: float
+    draws: np.ndarray
+    energy: np.ndarray
+    distance: np.ndarray
+    virial: np.ndarray
+    observables: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def num_chains(self) -> int:
+        """The number of chains."""
+        return self.draws.shape[0]
+
+    @property
+    def num_draws(self) -> int:
+        """The number of draws of each chain."""
+        return self.draws.shape[1]
+
+    def __repr__(self) -> str:
+        return (
+            f"LLCEstimate(llc {self.llc:.4g} ± {self.llc_se:.2g}, {self.status.name}, {self.num_params} parameters, "
+            f"nβ {self.nbeta:.4g}, γ {self.localization:.3g}, R-hat {self.rhat:.3f}, ESS {self.ess:.0f})"
+        )
+
+    def summary(self) -> str:
+        """Return a short text: the number, what its error is made of, and how the chains fared."""
+        lines = [
+            f"λ̂ = {self.llc:.4g} ± {self.llc_se:.2g}   ({self.num_params} parameters, loss {self.init_loss:.4g} at the checkpoint)",
+            f"posterior   nβ = {self.nbeta:.4g}, γ = {self.localization:.4g}",
+            f"error       Monte Carlo {self.budget.monte_carlo:.2g}, equilibration {self.budget.equilibration:.2g}, "
+            f"minibatch heat {self.budget.heat:.2g}",
+            f"chains      {self.num_chains} × {self.num_draws} draws after {self.num_warmup} warm-up steps of batch "
+            f"{self.batch_size}, ε = {self.step_size:.3g}",
+            f"mixing      R-hat {self.rhat:.3f}, ESS {self.ess:.0f}, hot - cold {self.hot_cold_gap:.2g}",
+            f"status      {self.status.name}: {self.status.value}",
+            f"time        {self.seconds:.1f} s",
+        ]
+        return "\n".join(lines)
+
+    def to_datatree(self) -> "DataTree":
+        """Return an ArviZ DataTree: draws in `posterior` and `sample_stats`, settings and results in its attributes.
+
+        Example:
+            >>> LLCEstimate.from_datatree(estimate.to_datatree()).llc == estimate.llc  # doctest: +SKIP
+            True
+        """
+        from arviz_base import from_dict
+
+        groups: dict[str, dict[str, Any]] = {
+            "posterior": {"llc": self.draws, "distance": self.distance},
+            "sample_stats": {"energy": self.energy, "virial": self.virial},
+        }
+        if self.observables:
+            groups["observables"] = dict(self.observables)
+        tree = from_dict(groups, dims={"energy": ["half"]})
+        tree.attrs = {name: getattr(self, name) for name in SCALARS}
+        tree.attrs |= {"status": self.status.name, "budget": json.dumps(self.budget._asdict())}
+        return tree
+
+    @classmethod
+    def from_datatree(cls, tree: "DataTree") -> Self:
+        """Return the estimate a DataTree was made from."""
+        whole = {f.name for f in fields(cls) if f.type is int}
+        scalars = {name: int(tree.attrs[name]) if name in whole else float(tree.attrs[name]) for name in SCALARS}
+        seen = {str(name): values.to_numpy() for name, values in tree["observables"].data_vars.items()} if "observables" in tree else {}
+        return cls(
+            **scalars,
+            status=Status[tree.attrs["status"]],
+            budget=ErrorBudget(**json.loads(tree.attrs["budget"])),
+            draws=tree["posterior/llc"].to_numpy(),
+            distance=tree["posterior/distance"].to_numpy(),
+            energy=tree["sample_stats/energy"].to_numpy(),
+            virial=tree["sample_stats/virial"].to_numpy(),
+            observables=seen,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the DataTree to a netCDF4 file at `path`."""
+        self.to_datatree().to_netcdf(path, engine="h5netcdf")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read an estimate back from `save`'s file."""
+        from xarray import open_datatree
+
+        with open_datatree(path, engine="h5netcdf") as tree:
+            return cls.from_datatree(tree.load())
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the chains' nβ(L - L(w*)), cold and hot apart; matplotlib axes in, axes out."""
+        from lltc.report.plots import plot_chains
+
+        return plot_chains(self.draws, hot=np.arange(self.num_chains) >= (self.num_chains + 1) // 2, ax=ax)

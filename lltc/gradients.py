@@ -1,0 +1,132 @@
+"""Estimates of ∇L_n and of L_n(w) - L_n(w*) for a set of chains: over all the data, or over one minibatch anchored at w*.
+
+Chains share the batch. The anchored estimate is the control variate of Baker, Fearnhead, Fox & Nemeth (2019,
+arXiv:1706.05439) for stochastic gradient Langevin dynamics; here it also serves the energy.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lltc.data import Data
+from lltc.posterior import Center, LocalPosterior, Target, moved_leaves
+
+PyTree = Any
+
+
+class Anchor(NamedTuple):
+    """What is known at w*: `gradient` ∇L_n(w*) `(d,)`, the mean `loss` L_n(w*), and on a full batch every `losses` `(m,)`."""
+
+    gradient: jax.Array
+    loss: jax.Array
+    losses: jax.Array | None
+
+
+class Slope(NamedTuple):
+    """`gradient` `(chain, d)` of L_n, and `energy` `(chain, 2)`: L_n(w) - L_n(w*) estimated from two disjoint half batches."""
+
+    gradient: jax.Array
+    energy: jax.Array
+
+
+def losses_and_gradient(
+    target: Target, center: Center, positions: jax.Array, batch: PyTree
+) -> tuple[jax.Array, jax.Array]:
+    """Return per-example losses `(chain, m)` and the gradient of their mean `(chain, d)` at `positions` `(chain, d)`."""
+
+    def mean_loss(moved: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        losses = target.losses_of(center, moved, batch)
+        return losses.mean(), losses
+
+    def one(position: jax.Array) -> tuple[jax.Array, jax.Array]:
+        gradients, losses = jax.grad(mean_loss, has_aux=True)(moved_leaves(target.layout, center, position))
+        flat = jnp.concatenate([g.reshape(-1) for g in gradients])
+        return losses, flat if center.index is None else flat[center.index]
+
+    return jax.vmap(one)(positions)
+
+
+def full_slope(target: Target, center: Center, anchor: Anchor, positions: jax.Array, data: PyTree) -> Slope:
+    """Return the exact gradient and energy over all the data; both halves of the energy are the whole."""
+    losses, gradient = losses_and_gradient(target, center, positions, data)
+    energy = (losses - anchor.losses).mean(-1)
+    return Slope(gradient, jnp.stack([energy, energy], -1))
+
+
+def plain_slope(target: Target, center: Center, anchor: Anchor, positions: jax.Array, batch: PyTree) -> Slope:
+    """Return the plain minibatch estimates ∇L_B(w) and L_B(w) - L_n(w*), kept for comparison."""
+    losses, gradient = losses_and_gradient(target, center, positions, batch)
+    return Slope(gradient, half_means(losses) - anchor.loss)
+
+
+def anchored_slope(target: Target, center: Center, anchor: Anchor, positions: jax.Array, batch: PyTree) -> Slope:
+    """Return the minibatch estimates anchored at w*, whose noise vanishes as w → w*.
+
+    Gradient: ∇L_B(w) - ∇L_B(w*) + ∇L_n(w*). Energy: the batch mean of ℓ(w, z) - ℓ(w*, z), differenced an example at a time so
+    that float32 keeps its digits. w* rides along as one more chain; a loss relative to w* needs none, being flat there.
+    """
+    if target.relative:
+        losses, gradient = losses_and_gradient(target, center, positions, batch)
+        return Slope(gradient, half_means(losses))
+    with_anchor = jnp.concatenate([positions, center.position[None]])
+    losses, gradient = losses_and_gradient(target, center, with_anchor, batch)
+    return Slope(gradient[:-1] - gradient[-1] + anchor.gradient, half_means(losses[:-1] - losses[-1]))
+
+
+def half_means(losses: jax.Array) -> jax.Array:
+    """Return the means of the two disjoint halves of the last axis, `(…, 2)`."""
+    half = losses.shape[-1] // 2
+    if losses.shape[-1] < 2:
+        return jnp.broadcast_to(losses, (*losses.shape[:-1], 2))
+    return jnp.stack([losses[..., :half].mean(-1), losses[..., half : 2 * half].mean(-1)], -1)
+
+
+def measure_anchor(posterior: LocalPosterior, *, block: int = 2048) -> Anchor:
+    """Return L_n(w*) and ∇L_n(w*) from one pass over all the data, `block` examples at a time.
+
+    The loss of a relative model is zero at w*; its task loss, where the model carries one, is what is reported.
+    """
+    target, center, data = posterior.target, posterior.center, posterior.data
+    if posterior.full_batch:
+        losses, gradient = _block(target, center, data.arrays)
+        return Anchor(gradient, _reported(posterior, losses.mean()), losses)
+    if target.relative:
+        return Anchor(jnp.zeros_like(center.position), _reported(posterior, jnp.float32(0)), None)
+    gradient, loss = jnp.zeros_like(center.position), 0.0
+    for batch in data.blocks(block):
+        share = jax.tree.leaves(batch)[0].shape[0] / data.size
+        losses, block_gradient = _block(target, center, batch)
+        gradient, loss = gradient + share * block_gradient, loss + share * float(losses.mean())
+    return Anchor(gradient, jnp.float32(loss), None)
+
+
+def mean_over_data(losses_of_batch: Any, data: Data, *, block: int = 2048) -> float:
+    """Return the mean of `losses_of_batch(batch)` over all the data."""
+    total = 0.0
+    for batch in data.blocks(block):
+        total += float(jnp.mean(losses_of_batch(batch))) * jax.tree.leaves(batch)[0].shape[0]
+    return total / data.size
+
+
+def _reported(posterior: LocalPosterior, loss: jax.Array) -> jax.Array:
+    task = getattr(posterior.target.model, "loss", None)
+    if not posterior.target.relative or task is None:
+        return loss
+    params = jax.tree.unflatten(posterior.target.layout.treedef, posterior.center.leaves)
+    return jnp.float32(mean_over_data(lambda batch: _task_losses(task, params, batch), posterior.data))
+
+
+def _task_losses_impl(task: Any, params: PyTree, batch: PyTree) -> jax.Array:
+    return task(params, batch)
+
+
+_task_losses = jax.jit(_task_losses_impl, static_argnums=0)
+
+
+def _block_impl(target: Target, center: Center, batch: PyTree) -> tuple[jax.Array, jax.Array]:
+    losses, gradient = losses_and_gradient(target, center, center.position[None], batch)
+    return losses[0], gradient[0]
+
+
+_block = jax.jit(_block_impl, static_argnums=0)

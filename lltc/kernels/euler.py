@@ -1,0 +1,43 @@
+"""Euler–Maruyama Langevin dynamics: plain SGLD when the gradient is a minibatch's."""
+
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lltc.kernels.protocol import Info, Kernel, Potential
+
+
+class EulerState(NamedTuple):
+    """Where the chains are, `(chain, d)`."""
+
+    position: jax.Array
+
+
+@cache
+def euler() -> Kernel:
+    """Return Euler SGLD: w ← w - (ε/2)∇U(w) + √ε ξ.
+
+    On a quadratic mode of curvature q its stationary variance is 1/(q(1 - εq/4)), stable for εq < 4.
+    Source: Welling & Teh (2011), section 3.
+
+    Example:
+        >>> kernel = euler()
+        >>> kernel.init(jax.random.key(0), jnp.zeros((4, 2))).position.shape
+        (4, 2)
+    """
+
+    def init(key: jax.Array, position: jax.Array) -> EulerState:
+        del key
+        return EulerState(position)
+
+    def step(
+        key: jax.Array, state: EulerState, potential: Potential, step_size: jax.Array
+    ) -> tuple[EulerState, Info]:
+        gradient, aux = potential(state.position)
+        noise = jax.random.normal(key, state.position.shape)
+        moved = state.position - 0.5 * step_size * gradient + jnp.sqrt(step_size) * noise
+        return EulerState(moved), Info(state.position, aux)
+
+    return Kernel(init, step)

@@ -1,0 +1,269 @@
+"""The local posterior: model, checkpoint, data, inverse temperature and localization."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lltc.components import Restriction, path_name, select
+from lltc.data import Data, as_data
+from lltc.errors import InputError
+
+PyTree = Any
+Model = Callable[..., jax.Array]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a flat vector of moved parameters becomes a params pytree; hashable, so shared by a sweep's compilations."""
+
+    treedef: Any
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[Any, ...]
+    moved: tuple[bool, ...]
+
+
+class Center(NamedTuple):
+    """The checkpoint w*: its moved parameters as a float32 vector `(d,)`, every leaf, and which coordinates move."""
+
+    position: jax.Array
+    leaves: tuple[jax.Array, ...]
+    index: jax.Array | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The loss as chains see it: `losses(center, position (d,), batch) -> (m,)`; hashable."""
+
+    model: Model
+    layout: Layout
+    per_example: bool
+
+    @property
+    def relative(self) -> bool:
+        """True when the loss compares the network with the checkpoint's own outputs, hence is zero and flat at w*."""
+        return hasattr(self.model, "against")
+
+    def losses(self, center: Center, position: jax.Array, batch: PyTree) -> jax.Array:
+        """Return the losses of `batch` at `position`, `(batch,)`, or `(2,)` half-batch means of a model that returns means."""
+        return self.losses_of(center, moved_leaves(self.layout, center, position), batch)
+
+    def losses_of(self, center: Center, moved: tuple[jax.Array, ...], batch: PyTree) -> jax.Array:
+        """Return the losses of `batch` with the moved leaves given."""
+        params = assemble(self.layout, center, moved)
+        if self.relative:
+            anchor = jax.tree.unflatten(self.layout.treedef, center.leaves)
+            losses = self.model.against(params, anchor, batch)  # pyright: ignore[reportFunctionMemberAccess]
+        elif self.per_example:
+            losses = self.model(params, batch)
+        else:
+            losses = jax.vmap(partial(self.model, params))(_halves(batch))
+        return losses.astype(jnp.float32)
+
+
+@dataclass(frozen=True)
+class LocalPosterior:
+    """p(w) ∝ exp(-nβ L_n(w) - (γ/2)‖w - w*‖²) around one checkpoint.
+
+    `L_n` is the mean over the `data.size` examples of the loss in nats, `nbeta` is nβ, `localization` is γ, and only the
+    `num_params` selected parameters move.
+    """
+
+    target: Target
+    center: Center
+    data: Data
+    nbeta: float
+    localization: float
+    batch_size: int
+
+    @property
+    def num_params(self) -> int:
+        """The number of parameters that move."""
+        return int(self.center.position.size)
+
+    @property
+    def full_batch(self) -> bool:
+        """True when every step sees all the data, so that gradients carry no minibatch noise."""
+        return self.data.in_memory and self.batch_size >= self.data.size
+
+
+def locate(params: PyTree, restrict: Restriction | None = None) -> tuple[Layout, Center]:
+    """Split `params` into what moves and what stays."""
+    masks = select(params, restrict)
+    leaves, treedef = jax.tree.flatten(params)
+    leaves = tuple(jnp.asarray(leaf) for leaf in leaves)
+    moved = tuple(bool(np.any(mask)) for mask in masks)
+    layout = Layout(treedef, tuple(leaf.shape for leaf in leaves), tuple(leaf.dtype for leaf in leaves), moved)
+    flat = _ravel([leaf for leaf, moves in zip(leaves, moved, strict=True) if moves])
+    full = [np.broadcast_to(m, leaf.shape) for m, leaf, moves in zip(masks, leaves, moved, strict=True) if moves]
+    chosen = np.concatenate([mask.reshape(-1) for mask in full])
+    index = None if chosen.all() else jnp.asarray(np.flatnonzero(chosen))
+    return layout, Center(flat if index is None else flat[index], leaves, index)
+
+
+def moved_leaves(layout: Layout, center: Center, position: jax.Array) -> tuple[jax.Array, ...]:
+    """Return the leaves that move, in float32, at `position` `(d,)`."""
+    base = [leaf for leaf, moves in zip(center.leaves, layout.moved, strict=True) if moves]
+    if center.index is not None:
+        position = _ravel(base).at[center.index].set(position)
+    ends = np.cumsum([leaf.size for leaf in base])[:-1]
+    return tuple(part.reshape(leaf.shape) for part, leaf in zip(jnp.split(position, ends), base, strict=True))
+
+
+def assemble(layout: Layout, center: Center, moved: tuple[jax.Array, ...]) -> PyTree:
+    """Return the params pytree made of the moved leaves, cast to their own dtype, and of the others as they are in w*."""
+    movers = iter(moved)
+    leaves = [
+        next(movers).astype(dtype) if moves else leaf
+        for leaf, dtype, moves in zip(center.leaves, layout.dtypes, layout.moved, strict=True)
+    ]
+    return jax.tree.unflatten(layout.treedef, leaves)
+
+
+def unflatten(layout: Layout, center: Center, position: jax.Array) -> PyTree:
+    """Return the params pytree at `position` `(d,)`."""
+    return assemble(layout, center, moved_leaves(layout, center, position))
+
+
+def local_posterior(
+    model: Model,
+    params: PyTree,
+    data: PyTree | Data,
+    *,
+    nbeta: float | None = None,
+    localization: float | None = None,
+    batch_size: int | None = None,
+    restrict: Restriction | None = None,
+) -> LocalPosterior:
+    """Check the arguments and return the local posterior with its defaults filled in.
+
+    Defaults: `nbeta = n / ln n` with n the number of examples in `data`; `localization = d / (½‖w*‖)²` over the d moved
+    parameters (the prior's typical radius is half the norm of w*), 1 where w* = 0; `batch_size` 512, or all of up to 1024
+    examples. Raises `InputError` with one sentence for anything that does not fit.
+
+    Example:
+        >>> posterior = local_posterior(lambda w, x: (w - x) ** 2, jnp.float32(2.0), jnp.zeros(100))
+        >>> round(posterior.nbeta, 2), posterior.localization
+        (21.71, 1.0)
+    """
+    data = as_data(data)
+    layout, center = locate(params, restrict)
+    nbeta = _positive("nbeta", _default_nbeta(data.size) if nbeta is None else nbeta)
+    gamma = _positive("localization", default_localization(center) if localization is None else localization, zero=True)
+    batch_size = _batch_size(batch_size, data)
+    _check_finite_params(params)
+    model = model if _hashable(model) else partial(model)
+    per_example = _check_model(model, params, data, batch_size)
+    return LocalPosterior(Target(model, layout, per_example), center, data, nbeta, gamma, batch_size)
+
+
+def default_localization(center: Center) -> float:
+    """Return γ = d / (½‖w*‖)², or 1 where w* = 0."""
+    norm = float(jnp.linalg.norm(center.position))
+    return center.position.size / (0.5 * norm) ** 2 if norm > 0 else 1.0
+
+
+def _default_nbeta(size: int) -> float:
+    if size < 3:
+        raise InputError(
+            f"nbeta is not given and its default n/ln n needs at least 3 examples, but data holds {size}; pass nbeta."
+        )
+    return size / math.log(size)
+
+
+def _positive(name: str, value: float, *, zero: bool = False) -> float:
+    allowed = "a finite number ≥ 0" if zero else "a finite number > 0"
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must be {allowed}, but {value!r} was given; pass such a number or None.") from None
+    if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
+        raise InputError(f"{name} must be {allowed}, but {number:g} was given; pass such a number or None for the default.")
+    return number
+
+
+def _batch_size(batch_size: int | None, data: Data) -> int:
+    if batch_size is None:
+        batch_size = data.size if data.size <= 1024 else 512
+    if not isinstance(batch_size, int | np.integer) or batch_size < 2 and data.size > 1:
+        raise InputError(
+            f"batch_size must be an integer of at least 2 (its two halves measure the noise), but {batch_size!r} was given; "
+            "pass such a number or None."
+        )
+    if batch_size >= data.size:
+        return data.size
+    return int(batch_size) - int(batch_size) % 2
+
+
+def _check_finite_params(params: PyTree) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        values = jnp.asarray(leaf)
+        if jnp.issubdtype(values.dtype, jnp.floating) and not bool(jnp.isfinite(values).all()):
+            raise InputError(
+                f"params has non-finite values in {path_name(path) or 'its only leaf'}, but a checkpoint must be finite; "
+                "check that training did not diverge before this checkpoint."
+            )
+
+
+def _check_model(model: Model, params: PyTree, data: Data, batch_size: int) -> bool:
+    """Trace the model once and return whether it gives one loss an example (else one mean)."""
+    batch = data.batch(np.arange(min(batch_size, data.size)))
+    count = min(batch_size, data.size)
+    call = partial(model.against, params) if hasattr(model, "against") else model  # pyright: ignore[reportFunctionMemberAccess]
+    try:
+        losses = jax.eval_shape(call, params, batch)
+    except InputError:
+        raise
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise InputError(_explain(error, params)) from error
+    if not hasattr(losses, "shape") or not jnp.issubdtype(losses.dtype, jnp.floating):
+        raise InputError(
+            f"model must return floating-point losses of shape (batch,), but it returned {losses}; return one loss an example."
+        )
+    if losses.shape not in ((count,), ()):
+        raise InputError(
+            f"model returned losses of shape {losses.shape} for a batch of {count}, but ({count},) (one loss an example, in "
+            "nats) or () (their mean) is allowed; reduce every axis but the first."
+        )
+    return losses.shape != ()
+
+
+def _explain(error: Exception, params: PyTree) -> str:
+    first = str(error).strip().split("\n")[0][:300]
+    if isinstance(error, jax.errors.JAXTypeError):
+        return (
+            f"model could not be traced by JAX because it turns params or batch into a concrete value or closes over one that is "
+            f"not JAX's ({type(error).__name__}: {first}); write it with jax.numpy only and without float(), if or numpy on params."
+        )
+    shapes = ", ".join(
+        f"{path_name(path) or 'params'} {np.shape(leaf)}" for path, leaf in jax.tree_util.tree_leaves_with_path(params)[:8]
+    )
+    return (
+        f"model failed on params ({shapes}) and one batch of data ({type(error).__name__}: {first}); check that params fit "
+        "the model and that it takes (params, batch) with JAX arrays inside."
+    )
+
+
+def _hashable(model: Model) -> bool:
+    try:
+        hash(model)
+    except TypeError:
+        return False
+    return True
+
+
+def _ravel(leaves: list[jax.Array]) -> jax.Array:
+    return jnp.concatenate([leaf.astype(jnp.float32).reshape(-1) for leaf in leaves])
+
+
+def _halves(batch: PyTree) -> PyTree:
+    """Return `batch` as two halves stacked; a batch that cannot be halved is given twice."""
+    size = jax.tree.leaves(batch)[0].shape[0]
+    if size % 2:
+        return jax.tree.map(lambda a: jnp.stack([a, a]), batch)
+    return jax.tree.map(lambda a: a.reshape(2, size // 2, *a.shape[1:]), batch)

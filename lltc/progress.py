@@ -1,0 +1,28 @@
+"""One progress bar around chunks driven from the host."""
+
+from types import TracebackType
+from typing import Self
+
+
+class Progress:
+    """A tqdm bar counting steps, silent when `show` is False."""
+
+    def __init__(self, total: int, *, show: bool, label: str = "lltc"):
+        from tqdm.auto import tqdm
+
+        self._bar = tqdm(total=total, disable=not show, desc=label, unit="step", leave=False)
+
+    def advance(self, steps: int) -> None:
+        """Count `steps` more as done."""
+        self._bar.update(steps)
+
+    def extend(self, steps: int) -> None:
+        """Expect `steps` more than before."""
+        self._bar.total = (self._bar.total or 0) + steps
+        self._bar.refresh()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.close()

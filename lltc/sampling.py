@@ -1,0 +1,228 @@
+"""Running chains: steps looped inside one compiled program, chunks of steps driven from the host."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lltc.gradients import Anchor, Slope, anchored_slope, full_slope
+from lltc.kernels import Kernel
+from lltc.posterior import Center, LocalPosterior, Target, unflatten
+
+PyTree = Any
+CHUNK = 256
+OBSERVE_EVERY = 16
+
+
+class Settings(NamedTuple):
+    """What a step needs beside the state: nβ of each chain `(chain,)`, γ and ε."""
+
+    nbeta: jax.Array
+    localization: jax.Array
+    step_size: jax.Array
+
+
+class Draws(NamedTuple):
+    """What is recorded of each draw, draws first inside a chunk and `(chain, draw)` in a `Trace`.
+
+    `energy` `(…, 2)` is L - L(w*) on two disjoint half batches, `distance` is ‖w - w*‖², `virial` is (w - w*)·∇L.
+    """
+
+    energy: Any
+    distance: Any
+    virial: Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything constant along the chains of one posterior."""
+
+    posterior: LocalPosterior
+    anchor: Anchor
+    kernel: Kernel
+    key: jax.Array
+    observables: tuple[tuple[str, Callable[[PyTree], jax.Array]], ...] = ()
+
+    @property
+    def batch_size(self) -> int | None:
+        """The minibatch size, or None when every step sees all the data."""
+        return None if self.posterior.full_batch else self.posterior.batch_size
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Draws `(chain, draw)` as NumPy arrays, the chains' last state, and whether every draw asked for was made."""
+
+    draws: Draws
+    observables: dict[str, np.ndarray]
+    state: Any
+    complete: bool
+
+
+def start(run: Run, positions: jax.Array) -> Any:
+    """Return the kernel's state for chains at `positions` `(chain, d)`."""
+    return run.kernel.init(jax.random.fold_in(run.key, 0), positions)
+
+
+def sample(
+    run: Run,
+    state: Any,
+    settings: Settings,
+    *,
+    first: int,
+    count: int,
+    on_chunk: Callable[[int], None] = lambda _: None,
+) -> Trace:
+    """Advance the chains by `count` steps numbered from `first` and return what they recorded.
+
+    Every step's randomness comes from its number alone, so that chunks do not change the numbers. Ctrl-C returns the draws made so
+    far; chains that leave the finite numbers end the run early. `on_chunk(steps)` reports progress.
+    """
+    parts: list[Draws] = []
+    seen: list[dict[str, np.ndarray]] = []
+    done, complete = 0, True
+    while done < count:
+        steps = min(CHUNK, count - done)
+        try:
+            state, draws, observed = _chunk(run, state, settings, first + done, steps)
+            part = jax.tree.map(lambda a, steps=steps: np.asarray(a)[:steps], draws)
+        except KeyboardInterrupt:
+            complete = False
+            break
+        parts.append(part)
+        seen.append({name: np.asarray(values)[: -(-steps // OBSERVE_EVERY)] for name, values in observed.items()})
+        done += steps
+        on_chunk(steps)
+        if not np.isfinite(part.energy[-1]).all():
+            break
+    return Trace(_join(parts, state), _join_observed(seen), state, complete)
+
+
+def _join(parts: list[Draws], state: Any) -> Draws:
+    if not parts:
+        chains = state.position.shape[0]
+        return Draws(np.zeros((chains, 0, 2)), np.zeros((chains, 0)), np.zeros((chains, 0)))
+    return Draws(*(np.moveaxis(np.concatenate(columns), 0, 1) for columns in zip(*parts, strict=True)))
+
+
+def _join_observed(seen: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    if not seen:
+        return {}
+    return {name: np.moveaxis(np.concatenate([part[name] for part in seen]), 0, 1) for name in seen[0]}
+
+
+def _chunk(run: Run, state: Any, settings: Settings, first: int, steps: int) -> tuple[Any, Draws, dict]:
+    """Run one chunk, fetching its batches beforehand when the data stay on the host."""
+    posterior = run.posterior
+    common = (posterior.target, run.kernel, run.batch_size, run.observables)
+    dynamic = (run.key, posterior.center, run.anchor, state, settings, first)
+    if posterior.data.in_memory:
+        return _advance(*common, *dynamic, steps, posterior.data.arrays, None)
+    made = list(_hosted(run, common, dynamic, steps))
+    draws = jax.tree.map(lambda *columns: np.concatenate(columns), *[draws for _, draws, _ in made])
+    observed = {name: np.concatenate([seen[name] for _, _, seen in made]) for name, _ in run.observables}
+    return made[-1][0], draws, observed
+
+
+def _hosted(run: Run, common: tuple, dynamic: tuple, steps: int) -> Iterator[tuple[Any, Draws, dict]]:
+    """Yield sub-chunks of `OBSERVE_EVERY` steps whose batches were drawn as the device would, then read from the host."""
+    key, center, anchor, state, settings, first = dynamic
+    data, block = run.posterior.data, OBSERVE_EVERY
+    for done in range(0, steps, block):
+        count = min(block, steps - done)
+        numbers = jnp.arange(block) + first + done
+        indices = np.asarray(_indices(key, numbers, run.posterior.batch_size, data.size))
+        batches = data.batch(indices)
+        moved = (key, center, anchor, state, settings, first + done)
+        state, draws, observed = _advance(*common, *moved, count, None, batches)
+        kept = jax.tree.map(lambda a, count=count: np.asarray(a)[:count], draws)
+        yield state, kept, {name: np.asarray(values)[:1] for name, values in observed.items()}
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _indices(key: jax.Array, numbers: jax.Array, batch_size: int, size: int) -> jax.Array:
+    return jax.vmap(lambda number: _draw_indices(key, number, batch_size, size))(numbers)
+
+
+def _draw_indices(key: jax.Array, number: jax.Array, batch_size: int, size: int) -> jax.Array:
+    return jax.random.randint(jax.random.fold_in(jax.random.fold_in(key, 1), number), (batch_size,), 0, size)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=7)
+def _advance(
+    target: Target,
+    kernel: Kernel,
+    batch_size: int | None,
+    observables: tuple,
+    key: jax.Array,
+    center: Center,
+    anchor: Anchor,
+    state: Any,
+    settings: Settings,
+    first: jax.Array,
+    steps: jax.Array,
+    arrays: PyTree,
+    batches: PyTree,
+) -> tuple[Any, Draws, dict]:
+    """Take `steps` ≤ CHUNK steps; a dynamic count into fixed buffers keeps one compilation for every length."""
+    room = CHUNK if batches is None else OBSERVE_EVERY
+    chains = state.position.shape[0]
+
+    def slope_at(number: jax.Array, offset: jax.Array) -> Callable[[jax.Array], Slope]:
+        if batch_size is None:
+            return lambda positions: full_slope(target, center, anchor, positions, arrays)
+        if batches is not None:
+            batch = jax.tree.map(lambda a: a[offset], batches)
+        else:
+            size = jax.tree.leaves(arrays)[0].shape[0]
+            rows = _draw_indices(key, number, batch_size, size)
+            batch = jax.tree.map(lambda a: a[rows], arrays)
+        return lambda positions: anchored_slope(target, center, anchor, positions, batch)
+
+    def take(offset: jax.Array, carry: tuple) -> tuple:
+        state, draws, seen = carry
+        number = first + offset
+        slope = slope_at(number, offset)
+        step_key = jax.random.fold_in(jax.random.fold_in(key, 2), number)
+        potential = partial(_potential, center, settings, slope)
+        state, info = kernel.step(step_key, state, potential, settings.step_size)
+        draws = jax.tree.map(lambda buffer, value: buffer.at[offset].set(value), draws, info.aux)
+        if observables:
+            seen = jax.lax.cond(
+                offset % OBSERVE_EVERY == 0,
+                lambda: _observe(target, center, observables, info.position, seen, offset // OBSERVE_EVERY),
+                lambda: seen,
+            )
+        return state, draws, seen
+
+    empty = Draws(*(jnp.zeros((room, chains, *tail)) for tail in ((2,), (), ())))
+    seen = _empty_observations(target, center, observables, room // OBSERVE_EVERY, chains)
+    return jax.lax.fori_loop(0, steps, take, (state, empty, seen))
+
+
+def _potential(
+    center: Center, settings: Settings, slope: Callable[[jax.Array], Slope], positions: jax.Array
+) -> tuple[jax.Array, Draws]:
+    """Return ∇U `(chain, d)` and what is recorded there."""
+    displacement = positions - center.position
+    estimate = slope(positions)
+    gradient = settings.nbeta[:, None] * estimate.gradient + settings.localization * displacement
+    virial = jnp.sum(displacement * estimate.gradient, -1)
+    return gradient, Draws(estimate.energy, jnp.sum(displacement**2, -1), virial)
+
+
+def _observe(
+    target: Target, center: Center, observables: tuple, positions: jax.Array, seen: dict, row: jax.Array
+) -> dict:
+    params = jax.vmap(lambda position: unflatten(target.layout, center, position))(positions)
+    return {name: seen[name].at[row].set(jax.vmap(function)(params)) for name, function in observables}
+
+
+def _empty_observations(target: Target, center: Center, observables: tuple, rows: int, chains: int) -> dict:
+    params = unflatten(target.layout, center, center.position)
+    shapes = {name: jax.eval_shape(function, params) for name, function in observables}
+    return {name: jnp.zeros((rows, chains, *shape.shape), shape.dtype) for name, shape in shapes.items()}
