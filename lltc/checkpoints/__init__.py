@@ -1,0 +1,19 @@
+"""Checkpoints: folders become ordered (step, parameters), whatever library saved them."""
+
+from lltc.checkpoints.checkpoint import Checkpoint
+from lltc.checkpoints.fit import fit_params
+from lltc.checkpoints.folder import find_checkpoints, open_checkpoint
+from lltc.checkpoints.npz import save_npz
+from lltc.checkpoints.safetensors import save_safetensors
+from lltc.checkpoints.steps import log_spaced_steps, parse_step
+
+__all__ = [
+    "Checkpoint",
+    "find_checkpoints",
+    "fit_params",
+    "log_spaced_steps",
+    "open_checkpoint",
+    "parse_step",
+    "save_npz",
+    "save_safetensors",
+]

@@ -1,0 +1,55 @@
+"""Bytes on disk: errors told as sentences, content fingerprints, writes that are whole or absent."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from lltc.errors import CheckpointError
+
+_CHUNK = 1 << 20
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever a parser raises on a damaged file into one `CheckpointError` naming `path`."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    # A damaged file can make the parsers underneath raise almost anything.
+    except Exception as error:
+        lines = str(error).split(" [tensorstore_spec")[0].split(" [source locations")[0].splitlines()
+        reason = lines[0][:300].rstrip(". ") if lines else type(error).__name__
+        raise CheckpointError(
+            f"Cannot read checkpoint '{path}', it may be truncated or damaged: {reason}."
+        ) from error
+
+
+def digest_files(root: Path, files: Iterable[Path]) -> str:
+    """Return the SHA-256 (hex) over the names, relative to `root`, sizes and bytes of `files`."""
+    digest = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.relative_to(root).as_posix()):
+        # The sizes fence the pieces off, so that no two sets of files feed the same stream.
+        name = file.relative_to(root).as_posix().encode()
+        digest.update(b"%d:%s%d:" % (len(name), name, file.stat().st_size))
+        with file.open("rb") as handle:
+            while chunk := handle.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a hidden neighbour of `path`, sync it to disk, then rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with partial.open("wb") as handle:
+            write(handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

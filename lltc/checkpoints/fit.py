@@ -1,0 +1,145 @@
+"""Fitting loaded parameters to a template: one tree's arrays in another tree's structure."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from lltc.checkpoints.tree import key_names
+from lltc.errors import CheckpointError
+
+Leaves = dict[tuple[str, ...], Any]
+_MAX_ROWS = 20
+
+
+def fit_params(params: Any, template: Any) -> Any:
+    """Return the arrays of `params` in the structure of the pytree `template`.
+
+    Names are compared after normalising: indices and attributes count as dict keys ("0", "kernel"),
+    "a/b" and "a.b" as levels, and Flax nnx's `value` level and outer levels that only one of the two
+    trees has (such as "params") are dropped. Shapes must be equal. Values stay the checkpoint's; the type
+    becomes the template's where both are floating, or where integers become those floats exactly. The
+    template keeps its functions, its random keys, and its Python numbers that the checkpoint lacks; a
+    checkpoint's nnx random streams (`rngs`) are left behind.
+
+    Raises:
+        CheckpointError: names or shapes differ; below its first sentence the message shows the two trees
+            side by side where they differ.
+
+    Example:
+        >>> import numpy as np
+        >>> fit_params({"params": {"layers.0": np.array([1.0, 2.0])}}, {"layers": [np.zeros(2)]})
+        {'layers': [array([1., 2.])]}
+    """
+    import jax
+
+    found = _by_levels(jax.tree_util.tree_flatten_with_path(params)[0])
+    slots, treedef = jax.tree_util.tree_flatten_with_path(template)
+    wanted = _by_levels([(path, slot) for path, slot in slots if _is_filled(slot)])
+    stripped, depth = _align(found, wanted)
+    _check_fit(stripped, {name[depth:]: slot for name, slot in wanted.items()})
+    arrays = iter([_cast(stripped.get(name[depth:]), slot, name) for name, slot in wanted.items()])
+    leaves = [next(arrays) if _is_filled(slot) else slot for _, slot in slots]
+    return jax.tree_util.tree_unflatten(treedef, leaves)
+
+
+def _is_filled(slot: Any) -> bool:
+    import jax
+
+    if hasattr(slot, "dtype"):
+        return not jax.numpy.issubdtype(slot.dtype, jax.dtypes.prng_key)
+    return isinstance(slot, (bool, int, float, complex))
+
+
+def _by_levels(leaves: Iterable[tuple[tuple, Any]]) -> Leaves:
+    """Return leaves by their names' levels, flat names split, a `value` level common to all dropped."""
+    named = {key_names(path): leaf for path, leaf in leaves}
+    split = {
+        tuple(level for key in name for level in re.split(r"[/.]", key)): leaf for name, leaf in named.items()
+    }
+    # Two names that splitting makes one are told apart only by staying whole.
+    levels = split if len(split) == len(named) else named
+    if levels and all(name[-1:] == ("value",) for name in levels):
+        return {name[:-1]: leaf for name, leaf in levels.items()}
+    return levels
+
+
+def _align(found: Leaves, wanted: Leaves) -> tuple[Leaves, int]:
+    """Drop outer levels of one of the trees so that most names agree; return `found` and wanted's depth."""
+    if not any("rngs" in name for name in wanted):
+        found = {name: leaf for name, leaf in found.items() if "rngs" not in name}
+    depths = [(depth, 0) for depth in range(_num_outer(found) + 1)]
+    depths += [(0, depth) for depth in range(1, _num_outer(wanted) + 1)]
+
+    def count_shared(pair: tuple[int, int]) -> int:
+        return len({name[pair[0] :] for name in found} & {name[pair[1] :] for name in wanted})
+
+    ours, theirs = max(depths, key=count_shared)
+    return {name[ours:]: leaf for name, leaf in found.items()}, theirs
+
+
+def _num_outer(leaves: Leaves) -> int:
+    depth = 0
+    for level in zip(*leaves, strict=False):
+        if len(set(level)) > 1:
+            break
+        depth += 1
+    return depth
+
+
+def _check_fit(found: Leaves, wanted: Leaves) -> None:
+    missing = [name for name, slot in wanted.items() if name not in found and hasattr(slot, "shape")]
+    extra = [name for name in found if name not in wanted]
+    reshaped = [name for name in wanted if name in found and np.shape(found[name]) != np.shape(wanted[name])]
+    if not (missing or extra or reshaped):
+        return
+    counts = [
+        f"{len(names)} of {len(whole)} {verdict}"
+        for names, whole, verdict in (
+            (missing, wanted, "arrays of the template are missing"),
+            (extra, found, "arrays of the checkpoint have no place in the template"),
+            (reshaped, wanted, "arrays of the template have another shape"),
+        )
+        if names
+    ]
+    table = _side_by_side(found, wanted, sorted({*missing, *extra, *reshaped}))
+    raise CheckpointError(f"params do not fit the template: {', and '.join(counts)}.\n{table}")
+
+
+def _side_by_side(found: Leaves, wanted: Leaves, names: list[tuple[str, ...]]) -> str:
+    rows = [("checkpoint", "template")]
+    rows += [(_describe(name, found), _describe(name, wanted)) for name in names[:_MAX_ROWS]]
+    width = max(len(left) for left, _ in rows)
+    lines = [f"  {left:<{width}}  {right}" for left, right in rows]
+    if len(names) > _MAX_ROWS:
+        lines.append(f"  … and {len(names) - _MAX_ROWS} more")
+    return "\n".join(lines)
+
+
+def _describe(name: tuple[str, ...], leaves: Leaves) -> str:
+    return f"{'/'.join(name) or '(one array)'} {np.shape(leaves[name])}" if name in leaves else "-"
+
+
+def _cast(leaf: Any, slot: Any, name: tuple[str, ...]) -> Any:
+    if leaf is None:
+        return slot
+    array = np.asarray(leaf)
+    if not hasattr(slot, "dtype") or array.dtype == slot.dtype:
+        return array
+    from jax.numpy import issubdtype
+
+    kinds = (np.floating, np.complexfloating)
+    if any(issubdtype(array.dtype, kind) and issubdtype(slot.dtype, kind) for kind in kinds):
+        with np.errstate(over="ignore"):
+            cast = array.astype(slot.dtype)
+        if (np.isfinite(array) & ~np.isfinite(cast)).any():
+            raise CheckpointError(
+                f"params hold values at '{'/'.join(name)}' that overflow the template's {slot.dtype}; "
+                f"give the template the type {array.dtype}."
+            )
+        return cast
+    if issubdtype(slot.dtype, np.floating):
+        cast = array.astype(slot.dtype)
+        return cast if (cast.astype(array.dtype) == array).all() else array
+    return array

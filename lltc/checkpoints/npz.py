@@ -1,0 +1,87 @@
+"""NumPy archives (.npz), read without ever unpickling."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from lltc.checkpoints.files import reading, write_atomically
+from lltc.checkpoints.tree import flatten, nest, select_params
+from lltc.errors import CheckpointError, InputError
+
+_TAG = "__lltc__"
+
+
+def read_npz(path: Path, params_key: str | None = None) -> Any:
+    """Return the parameters of one .npz file as nested dicts of NumPy arrays.
+
+    Names nest at "/" where any holds one, else at ".". Object arrays need unpickling and are refused.
+    Types NumPy cannot name on disk (bfloat16, float8) survive in files of `save_npz`; elsewhere they are
+    nameless bytes and are refused.
+    """
+    with reading(path):
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise CheckpointError(
+                f"Cannot read checkpoint '{path}': it is not a .npz archive; save it with save_npz."
+            )
+        with archive:
+            arrays = {name: archive[name] for name in archive.files}
+        tag = json.loads(str(arrays.pop(_TAG))) if _TAG in arrays else {"dtypes": {}, "separator": None}
+        named = {name: _typed(path, name, array, tag["dtypes"].get(name)) for name, array in arrays.items()}
+        tree = nest(named, tag["separator"])
+    return select_params(tree, params_key, path)
+
+
+def save_npz(path: str | Path, params: Any) -> Path:
+    """Write `params` to a .npz file, whole or not at all, and return its path.
+
+    The levels of the tree are joined with "/"; lists come back as dicts with the keys "0", "1", … unless
+    a template is given to `Checkpoint.load`. bfloat16 and float8 survive.
+
+    Raises:
+        InputError: `path` does not end in .npz, or a leaf is not an array of numbers.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> from lltc.checkpoints import open_checkpoint, save_npz
+        >>> path = save_npz(tempfile.mkdtemp() + "/step_10.npz", {"dense": {"bias": np.array([1.0, 2.0])}})
+        >>> open_checkpoint(path).load()["dense"]["bias"]
+        array([1., 2.])
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise InputError(f"path is '{path}', but save_npz writes files whose name ends in .npz; rename it.")
+    arrays = {name: np.asarray(leaf) for name, leaf in flatten(params).items()}
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise InputError(
+                f"params holds '{name}', which is not an array of numbers; leave it out of params."
+            )
+    dtypes = {name: array.dtype.name for name, array in arrays.items() if array.dtype.kind == "V"}
+    tag = np.array(json.dumps({"separator": "/", "dtypes": dtypes}))
+    write_atomically(path, lambda handle: _write_zip(handle, {_TAG: tag, **arrays}))
+    return path
+
+
+def _write_zip(handle: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
+    # np.savez takes the names as keywords and so fails on an array named "file".
+    with zipfile.ZipFile(handle, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
+
+
+def _typed(path: Path, name: str, array: np.ndarray, dtype: str | None) -> np.ndarray:
+    if array.dtype.kind != "V":
+        return array
+    if dtype is None:
+        raise CheckpointError(
+            f"Cannot read checkpoint '{path}': array '{name}' is raw bytes whose type was not recorded, as "
+            "happens to bfloat16; save it with lltc.checkpoints.save_npz, as safetensors or as float32."
+        )
+    import ml_dtypes
+
+    return array.view(getattr(ml_dtypes, dtype))

@@ -1,0 +1,111 @@
+"""Trees of parameters: names to nested dicts and back, and the part that holds the parameters."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lltc.errors import CheckpointError
+
+OPTIMIZER_KEYS = frozenset(
+    {"opt_state", "opt_states", "optimizer", "optimizer_state", "optimizer_states", "optimizer_state_dict"}
+)
+COUNTER_KEYS = frozenset(
+    {"step", "global_step", "epoch", "iteration", "count", "rng", "rngs", "key", "prng_key"}
+)
+MODEL_KEYS = ("params", "model", "state_dict", "model_state_dict", "model_state", "weights", "variables")
+
+
+def key_names(path: tuple) -> tuple[str, ...]:
+    """Return the keys of a JAX key path (dict keys, indices, attribute names) as strings."""
+    return tuple(
+        str(next(getattr(key, a) for a in ("key", "idx", "name") if hasattr(key, a))) for key in path
+    )
+
+
+def flatten(params: Any) -> dict[str, Any]:
+    """Return the leaves of a pytree by name, levels joined with "/"; a bare array is named "params"."""
+    import jax
+
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return {"/".join(key_names(path)) or "params": leaf for path, leaf in leaves}
+
+
+def nest(named: Mapping[str, Any], separator: str | None = None) -> dict[str, Any]:
+    """Return nested dicts from names split at `separator`: "/" where any name holds one, else ".".
+
+    Names that cannot be nested, as when "w" and "w.scale" are both arrays, stay flat.
+    """
+    separator = separator or ("/" if any("/" in name for name in named) else ".")
+    tree: dict[str, Any] = {}
+    for name, leaf in named.items():
+        *parents, last = name.split(separator)
+        node: Any = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                return dict(named)
+        if last in node:
+            return dict(named)
+        node[last] = leaf
+    return tree
+
+
+def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply `function` to every leaf of nested dicts and lists."""
+    if isinstance(tree, dict):
+        return {key: map_leaves(function, value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [map_leaves(function, value) for value in tree]
+    return function(tree)
+
+
+def select_params(tree: Any, params_key: str | None, path: Path) -> Any:
+    """Return the part of a checkpoint's `tree` that holds the parameters.
+
+    With `params_key` ("params", "state/params") that sub-tree; without it the model's part of a training
+    state, never the optimizer's, and the whole tree where there is no training state.
+    """
+    if params_key is not None:
+        return _walk(tree, [part for part in params_key.split("/") if part], params_key, path)
+    while (
+        isinstance(tree, dict) and len(tree) == 1 and _is_training_state(child := next(iter(tree.values())))
+    ):
+        tree = child
+    if not isinstance(tree, dict):
+        return tree
+    if "params" in tree and (len(tree) == 1 or _is_training_state(tree)):
+        return tree["params"]
+    if not OPTIMIZER_KEYS & tree.keys():
+        return tree
+    models = [key for key in MODEL_KEYS if key in tree]
+    if len(models) == 1:
+        return tree[models[0]]
+    raise CheckpointError(
+        f"Checkpoint '{path}' holds a training state ({_listing(tree)}) in which the parameters are not "
+        "named 'params'; pass params_key with the name of the part that holds them."
+    )
+
+
+def _is_training_state(tree: Any) -> bool:
+    return isinstance(tree, dict) and bool((OPTIMIZER_KEYS | COUNTER_KEYS) & tree.keys()) and "params" in tree
+
+
+def _walk(tree: Any, parts: list[str], params_key: str, path: Path) -> Any:
+    if parts and isinstance(tree, dict) and len(tree) == 1 and parts[0] not in tree:
+        tree = next(iter(tree.values()))
+    for part in parts:
+        children = dict(enumerate(tree)) if isinstance(tree, list) else tree if isinstance(tree, dict) else {}
+        named = {str(key): child for key, child in children.items()}
+        if part not in named:
+            raise CheckpointError(
+                f"Checkpoint '{path}' has no params_key '{params_key}': there is no '{part}' among "
+                f"{_listing(named)}; pass one of those."
+            )
+        tree = named[part]
+    return tree
+
+
+def _listing(tree: Mapping[str, Any]) -> str:
+    names = [f"'{name}'" for name in tree]
+    shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    return shown or "nothing"
