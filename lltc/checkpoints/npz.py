@@ -21,8 +21,9 @@ def read_npz(path: Path, params_key: str | None = None) -> Any:
     Types NumPy cannot name on disk (bfloat16, float8) survive in files of `save_npz`; elsewhere they are
     nameless bytes and are refused.
     """
-    with reading(path):
-        archive = np.load(path, allow_pickle=False)
+    # NumPy leaves a damaged file open, so the handle is ours.
+    with reading(path), path.open("rb") as handle:
+        archive = np.load(handle, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise CheckpointError(
                 f"Cannot read checkpoint '{path}': it is not a .npz archive; save it with save_npz."
@@ -56,14 +57,20 @@ def save_npz(path: str | Path, params: Any) -> Path:
         raise InputError(f"path is '{path}', but save_npz writes files whose name ends in .npz; rename it.")
     arrays = {name: np.asarray(leaf) for name, leaf in flatten(params).items()}
     for name, array in arrays.items():
-        if array.dtype.hasobject:
+        if array.dtype.kind not in "biufc" and not _is_extension(array.dtype):
             raise InputError(
                 f"params holds '{name}', which is not an array of numbers; leave it out of params."
             )
-    dtypes = {name: array.dtype.name for name, array in arrays.items() if array.dtype.kind == "V"}
+    dtypes = {name: array.dtype.name for name, array in arrays.items() if _is_extension(array.dtype)}
+    arrays |= {name: arrays[name].view(f"V{arrays[name].itemsize}") for name in dtypes}
     tag = np.array(json.dumps({"separator": "/", "dtypes": dtypes}))
     write_atomically(path, lambda handle: _write_zip(handle, {_TAG: tag, **arrays}))
     return path
+
+
+def _is_extension(dtype: np.dtype) -> bool:
+    # NumPy's mark of a type that another library registered, as ml_dtypes does bfloat16.
+    return dtype.isbuiltin == 2
 
 
 def _write_zip(handle: BinaryIO, arrays: dict[str, np.ndarray]) -> None:

@@ -1,0 +1,110 @@
+"""Folders of checkpoints: found, ordered, named, refused; fingerprints."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from lltc.checkpoints import find_checkpoints, open_checkpoint, save_npz, save_safetensors
+from lltc.errors import InputError
+
+
+def fill(folder, *names):
+    for name in names:
+        save = save_safetensors if name.endswith(".safetensors") else save_npz
+        save(folder / name, {"w": np.arange(3.0)})
+
+
+def test_checkpoints_are_ordered_by_number_not_by_name(tmp_path):
+    fill(tmp_path, "step_9.npz", "step_10.npz", "step_100.npz", "step_0.npz")
+    found = find_checkpoints(tmp_path, params_key="w")
+    assert [checkpoint.step for checkpoint in found] == [0, 9, 10, 100]
+    assert [checkpoint.path.name for checkpoint in found][:2] == ["step_0.npz", "step_9.npz"]
+    assert {checkpoint.format for checkpoint in found} == {"npz"}
+    np.testing.assert_array_equal(found[0].load(), np.arange(3.0))
+
+
+def test_aliases_hidden_and_unfinished_entries_are_passed_over(tmp_path):
+    fill(tmp_path, "step_1.npz", "best.npz", "last.npz", ".step_2.npz")
+    (tmp_path / "latest").symlink_to(tmp_path / "step_1.npz")
+    (tmp_path / "7.orbax-checkpoint-tmp-123").mkdir()
+    (tmp_path / "7.orbax-checkpoint-tmp-123" / "_METADATA").write_text("{}")
+    (tmp_path / "log_5.txt").write_text("loss")
+    assert [checkpoint.step for checkpoint in find_checkpoints(tmp_path)] == [1]
+
+
+def test_trainer_output_keeps_its_final_model_beside_the_numbered_ones(tmp_path):
+    for step in (500, 1000):
+        fill(tmp_path / f"checkpoint-{step}", "model.safetensors")
+    fill(tmp_path, "model.safetensors")
+    found = find_checkpoints(tmp_path)
+    assert [(c.step, c.format, c.path.name) for c in found] == [
+        (500, "safetensors", "checkpoint-500"),
+        (1000, "safetensors", "checkpoint-1000"),
+    ]
+    np.testing.assert_array_equal(found[1].load()["w"], np.arange(3.0))
+
+
+def refusal(call, *args):
+    with pytest.raises(InputError) as caught:
+        call(*args)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    return message
+
+
+def test_missing_empty_and_unreadable_folders_are_told_apart(tmp_path):
+    assert "does not exist" in refusal(find_checkpoints, tmp_path / "none")
+    assert "it holds nothing" in refusal(find_checkpoints, tmp_path)
+    (tmp_path / "notes.txt").write_text("x")
+    assert "it holds 'notes.txt'" in refusal(find_checkpoints, tmp_path)
+    assert "is a file, not a folder" in refusal(find_checkpoints, tmp_path / "notes.txt")
+    assert "not one checkpoint" in refusal(open_checkpoint, tmp_path / "notes.txt")
+    assert "does not exist" in refusal(open_checkpoint, tmp_path / "none.npz")
+
+
+def test_two_checkpoints_of_one_step_are_both_named(tmp_path):
+    fill(tmp_path, "step_10.npz", "step_010.npz")
+    message = refusal(find_checkpoints, tmp_path)
+    assert "two checkpoints of step 10, 'step_010.npz' and 'step_10.npz'" in message
+
+
+def test_mixed_formats_are_refused_with_one_of_each(tmp_path):
+    fill(tmp_path, "step_1.npz", "step_2.safetensors")
+    assert "'step_1.npz' (npz) and 'step_2.safetensors' (safetensors)" in refusal(find_checkpoints, tmp_path)
+
+
+def test_a_name_without_a_step_is_refused(tmp_path):
+    fill(tmp_path, "step_1.npz", "final.npz")
+    assert "'final.npz', whose name carries no step" in refusal(find_checkpoints, tmp_path)
+    fill(tmp_path / "alone", "model.safetensors")
+    assert "itself one checkpoint" in refusal(find_checkpoints, tmp_path / "alone")
+
+
+def test_one_checkpoint_is_opened_alone(tmp_path):
+    fill(tmp_path, "final.npz", "ckpt-30.npz")
+    assert open_checkpoint(tmp_path / "final.npz").step == -1
+    assert open_checkpoint(str(tmp_path / "ckpt-30.npz")).step == 30
+
+
+def test_fingerprint_follows_the_content_not_the_place(tmp_path):
+    fill(tmp_path / "a" / "checkpoint-1", "model.safetensors")
+    original = open_checkpoint(tmp_path / "a" / "checkpoint-1").fingerprint()
+    shutil.copytree(tmp_path / "a" / "checkpoint-1", tmp_path / "b" / "step_2")
+    copy = open_checkpoint(tmp_path / "b" / "step_2")
+    assert copy.fingerprint() == original
+    assert len(original) == 64
+    save_safetensors(tmp_path / "b" / "step_2" / "model.safetensors", {"w": np.arange(1.0, 4.0)})
+    assert copy.fingerprint() != original
+
+
+def test_fingerprint_of_a_file_changes_with_any_byte(tmp_path):
+    fill(tmp_path, "step_1.npz")
+    path = tmp_path / "step_1.npz"
+    content = path.read_bytes()
+    prints = {open_checkpoint(path).fingerprint()}
+    for position in range(0, len(content), 37):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        prints.add(open_checkpoint(path).fingerprint())
+    assert len(prints) == 1 + len(range(0, len(content), 37))
