@@ -11,6 +11,7 @@ from scipy.integrate import quad
 from lltc import toys
 from lltc.errors import InputError
 
+LC = toys.LearningCoefficient
 DEEP_LINEAR = {
     (2, 2, 2): [(1.5, 1), (2, 2), (2, 1)],
     (3, 2, 3): [(2.5, 1), (3.5, 2), (4, 1)],
@@ -30,7 +31,7 @@ def test_deep_linear_reproduces_the_published_table(shape):
     if shape == (5, 10, 10, 10, 10, 5):
         assert [g.llc for g in got] == [12.5] * 6
     else:
-        assert got == [toys.LearningCoefficient(*value) for value in DEEP_LINEAR[shape]]
+        assert got == [LC(*value) for value in DEEP_LINEAR[shape]]
 
 
 @given(widths, widths, widths, st.data())
@@ -128,25 +129,21 @@ def test_euler_formula_is_the_recursion_of_the_variance(curvatures, stable, num_
 
 
 def test_simple_rules_give_their_known_values():
-    assert toys.even_powers_llc([1, 2]) == toys.LearningCoefficient(0.75, 1)
-    assert toys.normal_crossing_llc([1, 3, 0, 3]) == toys.LearningCoefficient(1 / 6, 2)
-    assert toys.regular_llc(5) == toys.LearningCoefficient(2.5, 1)
-    assert toys.add_llc(
-        toys.LearningCoefficient(0.5, 2), toys.LearningCoefficient(0.5, 3)
-    ) == toys.LearningCoefficient(1.0, 4)
-    assert toys.multiply_llc(
-        toys.LearningCoefficient(0.5, 2), toys.LearningCoefficient(0.5, 3), toys.LearningCoefficient(0.75, 1)
-    ) == toys.LearningCoefficient(0.5, 5)
+    assert toys.even_powers_llc([1, 2]) == LC(0.75, 1)
+    assert toys.normal_crossing_llc([1, 3, 0, 3]) == LC(1 / 6, 2)
+    assert toys.regular_llc(5) == LC(2.5, 1)
+    assert toys.add_llc(LC(0.5, 2), LC(0.5, 3)) == LC(1.0, 4)
+    assert toys.multiply_llc(LC(0.5, 2), LC(0.5, 3), LC(0.75, 1)) == LC(0.5, 5)
     assert [toys.tanh_network_llc(h) for h in (1, 2, 3, 4)] == [
-        toys.LearningCoefficient(0.5, 2),
-        toys.LearningCoefficient(4 / 6, 1),
-        toys.LearningCoefficient(5 / 6, 1),
-        toys.LearningCoefficient(1.0, 2),
+        LC(0.5, 2),
+        LC(4 / 6, 1),
+        LC(5 / 6, 1),
+        LC(1.0, 2),
     ]
     assert [toys.superposition_llc(c).llc for c in (5, 6, 7, 8)] == [7, 8.5, 10, 11.5]
     assert [toys.gaussian_mixture_llc(k) for k in (1, 2)] == [
-        toys.LearningCoefficient(0.5, 2),
-        toys.LearningCoefficient(0.75, 1),
+        LC(0.5, 2),
+        LC(0.75, 1),
     ]
 
 

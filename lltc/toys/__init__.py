@@ -15,23 +15,51 @@ from lltc.toys.closed_forms import (
     superposition_llc,
     tanh_network_llc,
 )
+from lltc.toys.gibbs import Reference, gibbs_llc
 from lltc.toys.linear_forms import deep_linear_llc, reduced_rank_llc, reduced_rank_llc_at
+from lltc.toys.networks import (
+    balanced_kernels,
+    deep_linear,
+    linear_regression,
+    network_loss,
+    network_outputs,
+    reduced_rank_regression,
+)
+from lltc.toys.problems import ToyProblem, analytic, even_powers, normal_crossing, quadratic
+from lltc.toys.quadrature import crossing_llc, quadrature_llc
+from lltc.toys.table import table
 
 __all__ = [
     "LearningCoefficient",
+    "Reference",
+    "ToyProblem",
     "add_llc",
+    "analytic",
+    "balanced_kernels",
+    "crossing_llc",
+    "deep_linear",
     "deep_linear_llc",
     "euler_quadratic_llc",
+    "even_powers",
     "even_powers_llc",
     "gaussian_mixture_llc",
+    "gibbs_llc",
+    "linear_regression",
     "multiply_llc",
+    "network_loss",
+    "network_outputs",
+    "normal_crossing",
     "normal_crossing_llc",
+    "quadratic",
     "quadratic_llc",
+    "quadrature_llc",
     "quartic_llc",
     "reduced_rank_llc",
     "reduced_rank_llc_at",
+    "reduced_rank_regression",
     "regular_llc",
     "squared_product_llc",
     "superposition_llc",
+    "table",
     "tanh_network_llc",
 ]
