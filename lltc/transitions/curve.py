@@ -49,7 +49,9 @@ def read_curve(steps: ArrayLike, llc: ArrayLike, llc_se: ArrayLike, *, floor: fl
     _check(step, value, error, floor)
     kept = np.flatnonzero(np.isfinite(value))
     step, value, error = step[kept], value[kept], np.hypot(error[kept], floor * value[kept])
-    return Curve(step, value, error, np.hypot(error, lone_excess(value, error)), kept, len(np.atleast_1d(llc)))
+    return Curve(
+        step, value, error, np.hypot(error, lone_excess(value, error)), kept, len(np.atleast_1d(llc))
+    )
 
 
 def lone_excess(value: NDArray[np.float64], error: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -92,7 +94,9 @@ def _line(values: ArrayLike, name: str) -> NDArray[np.float64]:
             f"{name} could not be read as numbers; pass a one-dimensional array of floats."
         ) from None
     if array.ndim != 1:
-        raise InputError(f"{name} has shape {array.shape}; pass a one-dimensional array, one entry a checkpoint.")
+        raise InputError(
+            f"{name} has shape {array.shape}; pass a one-dimensional array, one entry a checkpoint."
+        )
     return array
 
 
@@ -109,8 +113,8 @@ def _check(
     bad = np.flatnonzero(np.isfinite(value) & ~(np.isfinite(error) & (error > 0)))
     if len(bad):
         raise InputError(
-            f"llc_se is {error[bad[0]]} at step {step[bad[0]]:g}; it must be positive and finite wherever llc "
-            "is finite, so give an error there or set that llc to NaN."
+            f"llc_se is {error[bad[0]]} at step {step[bad[0]]:g}; it must be positive and finite "
+            "wherever llc is finite, so give an error there or set that llc to NaN."
         )
     if not (np.isfinite(floor) and 0 <= floor < 1):
         raise InputError(f"floor is {floor}; pass a relative error in [0, 1), such as 0.01.")

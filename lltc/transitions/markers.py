@@ -140,7 +140,9 @@ def find_plateaus(
 
 def _check(threshold: float, min_change: float) -> None:
     if not 0 < threshold < 1:
-        raise InputError(f"threshold is {threshold}; pass a probability strictly between 0 and 1, such as 0.9.")
+        raise InputError(
+            f"threshold is {threshold}; pass a probability strictly between 0 and 1, such as 0.9."
+        )
     if not (np.isfinite(min_change) and min_change >= 0):
         raise InputError(f"min_change is {min_change}; pass a number of standard errors, 0 or larger.")
 
@@ -177,20 +179,32 @@ def _shortest(found: Segmentation, threshold: float) -> list[_Bracket]:
 
 
 def _merge(brackets: list[_Bracket], found: Segmentation) -> list[_Bracket]:
-    merged: list[_Bracket] = []
+    """Join the brackets of one transition, leaving out slow stretches between two fast ones."""
+    moving = [bracket for chain in _chains(brackets, found) for bracket in _drop_rests(chain, found)]
+    chains = _chains(moving, found)
+    return [_Bracket(chain[0].low, chain[-1].high, chain[0].sign) for chain in chains]
+
+
+def _chains(brackets: list[_Bracket], found: Segmentation) -> list[list[_Bracket]]:
+    """Runs of neighbouring brackets in one direction with no rest between them."""
+    chains: list[list[_Bracket]] = []
     for bracket in brackets:
-        if merged and _same_transition(merged[-1], bracket, found):
-            bracket = _Bracket(merged.pop().low, bracket.high, bracket.sign)
-        merged.append(bracket)
-    return merged
+        last = chains[-1][-1] if chains else None
+        if last is not None and last.sign == bracket.sign and not _rests(last, bracket, found):
+            chains[-1].append(bracket)
+        else:
+            chains.append([bracket])
+    return chains
 
 
-def _same_transition(before: _Bracket, after: _Bracket, found: Segmentation) -> bool:
-    return before.sign == after.sign and not _rests(before, after, found)
+def _drop_rests(chain: list[_Bracket], found: Segmentation) -> list[_Bracket]:
+    pace = np.array([_pace(found, bracket.low, bracket.high) for bracket in chain])
+    sides = np.minimum(np.maximum.accumulate(pace), np.maximum.accumulate(pace[::-1])[::-1])
+    return [bracket for bracket, own, side in zip(chain, pace, sides, strict=True) if own >= _SLOW * side]
 
 
 def _rests(before: _Bracket, after: _Bracket, found: Segmentation) -> bool:
-    """Whether the curve rests for three or more checkpoints between two brackets: flat there, or far slower."""
+    """Whether three or more checkpoints between two brackets are flat, or far slower than both."""
     if after.low - before.high + 1 < _MIN_PLATEAU:
         return False
     flat = np.diag(found.plateau, _MIN_PLATEAU - 1)[before.high : after.low - _MIN_PLATEAU + 2]

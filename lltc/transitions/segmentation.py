@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from lltc.errors import InputError
 from lltc.transitions.curve import Curve, noise_factor, read_curve
@@ -66,7 +66,8 @@ def segment_curve(
     Prior: each interval holds a change with probability `change_rate`; a segment of three or more points is
     a plateau with probability 0.9, else a ramp (linear in the step or in its logarithm). Levels and ramp
     heights are normal with the curve's range as scale. All errors share an unknown factor φ ≥ 1, averaged
-    over a grid. The sum over all 2^(n-1) segmentations is exact: with m(i, j) a segment's marginal likelihood,
+    over a grid. The sum over all 2^(n-1) segmentations is exact: with m(i, j) the marginal likelihood of the
+    segment i..j,
 
         Z(j) = Σ_i Z(i) · change_rate · (1 - change_rate)^(j-i-1) · m(i, j-1).
 
@@ -76,8 +77,8 @@ def segment_curve(
         llc_se: their standard errors, shape (n,).
         change_rate: prior probability of a change in one interval; default 1/n.
         floor: relative error added in quadrature to every point.
-        inflations: the grid of φ, all ≥ 1, equally weighted; by default 20 values from 1 to 30, half the
-            prior on 1.
+        inflations: the grid of φ, all ≥ 1, equally weighted; by default those of 20 values from 1 to 30 that
+            are near the robust scatter of second differences, half the prior on 1.
 
     Raises:
         InputError: bad shapes, order, errors or settings, or no finite value.
@@ -136,7 +137,9 @@ def _read_inflations(inflations: ArrayLike | None, guess: float, size: int) -> t
         return INFLATIONS[near], _INFLATION_PRIOR[near]
     grid = np.atleast_1d(np.asarray(inflations, dtype=np.float64))
     if not grid.size or not np.all(np.isfinite(grid) & (grid >= 1)):
-        raise InputError(f"inflations is {inflations}; pass finite factors of at least 1, such as [1.0, 2.0].")
+        raise InputError(
+            f"inflations is {inflations}; pass finite factors of at least 1, such as [1.0, 2.0]."
+        )
     return grid, np.full(len(grid), 1 / len(grid))
 
 
@@ -205,7 +208,7 @@ def _scatter(values: Array, segments: Segments, *, by_stop: bool) -> Array:
 
 
 def _forward(odds: Array, rate: float) -> Array:
-    """Log sum over the segmentations of the first j points, shape (inflations, n+1); `odds` rows are stops."""
+    """Log sum over segmentations of the first j points, shape (inflations, n+1); `odds` rows are stops."""
     n = odds.shape[1]
     total = np.zeros((len(odds), n + 1))
     boundary = np.full(n, np.log(rate))
@@ -232,7 +235,7 @@ def _segment_probability(odds: Array, forward: Array, segments: Segments, rate: 
 
 
 def _contains(probability: Array, segments: Segments, n: int) -> Array:
-    """Sum, for every range a ≤ b, of the probabilities of the segments that contain it; 0 below the diagonal."""
+    """Probability that a segment contains the range a..b, for every a ≤ b; 0 below the diagonal."""
     square = np.zeros((n, n))
     square[segments.start, segments.stop] = probability
     total = np.cumsum(np.cumsum(square, axis=0)[:, ::-1], axis=1)[:, ::-1]
