@@ -1,4 +1,4 @@
-"""Local learning coefficients over training: estimates that need no tuning, curves with marked transitions."""
+"""Local learning coefficients over training: untuned estimates, curves with marked transitions."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

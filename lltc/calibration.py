@@ -1,4 +1,4 @@
-"""Measuring what limits the step size: the scale of the posterior, the curvature along the chains, the minibatch noise."""
+"""Measuring what limits the step size: posterior scale, curvature along the chains, minibatch noise."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,21 +16,23 @@ DIRECTIONS = 4
 
 
 class Curvature(NamedTuple):
-    """Largest |eigenvalue| of the loss Hessian at each chain, `value` `(chain,)`, and its `vector` `(chain, d)`."""
+    """Largest |eigenvalue| of the loss Hessian at each chain `(chain,)`, and its `vector` `(chain, d)`."""
 
     value: jax.Array
     vector: jax.Array
 
 
 def initial_scale(posterior: LocalPosterior, key: jax.Array) -> float:
-    """Return the size of a random perturbation per coordinate at which nβ(L - L(w*)) reaches d/2, or the prior's.
+    """Return the random perturbation per coordinate at which nβ(L - L(w*)) reaches d/2, or the prior's.
 
     Needed where the Hessian at w* says nothing, such as x⁴. Scales halve down from the prior's radius 1/√γ.
     """
     batch = calibration_batch(posterior, key)
     radius = 1.0 / np.sqrt(posterior.localization) if posterior.localization > 0 else 1.0
     scales = radius * 0.5 ** np.arange(SCALES)
-    rises = np.array([float(_rise(posterior.target, posterior.center, batch, key, scale)) for scale in scales])
+    rises = np.array(
+        [float(_rise(posterior.target, posterior.center, batch, key, scale)) for scale in scales]
+    )
     for scale, rise in zip(scales, rises, strict=True):
         if np.isfinite(rise) and posterior.nbeta * rise <= 0.5 * posterior.num_params:
             return float(scale)
@@ -53,12 +55,18 @@ def start_vectors(key: jax.Array, chains: int, dimension: int) -> jax.Array:
 
 @partial(jax.jit, static_argnums=0, static_argnames="rounds")
 def largest_curvature(
-    target: Target, center: Center, positions: jax.Array, batch: PyTree, vectors: jax.Array, *, rounds: int = 4
+    target: Target,
+    center: Center,
+    positions: jax.Array,
+    batch: PyTree,
+    vectors: jax.Array,
+    *,
+    rounds: int = 4,
 ) -> Curvature:
     """Return the top curvature at `positions` after a few power iterations warm-started from `vectors`.
 
-    One Hessian-vector product a round: forward over reverse mode. The norm ‖Hv‖ bounds the eigenvalue from below, and the largest
-    over rounds and chains is what stability is judged by.
+    One Hessian-vector product a round: forward over reverse mode. The norm ‖Hv‖ bounds the eigenvalue from
+    below, and the largest over rounds and chains is what stability is judged by.
     """
 
     def gradient(points: jax.Array) -> jax.Array:
@@ -75,7 +83,7 @@ def largest_curvature(
 
 @partial(jax.jit, static_argnums=0)
 def gradient_noise(target: Target, center: Center, positions: jax.Array, batch: PyTree) -> jax.Array:
-    """Return tr C `(chain,)`, the variance of the anchored minibatch gradient, from the two halves of one batch.
+    """Return tr C `(chain,)`, the anchored minibatch gradient's variance, from two halves of one batch.
 
     With halves a and b the batch gradient is their mean, so tr C = E‖g_a - g_b‖²/4 with g = ∇L(w) - ∇L(w*).
     """

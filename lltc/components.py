@@ -24,11 +24,11 @@ def path_name(path: tuple) -> str:
 
 
 def select(params: PyTree, restrict: Restriction | None) -> list[np.ndarray | bool]:
-    """Return, for each leaf of `params`, True, False or a boolean array of its shape: the parameters that move.
+    """Return, for each leaf of `params`, what moves: True, False or a boolean array of its shape.
 
-    `restrict` is None (every floating leaf), a glob or a list of globs over paths such as `"layers/*/kernel"`, a function
-    `(path, leaf) -> bool or boolean array`, or a pytree like `params` whose leaves are booleans or boolean arrays.
-    Raises `InputError` when nothing is selected.
+    `restrict` is None (every floating leaf), a glob or a list of globs over paths such as
+    `"layers/*/kernel"`, a function `(path, leaf) -> bool or boolean array`, or a pytree like `params` whose
+    leaves are booleans or boolean arrays. Raises `InputError` when nothing is selected.
 
     Example:
         >>> select({"a": np.zeros(2), "b": np.zeros(3)}, "a")
@@ -58,12 +58,14 @@ def _masks(params: PyTree, named: list, restrict: Restriction | None) -> list:
     if structure != jax.tree.structure(params):
         raise InputError(
             f"restrict has the tree structure {structure}, but a pytree of masks must be shaped like params "
-            f"({jax.tree.structure(params)}); pass a glob, a function (path, leaf) -> mask, or a matching pytree."
+            f"({jax.tree.structure(params)}); pass a glob, a function (path, leaf) -> mask, or a matching "
+            "pytree."
         )
     for (name, leaf), mask in zip(named, masks, strict=True):
         if np.ndim(mask) and np.shape(mask) != np.shape(leaf):
             raise InputError(
-                f"restrict has a mask of shape {np.shape(mask)} for {name or 'params'} of shape {np.shape(leaf)}, but "
+                f"restrict has a mask of shape {np.shape(mask)} for {name or 'params'} of shape "
+                f"{np.shape(leaf)}, but "
                 "each mask must be one boolean or have its parameter's shape; reshape it."
             )
     return masks

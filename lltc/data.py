@@ -39,9 +39,10 @@ class Data:
 
 
 def as_data(data: PyTree | Sequence | Data) -> Data:
-    """Return `data` as a `Data`: a pytree of arrays with one leading axis, or a source with `__len__` and batched `__getitem__`.
+    """Return `data`, a pytree of arrays or a source with `__len__` and batched `__getitem__`, as a `Data`.
 
-    Memory maps stay on the host and are read row by row. Raises `InputError` when leading axes differ or there are no examples.
+    Memory maps stay on the host and are read row by row. Raises `InputError` when leading axes differ or
+    there are no examples.
 
     Example:
         >>> as_data({"x": np.zeros((6, 2)), "y": np.zeros(6)}).size
@@ -55,11 +56,16 @@ def as_data(data: PyTree | Sequence | Data) -> Data:
     if leaves and all(isinstance(leaf, np.ndarray | np.generic | jax.Array) for leaf in leaves):
         size = _common_length(data, leaves)
         return Data(size, arrays=jax.tree.map(jax.numpy.asarray, data))
-    if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, dict | list | tuple):
+    if (
+        hasattr(data, "__len__")
+        and hasattr(data, "__getitem__")
+        and not isinstance(data, dict | list | tuple)
+    ):
         return Data(_positive(len(data)), rows=data)
     received = ", ".join(sorted({type(leaf).__name__ for leaf in leaves})) or "nothing"
     raise InputError(
-        f"data must be a pytree of NumPy or JAX arrays with one common leading axis, or a source with __len__ and "
+        "data must be a pytree of NumPy or JAX arrays with one common leading axis, or a source with "
+        "__len__ and "
         f"batched __getitem__, but it holds {received}; convert its leaves with np.asarray."
     )
 
@@ -69,7 +75,8 @@ def _common_length(data: PyTree, leaves: list) -> int:
     shapes = [np.shape(leaf) for leaf in leaves]
     if any(len(shape) == 0 for shape in shapes):
         raise InputError(
-            f"data{paths[[len(s) for s in shapes].index(0)]} is a scalar, but every array of data needs a leading axis "
+            f"data{paths[[len(s) for s in shapes].index(0)]} is a scalar, but every array of data needs a "
+            "leading axis "
             "of examples; give it the shape (n, …)."
         )
     lengths = [shape[0] for shape in shapes]

@@ -1,4 +1,4 @@
-"""How far draws can be trusted: effective sample size, R-hat, Monte-Carlo error, the hot–cold gap, and a status."""
+"""How far draws can be trusted: ESS, R-hat, Monte-Carlo error, the hot–cold gap, and a status."""
 
 from enum import Enum
 from typing import NamedTuple
@@ -11,26 +11,31 @@ class Status(Enum):
 
     ok = "The chains mixed, hot and cold starts agree, and the error bar covers what is known."
     not_equilibrated = (
-        "Chains started hot and cold, or chains among themselves, still disagree by more than their noise: draw longer "
+        "Chains started hot and cold, or chains among themselves, still disagree by more than their noise: "
+        "draw longer "
         "(num_warmup, num_draws) or tighten the localization."
     )
     few_draws = (
-        "The draws amount to fewer than 50 independent ones, too few to judge the error bar: raise num_draws or num_chains."
+        "The draws amount to fewer than 50 independent ones, too few for the error bar: raise num_draws."
     )
     negative = (
-        "The loss fell along the chains, so the checkpoint is not a minimum and the number is no learning coefficient: use "
+        "The loss fell along the chains, so the checkpoint is not a minimum and the number is no learning "
+        "coefficient: use "
         "lltc.behavioral, a smaller nbeta or a larger localization."
     )
     diverged = (
-        "The loss or the weights left the finite numbers, so no estimate is given: pass a smaller step_size (or none, to have it "
+        "The loss or the weights left the finite numbers, so no estimate is given: pass a smaller step_size "
+        "(or none, to have it "
         "measured), or a larger localization."
     )
-    interrupted = "The run was stopped by hand before all draws were made: run it again for the full precision."
+    interrupted = (
+        "The run was stopped by hand before all draws were made: run it again for the full precision."
+    )
     failed = "The checkpoint could not be read or evaluated; its row carries the reason."
 
 
 class ErrorBudget(NamedTuple):
-    """Standard errors in units of λ̂: `monte_carlo`, `equilibration` (the hot–cold gap beyond its noise), minibatch `heat`."""
+    """Standard errors of λ̂: Monte Carlo, equilibration (hot–cold gap beyond its noise), minibatch heat."""
 
     monte_carlo: float
     equilibration: float
@@ -43,7 +48,7 @@ class ErrorBudget(NamedTuple):
 
 
 class Mixing(NamedTuple):
-    """Effective sample size (bulk, all chains), rank-normalised split R-hat, and hot minus cold with its noise."""
+    """Bulk effective sample size, rank-normalised split R-hat, and hot minus cold with its noise."""
 
     ess: float
     rhat: float
@@ -63,16 +68,16 @@ def mixing(series: np.ndarray, hot: np.ndarray) -> Mixing:
     """
     if series.shape[1] < 8 or np.ptp(series) == 0:
         return Mixing(np.nan, np.nan, np.nan, np.nan)
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import array_stats
 
-    ess = float(array_stats.ess(series, chain_axis=0, draw_axis=1))
-    rhat = float(array_stats.rhat(series, chain_axis=0, draw_axis=1)) if series.shape[0] > 1 else np.nan
+    ess = float(np.asarray(array_stats.ess(series, chain_axis=0, draw_axis=1)))
+    rhat = float(np.asarray(array_stats.rhat(series, chain_axis=0, draw_axis=1)))
     gap, gap_se = hot_cold_gap(series, hot)
     return Mixing(ess, rhat, gap, gap_se)
 
 
 def hot_cold_gap(series: np.ndarray, hot: np.ndarray) -> tuple[float, float]:
-    """Return mean(hot chains) - mean(cold chains) of `series` `(chain, draw)` and its standard error from the chains' spread."""
+    """Return mean(hot) - mean(cold) of `series` `(chain, draw)` and its error from the chains' spread."""
     if hot.all() or not hot.any():
         return np.nan, np.nan
     means = series.mean(1)
@@ -86,27 +91,26 @@ def hot_cold_gap(series: np.ndarray, hot: np.ndarray) -> tuple[float, float]:
 def monte_carlo_error(series: np.ndarray) -> float:
     """Return the standard error of the mean of `series` `(chain, draw)`.
 
-    Chains share their minibatches, so the error is that of the chain-averaged series (its variance over its effective sample size), or the
-    spread of the chains' means where that is larger, as it is when chains are slower than the run.
+    Chains share their minibatches, so the error is that of the chain-averaged series (its variance over its
+    effective sample size), or the spread of the chains' means where that is larger, as it is when chains are
+    slower than the run.
     """
     if series.shape[1] < 8 or np.ptp(series) == 0:
         return float("nan") if series.shape[1] < 8 else 0.0
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import array_stats
 
     averaged = series.mean(0)
-    ess = float(array_stats.ess(averaged[None], chain_axis=0, draw_axis=1, method="mean"))
+    ess = float(np.asarray(array_stats.ess(averaged[None], chain_axis=0, draw_axis=1, method="mean")))
     of_series = averaged.std(ddof=1) / np.sqrt(ess)
-    if series.shape[0] < 2:
-        return float(of_series)
     of_chains = series.mean(1).std(ddof=1) / np.sqrt(series.shape[0])
     return float(max(of_series, of_chains))
 
 
 def error_budget(series: np.ndarray, hot: np.ndarray, heat: float) -> ErrorBudget:
-    """Return what `llc_se` is made of, from `series` `(chain, draw)` of nβ(L - L(w*)) and the predicted minibatch `heat`.
+    """Return what `llc_se` is made of, from `series` `(chain, draw)` of nβ(L - L(w*)) and predicted `heat`.
 
-    When chains have met, the gap between hot and cold has variance `gap_se²`; only what exceeds it says that they have not, and
-    half of it separates the mean from either side.
+    When chains have met, the gap between hot and cold has variance `gap_se²`; only what exceeds it says that
+    they have not, and half of it separates the mean from either side.
     """
     gap, gap_se = hot_cold_gap(series, hot)
     excess = np.sqrt(max(gap**2 - gap_se**2, 0.0)) / 2 if np.isfinite(gap) else 0.0

@@ -2,7 +2,7 @@
 
 
 class InputError(ValueError):
-    """An argument lltc cannot work with; the message names it, what was received, what is allowed, what to do."""
+    """An argument lltc cannot work with: the message names it, what came, what is allowed, what to do."""
 
 
 class CheckpointError(InputError):

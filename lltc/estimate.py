@@ -34,9 +34,10 @@ SCALARS = (
 class LLCEstimate:
     """λ̂ = nβ(E[L_n] - L_n(w*)) with its error and all that is needed to judge it.
 
-    `llc_se` is one standard error and covers `budget`: Monte Carlo, equilibration and minibatch heat. `init_loss` is L_n(w*); `draws`
-    `(chain, draw)` are nβ(L - L(w*)), the second half of the chains started hot; `energy` `(chain, draw, half)` are the loss
-    differences of two disjoint half batches, `distance` is ‖w - w*‖² and `virial` is (w - w*)·∇L.
+    `llc_se` is one standard error and covers `budget`: Monte Carlo, equilibration and minibatch heat.
+    `init_loss` is L_n(w*); `draws` `(chain, draw)` are nβ(L - L(w*)), the second half of the chains started
+    hot; `energy` `(chain, draw, half)` are the loss differences of two disjoint half batches, `distance` is
+    ‖w - w*‖² and `virial` is (w - w*)·∇L.
     """
 
     llc: float
@@ -72,19 +73,22 @@ class LLCEstimate:
 
     def __repr__(self) -> str:
         return (
-            f"LLCEstimate(llc {self.llc:.4g} ± {self.llc_se:.2g}, {self.status.name}, {self.num_params} parameters, "
+            f"LLCEstimate(llc {self.llc:.4g} ± {self.llc_se:.2g}, {self.status.name}, {self.num_params} "
+            "parameters, "
             f"nβ {self.nbeta:.4g}, γ {self.localization:.3g}, R-hat {self.rhat:.3f}, ESS {self.ess:.0f})"
         )
 
     def summary(self) -> str:
         """Return a short text: the number, what its error is made of, and how the chains fared."""
+        budget = self.budget
         lines = [
-            f"λ̂ = {self.llc:.4g} ± {self.llc_se:.2g}   ({self.num_params} parameters, loss {self.init_loss:.4g} at the checkpoint)",
+            f"λ̂ = {self.llc:.4g} ± {self.llc_se:.2g}   ({self.num_params} parameters, loss "
+            f"{self.init_loss:.4g} at the checkpoint)",
             f"posterior   nβ = {self.nbeta:.4g}, γ = {self.localization:.4g}",
-            f"error       Monte Carlo {self.budget.monte_carlo:.2g}, equilibration {self.budget.equilibration:.2g}, "
-            f"minibatch heat {self.budget.heat:.2g}",
-            f"chains      {self.num_chains} × {self.num_draws} draws after {self.num_warmup} warm-up steps of batch "
-            f"{self.batch_size}, ε = {self.step_size:.3g}",
+            f"error       Monte Carlo {budget.monte_carlo:.2g}, equilibration {budget.equilibration:.2g}, "
+            f"minibatch heat {budget.heat:.2g}",
+            f"chains      {self.num_chains} × {self.num_draws} draws after {self.num_warmup} warm-up steps, "
+            f"batch {self.batch_size}, ε = {self.step_size:.3g}",
             f"mixing      R-hat {self.rhat:.3f}, ESS {self.ess:.0f}, hot - cold {self.hot_cold_gap:.2g}",
             f"status      {self.status.name}: {self.status.value}",
             f"time        {self.seconds:.1f} s",
@@ -92,11 +96,9 @@ class LLCEstimate:
         return "\n".join(lines)
 
     def to_datatree(self) -> "DataTree":
-        """Return an ArviZ DataTree: draws in `posterior` and `sample_stats`, settings and results in its attributes.
+        """Return an ArviZ DataTree: draws in `posterior` and `sample_stats`, results in its attributes.
 
-        Example:
-            >>> LLCEstimate.from_datatree(estimate.to_datatree()).llc == estimate.llc  # doctest: +SKIP
-            True
+        `LLCEstimate.from_datatree` turns it back into the same estimate.
         """
         from arviz_base import from_dict
 
@@ -115,8 +117,14 @@ class LLCEstimate:
     def from_datatree(cls, tree: "DataTree") -> Self:
         """Return the estimate a DataTree was made from."""
         whole = {f.name for f in fields(cls) if f.type is int}
-        scalars = {name: int(tree.attrs[name]) if name in whole else float(tree.attrs[name]) for name in SCALARS}
-        seen = {str(name): values.to_numpy() for name, values in tree["observables"].data_vars.items()} if "observables" in tree else {}
+        scalars: dict[str, Any] = {
+            name: int(tree.attrs[name]) if name in whole else float(tree.attrs[name]) for name in SCALARS
+        }
+        seen = (
+            {str(name): values.to_numpy() for name, values in tree["observables"].data_vars.items()}
+            if "observables" in tree
+            else {}
+        )
         return cls(
             **scalars,
             status=Status[tree.attrs["status"]],

@@ -1,4 +1,4 @@
-"""Estimates of ∇L_n and of L_n(w) - L_n(w*) for a set of chains: over all the data, or over one minibatch anchored at w*.
+"""Estimates of ∇L_n and L_n(w) - L_n(w*) for all chains: over all data, or one batch anchored at w*.
 
 Chains share the batch. The anchored estimate is the control variate of Baker, Fearnhead, Fox & Nemeth (2019,
 arXiv:1706.05439) for stochastic gradient Langevin dynamics; here it also serves the energy.
@@ -16,15 +16,15 @@ PyTree = Any
 
 
 class Anchor(NamedTuple):
-    """What is known at w*: `gradient` ∇L_n(w*) `(d,)`, the mean `loss` L_n(w*), and on a full batch every `losses` `(m,)`."""
+    """What is known at w*: ∇L_n(w*) `(d,)`, the mean loss L_n(w*), and on a full batch all losses `(m,)`."""
 
     gradient: jax.Array
     loss: jax.Array
-    losses: jax.Array | None
+    losses: jax.Array
 
 
 class Slope(NamedTuple):
-    """`gradient` `(chain, d)` of L_n, and `energy` `(chain, 2)`: L_n(w) - L_n(w*) estimated from two disjoint half batches."""
+    """`gradient` `(chain, d)` of L_n, and `energy` `(chain, 2)`: L_n(w) - L_n(w*) from two half batches."""
 
     gradient: jax.Array
     energy: jax.Array
@@ -33,7 +33,7 @@ class Slope(NamedTuple):
 def losses_and_gradient(
     target: Target, center: Center, positions: jax.Array, batch: PyTree
 ) -> tuple[jax.Array, jax.Array]:
-    """Return per-example losses `(chain, m)` and the gradient of their mean `(chain, d)` at `positions` `(chain, d)`."""
+    """Return losses `(chain, m)` and the gradient of their mean `(chain, d)` at `positions` `(chain, d)`."""
 
     def mean_loss(moved: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         losses = target.losses_of(center, moved, batch)
@@ -60,11 +60,14 @@ def plain_slope(target: Target, center: Center, anchor: Anchor, positions: jax.A
     return Slope(gradient, half_means(losses) - anchor.loss)
 
 
-def anchored_slope(target: Target, center: Center, anchor: Anchor, positions: jax.Array, batch: PyTree) -> Slope:
+def anchored_slope(
+    target: Target, center: Center, anchor: Anchor, positions: jax.Array, batch: PyTree
+) -> Slope:
     """Return the minibatch estimates anchored at w*, whose noise vanishes as w → w*.
 
-    Gradient: ∇L_B(w) - ∇L_B(w*) + ∇L_n(w*). Energy: the batch mean of ℓ(w, z) - ℓ(w*, z), differenced an example at a time so
-    that float32 keeps its digits. w* rides along as one more chain; a loss relative to w* needs none, being flat there.
+    Gradient: ∇L_B(w) - ∇L_B(w*) + ∇L_n(w*). Energy: the batch mean of ℓ(w, z) - ℓ(w*, z), differenced an
+    example at a time so that float32 keeps its digits. w* rides along as one more chain; a loss relative to
+    w* needs none, being flat there.
     """
     if target.relative:
         losses, gradient = losses_and_gradient(target, center, positions, batch)
@@ -85,20 +88,21 @@ def half_means(losses: jax.Array) -> jax.Array:
 def measure_anchor(posterior: LocalPosterior, *, block: int = 2048) -> Anchor:
     """Return L_n(w*) and ∇L_n(w*) from one pass over all the data, `block` examples at a time.
 
-    The loss of a relative model is zero at w*; its task loss, where the model carries one, is what is reported.
+    The loss of a relative model is zero at w*; its task loss, where the model carries one, is what is
+    reported.
     """
     target, center, data = posterior.target, posterior.center, posterior.data
     if posterior.full_batch:
         losses, gradient = _block(target, center, data.arrays)
         return Anchor(gradient, _reported(posterior, losses.mean()), losses)
     if target.relative:
-        return Anchor(jnp.zeros_like(center.position), _reported(posterior, jnp.float32(0)), None)
+        return Anchor(jnp.zeros_like(center.position), _reported(posterior, jnp.float32(0)), jnp.zeros(0))
     gradient, loss = jnp.zeros_like(center.position), 0.0
     for batch in data.blocks(block):
         share = jax.tree.leaves(batch)[0].shape[0] / data.size
         losses, block_gradient = _block(target, center, batch)
         gradient, loss = gradient + share * block_gradient, loss + share * float(losses.mean())
-    return Anchor(gradient, jnp.float32(loss), None)
+    return Anchor(gradient, jnp.float32(loss), jnp.zeros(0))
 
 
 def mean_over_data(losses_of_batch: Any, data: Data, *, block: int = 2048) -> float:

@@ -46,28 +46,34 @@ def estimate_llc(
 ) -> LLCEstimate:
     """Estimate the local learning coefficient λ̂ = nβ(E[L_n(w)] - L_n(w*)) at the checkpoint `params`.
 
-    The expectation is over p(w) ∝ exp(-nβ L_n(w) - (γ/2)‖w - w*‖²), sampled by tempered, localized Langevin chains whose minibatch
-    gradients and energies are anchored at w*; half the chains start cold at w*, half hot at nβ/4, and the step size is measured.
+    The expectation is over p(w) ∝ exp(-nβ L_n(w) - (γ/2)‖w - w*‖²), sampled by tempered, localized Langevin
+    chains whose minibatch gradients and energies are anchored at w*; half the chains start cold at w*, half
+    hot at nβ/4, and the step size is measured.
 
     Args:
-        model: pure `(params, batch) -> losses` of shape `(batch,)` in nats (a mean `()` is accepted), or `lltc.behavioral(…)`.
+        model: pure `(params, batch) -> losses` of shape `(batch,)` in nats (a mean `()` is accepted), or
+            `lltc.behavioral(…)`.
         params: the checkpoint w*, any pytree; its floating-point leaves move.
-        data: pytree of arrays with a common leading axis, or a source with `__len__` and batched `__getitem__`.
+        data: pytree of arrays with a common leading axis, or a source with `__len__` and batched
+            `__getitem__`.
         key: JAX key or int; the same key gives the same numbers.
         nbeta: nβ; default n/ln n with n the number of examples in `data` (not in a batch).
         localization: γ; default d/(½‖w*‖)², or 1 where w* = 0.
         num_chains: chains run side by side; default 8.
-        num_draws: draws of each chain; by default 1000, doubled until `llc_se` ≤ `target_rel_se`·λ̂ or 16,000 are made.
+        num_draws: draws of each chain; by default 1000, doubled until `llc_se` ≤ `target_rel_se`·λ̂ or 16,000
+            are made.
         num_warmup: steps before drawing; default 1000.
         batch_size: examples a step; default 512, or all of up to 1024.
         step_size: ε of w ← w - (ε/2)∇U + √ε·noise; measured when None.
         target_rel_se: wanted `llc_se`/λ̂ when `num_draws` is None; default .02.
-        restrict: which parameters move: a glob or globs over paths, a function `(path, leaf) -> mask`, or a pytree of masks.
+        restrict: which parameters move: a glob or globs over paths, a function `(path, leaf) -> mask`, or a
+            pytree of masks.
         observables: functions of params recorded every 16th draw.
         progress: show a progress bar.
 
     Returns:
-        An `LLCEstimate`; chains that diverge give NaN and a status that says why. Ctrl-C keeps the draws made.
+        An `LLCEstimate`; chains that diverge give NaN and a status that says why. Ctrl-C keeps the draws
+        made.
 
     Raises:
         InputError: for an argument that cannot be worked with, in one sentence.
@@ -78,29 +84,37 @@ def estimate_llc(
     Example:
         >>> import jax.numpy as jnp
         >>> loss = lambda w, x: 0.5 * jnp.sum(w**2) * jnp.ones(len(x))
-        >>> estimate = estimate_llc(loss, jnp.zeros(4), jnp.zeros(100), nbeta=100, localization=1.0, progress=False)
+        >>> estimate = estimate_llc(loss, jnp.zeros(4), jnp.zeros(100), nbeta=100, localization=1.0,
+        progress=False)
         >>> bool(abs(estimate.llc - 2 * 100 / 101) < 4 * estimate.llc_se)
         True
     """
     began = time.perf_counter()
-    _check_counts(num_chains=num_chains, num_draws=num_draws, num_warmup=num_warmup, target_rel_se=target_rel_se)
+    _check_counts(
+        num_chains=num_chains, num_draws=num_draws, num_warmup=num_warmup, target_rel_se=target_rel_se
+    )
     posterior = local_posterior(
         model, params, data, nbeta=nbeta, localization=localization, batch_size=batch_size, restrict=restrict
     )
     step_size = _check_step_size(step_size)
     run = _prepare(posterior, key, observables)
     with Progress(num_warmup + (num_draws or FIRST_DRAWS), show=progress) as bar:
-        warm = warm_up(run, num_chains=num_chains, num_warmup=num_warmup, step_size=step_size, on_chunk=bar.advance)
+        warm = warm_up(
+            run, num_chains=num_chains, num_warmup=num_warmup, step_size=step_size, on_chunk=bar.advance
+        )
         trace = _draw(run, warm, num_draws, target_rel_se, bar)
     return _conclude(run, warm, trace, num_warmup, time.perf_counter() - began)
 
 
-def _prepare(posterior: LocalPosterior, key: jax.Array | int, observables: Mapping[str, Observable] | None) -> Run:
+def _prepare(
+    posterior: LocalPosterior, key: jax.Array | int, observables: Mapping[str, Observable] | None
+) -> Run:
     anchor = measure_anchor(posterior)
     if not np.isfinite(float(anchor.loss)) or not np.isfinite(np.asarray(anchor.gradient)).all():
         raise InputError(
             f"model has loss {float(anchor.loss):g} at params averaged over data and gradient norm "
-            f"{float(np.linalg.norm(anchor.gradient)):g} there, but both must be finite at the checkpoint; check the data for NaN "
+            f"{float(np.linalg.norm(anchor.gradient)):g} there, but both must be finite at the checkpoint; "
+            "check the data for NaN "
             "and the loss for logarithms or divisions that overflow."
         )
     key = jax.random.key(key) if isinstance(key, int | np.integer) else key
@@ -144,10 +158,16 @@ def _conclude(run: Run, warm: WarmUp, trace: Trace, num_warmup: int, seconds: fl
     hot = is_hot(series.shape[0])
     if not warm.finite or not finite(trace):
         status, llc = Status.diverged, np.nan
-        budget, mixed = ErrorBudget(np.nan, np.nan, np.nan), diagnostics.Mixing(np.nan, np.nan, np.nan, np.nan)
+        budget, mixed = (
+            ErrorBudget(np.nan, np.nan, np.nan),
+            diagnostics.Mixing(np.nan, np.nan, np.nan, np.nan),
+        )
     elif series.shape[1] == 0:
         status, llc = Status.interrupted, np.nan
-        budget, mixed = ErrorBudget(np.nan, np.nan, np.nan), diagnostics.Mixing(np.nan, np.nan, np.nan, np.nan)
+        budget, mixed = (
+            ErrorBudget(np.nan, np.nan, np.nan),
+            diagnostics.Mixing(np.nan, np.nan, np.nan, np.nan),
+        )
     else:
         llc = float(series.mean())
         budget = diagnostics.error_budget(series, hot, warm.heat)
@@ -178,13 +198,21 @@ def _conclude(run: Run, warm: WarmUp, trace: Trace, num_warmup: int, seconds: fl
 
 
 def _check_counts(*, num_chains: int, num_draws: int | None, num_warmup: int, target_rel_se: float) -> None:
-    for name, value, least in (("num_chains", num_chains, 2), ("num_draws", num_draws, 8), ("num_warmup", num_warmup, 8)):
+    for name, value, least in (
+        ("num_chains", num_chains, 2),
+        ("num_draws", num_draws, 8),
+        ("num_warmup", num_warmup, 8),
+    ):
         if name == "num_draws" and value is None:
             continue
         if not isinstance(value, int | np.integer) or value < least:
-            raise InputError(f"{name} must be an integer of at least {least}, but {value!r} was given; raise it.")
+            raise InputError(
+                f"{name} must be an integer of at least {least}, but {value!r} was given; raise it."
+            )
     if not target_rel_se > 0:
-        raise InputError(f"target_rel_se must be a number > 0, but {target_rel_se!r} was given; .02 asks for two percent.")
+        raise InputError(
+            f"target_rel_se must be a number > 0, but {target_rel_se!r} was given; .02 asks for two percent."
+        )
 
 
 def _check_step_size(step_size: float | None) -> float | None:
@@ -192,6 +220,7 @@ def _check_step_size(step_size: float | None) -> float | None:
         return None
     if not np.isfinite(step_size) or step_size <= 0:
         raise InputError(
-            f"step_size must be a finite number > 0, but {step_size!r} was given; pass such a number, or None to have it measured."
+            f"step_size must be a finite number > 0, but {step_size!r} was given; pass such a number, or "
+            "None to have it measured."
         )
     return float(step_size)

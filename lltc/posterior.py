@@ -20,7 +20,7 @@ Model = Callable[..., jax.Array]
 
 @dataclass(frozen=True)
 class Layout:
-    """How a flat vector of moved parameters becomes a params pytree; hashable, so shared by a sweep's compilations."""
+    """How a flat vector of moved parameters becomes params; hashable, so a sweep compiles once."""
 
     treedef: Any
     shapes: tuple[tuple[int, ...], ...]
@@ -29,7 +29,7 @@ class Layout:
 
 
 class Center(NamedTuple):
-    """The checkpoint w*: its moved parameters as a float32 vector `(d,)`, every leaf, and which coordinates move."""
+    """The checkpoint w*: moved parameters as a float32 `(d,)`, every leaf, and which coordinates move."""
 
     position: jax.Array
     leaves: tuple[jax.Array, ...]
@@ -46,11 +46,11 @@ class Target:
 
     @property
     def relative(self) -> bool:
-        """True when the loss compares the network with the checkpoint's own outputs, hence is zero and flat at w*."""
+        """True when the loss compares with the checkpoint's own outputs, hence is zero and flat at w*."""
         return hasattr(self.model, "against")
 
     def losses(self, center: Center, position: jax.Array, batch: PyTree) -> jax.Array:
-        """Return the losses of `batch` at `position`, `(batch,)`, or `(2,)` half-batch means of a model that returns means."""
+        """Return the losses `(batch,)`, or `(2,)` half-batch means of a model that returns means."""
         return self.losses_of(center, moved_leaves(self.layout, center, position), batch)
 
     def losses_of(self, center: Center, moved: tuple[jax.Array, ...], batch: PyTree) -> jax.Array:
@@ -70,8 +70,8 @@ class Target:
 class LocalPosterior:
     """p(w) ∝ exp(-nβ L_n(w) - (γ/2)‖w - w*‖²) around one checkpoint.
 
-    `L_n` is the mean over the `data.size` examples of the loss in nats, `nbeta` is nβ, `localization` is γ, and only the
-    `num_params` selected parameters move.
+    `L_n` is the mean over the `data.size` examples of the loss in nats, `nbeta` is nβ, `localization` is γ,
+    and only the `num_params` selected parameters move.
     """
 
     target: Target
@@ -98,9 +98,13 @@ def locate(params: PyTree, restrict: Restriction | None = None) -> tuple[Layout,
     leaves, treedef = jax.tree.flatten(params)
     leaves = tuple(jnp.asarray(leaf) for leaf in leaves)
     moved = tuple(bool(np.any(mask)) for mask in masks)
-    layout = Layout(treedef, tuple(leaf.shape for leaf in leaves), tuple(leaf.dtype for leaf in leaves), moved)
+    layout = Layout(
+        treedef, tuple(leaf.shape for leaf in leaves), tuple(leaf.dtype for leaf in leaves), moved
+    )
     flat = _ravel([leaf for leaf, moves in zip(leaves, moved, strict=True) if moves])
-    full = [np.broadcast_to(m, leaf.shape) for m, leaf, moves in zip(masks, leaves, moved, strict=True) if moves]
+    full = [
+        np.broadcast_to(m, leaf.shape) for m, leaf, moves in zip(masks, leaves, moved, strict=True) if moves
+    ]
     chosen = np.concatenate([mask.reshape(-1) for mask in full])
     index = None if chosen.all() else jnp.asarray(np.flatnonzero(chosen))
     return layout, Center(flat if index is None else flat[index], leaves, index)
@@ -116,7 +120,7 @@ def moved_leaves(layout: Layout, center: Center, position: jax.Array) -> tuple[j
 
 
 def assemble(layout: Layout, center: Center, moved: tuple[jax.Array, ...]) -> PyTree:
-    """Return the params pytree made of the moved leaves, cast to their own dtype, and of the others as they are in w*."""
+    """Return the params made of the moved leaves, cast to their own dtype, and the others as in w*."""
     movers = iter(moved)
     leaves = [
         next(movers).astype(dtype) if moves else leaf
@@ -142,9 +146,9 @@ def local_posterior(
 ) -> LocalPosterior:
     """Check the arguments and return the local posterior with its defaults filled in.
 
-    Defaults: `nbeta = n / ln n` with n the number of examples in `data`; `localization = d / (½‖w*‖)²` over the d moved
-    parameters (the prior's typical radius is half the norm of w*), 1 where w* = 0; `batch_size` 512, or all of up to 1024
-    examples. Raises `InputError` with one sentence for anything that does not fit.
+    Defaults: `nbeta = n / ln n` with n the number of examples in `data`; `localization = d / (½‖w*‖)²` over
+    the d moved parameters (the prior's typical radius is half the norm of w*), 1 where w* = 0; `batch_size`
+    512, or all of up to 1024 examples. Raises `InputError` with one sentence for anything that does not fit.
 
     Example:
         >>> posterior = local_posterior(lambda w, x: (w - x) ** 2, jnp.float32(2.0), jnp.zeros(100))
@@ -154,7 +158,9 @@ def local_posterior(
     data = as_data(data)
     layout, center = locate(params, restrict)
     nbeta = _positive("nbeta", _default_nbeta(data.size) if nbeta is None else nbeta)
-    gamma = _positive("localization", default_localization(center) if localization is None else localization, zero=True)
+    gamma = _positive(
+        "localization", default_localization(center) if localization is None else localization, zero=True
+    )
     batch_size = _batch_size(batch_size, data)
     _check_finite_params(params)
     model = model if _hashable(model) else partial(model)
@@ -171,7 +177,8 @@ def default_localization(center: Center) -> float:
 def _default_nbeta(size: int) -> float:
     if size < 3:
         raise InputError(
-            f"nbeta is not given and its default n/ln n needs at least 3 examples, but data holds {size}; pass nbeta."
+            f"nbeta is not given and its default n/ln n needs at least 3 examples, but data holds {size}; "
+            "pass nbeta."
         )
     return size / math.log(size)
 
@@ -181,18 +188,23 @@ def _positive(name: str, value: float, *, zero: bool = False) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise InputError(f"{name} must be {allowed}, but {value!r} was given; pass such a number or None.") from None
+        raise InputError(
+            f"{name} must be {allowed}, but {value!r} was given; pass such a number or None."
+        ) from None
     if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
-        raise InputError(f"{name} must be {allowed}, but {number:g} was given; pass such a number or None for the default.")
+        raise InputError(
+            f"{name} must be {allowed}, but {number:g} was given; pass such a number or None for the default."
+        )
     return number
 
 
 def _batch_size(batch_size: int | None, data: Data) -> int:
     if batch_size is None:
         batch_size = data.size if data.size <= 1024 else 512
-    if not isinstance(batch_size, int | np.integer) or batch_size < 2 and data.size > 1:
+    if not isinstance(batch_size, int | np.integer) or (batch_size < 2 and data.size > 1):
         raise InputError(
-            f"batch_size must be an integer of at least 2 (its two halves measure the noise), but {batch_size!r} was given; "
+            "batch_size must be an integer of at least 2 (its two halves measure the noise), but "
+            f"{batch_size!r} was given; "
             "pass such a number or None."
         )
     if batch_size >= data.size:
@@ -205,7 +217,8 @@ def _check_finite_params(params: PyTree) -> None:
         values = jnp.asarray(leaf)
         if jnp.issubdtype(values.dtype, jnp.floating) and not bool(jnp.isfinite(values).all()):
             raise InputError(
-                f"params has non-finite values in {path_name(path) or 'its only leaf'}, but a checkpoint must be finite; "
+                f"params has non-finite values in {path_name(path) or 'its only leaf'}, but a checkpoint "
+                "must be finite; "
                 "check that training did not diverge before this checkpoint."
             )
 
@@ -219,15 +232,25 @@ def _check_model(model: Model, params: PyTree, data: Data, batch_size: int) -> b
         losses = jax.eval_shape(call, params, batch)
     except InputError:
         raise
-    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+    except (
+        jax.errors.JAXTypeError,
+        jax.errors.JAXIndexError,
+        TypeError,
+        ValueError,
+        KeyError,
+        IndexError,
+        AttributeError,
+    ) as error:
         raise InputError(_explain(error, params)) from error
     if not hasattr(losses, "shape") or not jnp.issubdtype(losses.dtype, jnp.floating):
         raise InputError(
-            f"model must return floating-point losses of shape (batch,), but it returned {losses}; return one loss an example."
+            f"model must return floating-point losses of shape (batch,), but it returned {losses}; return "
+            "one loss an example."
         )
     if losses.shape not in ((count,), ()):
         raise InputError(
-            f"model returned losses of shape {losses.shape} for a batch of {count}, but ({count},) (one loss an example, in "
+            f"model returned losses of shape {losses.shape} for a batch of {count}, but ({count},) (one "
+            "loss an example, in "
             "nats) or () (their mean) is allowed; reduce every axis but the first."
         )
     return losses.shape != ()
@@ -237,14 +260,18 @@ def _explain(error: Exception, params: PyTree) -> str:
     first = str(error).strip().split("\n")[0][:300]
     if isinstance(error, jax.errors.JAXTypeError):
         return (
-            f"model could not be traced by JAX because it turns params or batch into a concrete value or closes over one that is "
-            f"not JAX's ({type(error).__name__}: {first}); write it with jax.numpy only and without float(), if or numpy on params."
+            "model could not be traced by JAX because it turns params or batch into a concrete value or "
+            "closes over one that is "
+            f"not JAX's ({type(error).__name__}: {first}); write it with jax.numpy only and without "
+            "float(), if or numpy on params."
         )
     shapes = ", ".join(
-        f"{path_name(path) or 'params'} {np.shape(leaf)}" for path, leaf in jax.tree_util.tree_leaves_with_path(params)[:8]
+        f"{path_name(path) or 'params'} {np.shape(leaf)}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)[:8]
     )
     return (
-        f"model failed on params ({shapes}) and one batch of data ({type(error).__name__}: {first}); check that params fit "
+        f"model failed on params ({shapes}) and one batch of data ({type(error).__name__}: {first}); check "
+        "that params fit "
         "the model and that it takes (params, batch) with JAX arrays inside."
     )
 

@@ -29,7 +29,8 @@ class Settings(NamedTuple):
 class Draws(NamedTuple):
     """What is recorded of each draw, draws first inside a chunk and `(chain, draw)` in a `Trace`.
 
-    `energy` `(…, 2)` is L - L(w*) on two disjoint half batches, `distance` is ‖w - w*‖², `virial` is (w - w*)·∇L.
+    `energy` `(…, 2)` is L - L(w*) on two disjoint half batches, `distance` is ‖w - w*‖², `virial` is (w -
+    w*)·∇L.
     """
 
     energy: Any
@@ -55,7 +56,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Trace:
-    """Draws `(chain, draw)` as NumPy arrays, the chains' last state, and whether every draw asked for was made."""
+    """Draws `(chain, draw)` in NumPy, the chains' last state, and whether every draw asked for was made."""
 
     draws: Draws
     observables: dict[str, np.ndarray]
@@ -79,8 +80,9 @@ def sample(
 ) -> Trace:
     """Advance the chains by `count` steps numbered from `first` and return what they recorded.
 
-    Every step's randomness comes from its number alone, so that chunks do not change the numbers. Ctrl-C returns the draws made so
-    far; chains that leave the finite numbers end the run early. `on_chunk(steps)` reports progress.
+    Every step's randomness comes from its number alone, so that chunks do not change the numbers. Ctrl-C
+    returns the draws made so far; chains that leave the finite numbers end the run early. `on_chunk(steps)`
+    reports progress.
     """
     parts: list[Draws] = []
     seen: list[dict[str, np.ndarray]] = []
@@ -94,7 +96,9 @@ def sample(
             complete = False
             break
         parts.append(part)
-        seen.append({name: np.asarray(values)[: -(-steps // OBSERVE_EVERY)] for name, values in observed.items()})
+        seen.append(
+            {name: np.asarray(values)[: -(-steps // OBSERVE_EVERY)] for name, values in observed.items()}
+        )
         done += steps
         on_chunk(steps)
         if not np.isfinite(part.energy[-1]).all():
@@ -129,7 +133,7 @@ def _chunk(run: Run, state: Any, settings: Settings, first: int, steps: int) -> 
 
 
 def _hosted(run: Run, common: tuple, dynamic: tuple, steps: int) -> Iterator[tuple[Any, Draws, dict]]:
-    """Yield sub-chunks of `OBSERVE_EVERY` steps whose batches were drawn as the device would, then read from the host."""
+    """Yield sub-chunks whose batches are the ones the device would draw, read from the host."""
     key, center, anchor, state, settings, first = dynamic
     data, block = run.posterior.data, OBSERVE_EVERY
     for done in range(0, steps, block):
@@ -168,7 +172,7 @@ def _advance(
     arrays: PyTree,
     batches: PyTree,
 ) -> tuple[Any, Draws, dict]:
-    """Take `steps` ≤ CHUNK steps; a dynamic count into fixed buffers keeps one compilation for every length."""
+    """Take `steps` ≤ CHUNK steps; a dynamic count into fixed buffers means one compilation."""
     room = CHUNK if batches is None else OBSERVE_EVERY
     chains = state.position.shape[0]
 

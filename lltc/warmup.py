@@ -1,4 +1,4 @@
-"""Warm-up that measures instead of asking: starts, step size, hot and cold chains; everything is frozen before drawing."""
+"""Warm-up that measures instead of asking: starts, step size, hot and cold chains; then all is frozen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,9 +28,10 @@ RESCUES = 6
 
 @dataclass(frozen=True)
 class WarmUp:
-    """Chains ready to draw: their `state`, the frozen `settings`, the predicted minibatch `heat` in units of λ̂.
+    """Chains ready to draw: `state`, frozen `settings`, predicted minibatch `heat` in units of λ̂.
 
-    `steps` have been taken, numbered from 1; `complete` is False after Ctrl-C, and `finite` False when no rescue helped.
+    `steps` have been taken, numbered from 1; `complete` is False after Ctrl-C, and `finite` False when no
+    rescue helped.
     """
 
     state: Any
@@ -44,7 +45,7 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class Gauge:
-    """What one round of measuring says: the largest loss curvature, tr C of the gradient, and the curvature's vectors."""
+    """What one round measures: the largest loss curvature, tr C of the gradient, the curvature's vectors."""
 
     curvature: float
     noise: float
@@ -64,11 +65,12 @@ def warm_up(
     step_size: float | None,
     on_chunk: Callable[[int], None] = lambda _: None,
 ) -> WarmUp:
-    """Bring chains from w* (cold half) and from a run at nβ/4 (hot half) to the posterior and freeze the step size.
+    """Bring cold chains (from w*) and hot ones (from nβ/4) to the posterior and freeze the step size.
 
-    Each of eight rounds measures the largest curvature h_max on the chains and the gradient noise tr C, and takes the smaller of .1 of the
-    stability limit 4/(nβ h_max + γ) and the ε at which the predicted heat ε(nβ)² tr C/8 is 1 % of λ̂. A round that leaves the finite
-    numbers is undone and run again at ε/4. With `step_size` given, ε is fixed and only the starts are made.
+    Each of eight rounds measures the largest curvature h_max on the chains and the gradient noise tr C, and
+    takes the smaller of .1 of the stability limit 4/(nβ h_max + γ) and the ε at which the predicted heat
+    ε(nβ)² tr C/8 is 1 % of λ̂. A round that leaves the finite numbers is undone and run again at ε/4. With
+    `step_size` given, ε is fixed and only the starts are made.
     """
     posterior = run.posterior
     hot = is_hot(num_chains)
@@ -95,7 +97,9 @@ def warm_up(
         if not trace.complete or not finite(trace):
             return WarmUp(state, settings, 0.0, gauge.curvature, taken, trace.complete, finite(trace))
         energy = mean_energy(run, trace, hot & (number < HOT_ROUNDS), energy)
-        gauge = measure(run, state.position, gauge.vectors, jax.random.fold_in(gauge_key, number), rounds=4, floor=gauge)
+        gauge = measure(
+            run, state.position, gauge.vectors, jax.random.fold_in(gauge_key, number), rounds=4, floor=gauge
+        )
         if step_size is None:
             size = min(shrink * choose_step_size(run, gauge, energy), GROWTH * size)
     settings = make_settings(run, np.full(num_chains, posterior.nbeta), size)
@@ -103,7 +107,7 @@ def warm_up(
 
 
 def choose_step_size(run: Run, gauge: Gauge, energy: float) -> float:
-    """Return ε: a tenth of the stability limit, or less where the minibatch heat would pass 1 % of λ̂ (`energy`)."""
+    """Return ε: a tenth of the stability limit, less where minibatch heat would pass 1 % of λ̂ (`energy`)."""
     posterior = run.posterior
     stable = STABLE_FRACTION * 4.0 / (posterior.nbeta * gauge.curvature + posterior.localization + 1e-30)
     heat_rate = predicted_heat(run, gauge.noise, 1.0)
@@ -122,9 +126,15 @@ def make_settings(run: Run, nbeta: np.ndarray, step_size: float) -> Settings:
 
 
 def measure(
-    run: Run, positions: jax.Array, vectors: jax.Array, key: jax.Array, *, rounds: int, floor: Gauge | None = None
+    run: Run,
+    positions: jax.Array,
+    vectors: jax.Array,
+    key: jax.Array,
+    *,
+    rounds: int,
+    floor: Gauge | None = None,
 ) -> Gauge:
-    """Return the largest curvature over the chains, never below half of `floor`'s, and the mean gradient noise."""
+    """Return the largest curvature over chains, at least half of `floor`'s, and the mean gradient noise."""
     posterior = run.posterior
     batch = calibration_batch(posterior, key)
     found = largest_curvature(posterior.target, posterior.center, positions, batch, vectors, rounds=rounds)

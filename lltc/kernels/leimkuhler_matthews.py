@@ -20,8 +20,8 @@ class LeimkuhlerMatthewsState(NamedTuple):
 def leimkuhler_matthews() -> Kernel:
     """Return the non-Markovian scheme w ← w - (ε/2)∇U(w) + √ε (ξ_k + ξ_{k+1})/2.
 
-    Same cost as Euler; on a quadratic the stationary variance is exactly 1/q at every stable ε, and second order beyond.
-    Source: Leimkuhler & Matthews (2013, arXiv:1203.5428), the high-friction limit of BAOAB.
+    Same cost as Euler; on a quadratic the stationary variance is exactly 1/q at every stable ε, and second
+    order beyond. Source: Leimkuhler & Matthews (2013, arXiv:1203.5428), the high-friction limit of BAOAB.
 
     Example:
         >>> kernel = leimkuhler_matthews()

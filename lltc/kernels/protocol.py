@@ -19,10 +19,11 @@ class Info(NamedTuple):
 class Kernel(NamedTuple):
     """A sampler of exp(-U).
 
-    `init(key, position (chain, d)) -> state`, where `state.position` is the next point; `step(key, state, potential, step_size) ->
-    (state, info)`, where `potential(position) -> (∇U (chain, d), aux)` is evaluated once and `info` describes one draw.
-    Factories are cached, so that equal arguments give the same kernel and the same compiled program.
-    Conventions: U = nβ L + (γ/2)‖w - w*‖², and the Langevin move is w ← w - (ε/2)∇U + √ε·noise with ε = `step_size`.
+    `init(key, position (chain, d)) -> state`, where `state.position` is the next point; `step(key, state,
+    potential, step_size) -> (state, info)`, where `potential(position) -> (∇U (chain, d), aux)` is evaluated
+    once and `info` describes one draw. Factories are cached, so that equal arguments give the same kernel and
+    the same compiled program. Conventions: U = nβ L + (γ/2)‖w - w*‖², and the Langevin move is w ← w -
+    (ε/2)∇U + √ε·noise with ε = `step_size`.
     """
 
     init: Callable[[jax.Array, jax.Array], State]

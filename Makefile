@@ -1,0 +1,37 @@
+# Every target sets up `.venv` by itself; `make demo` and `make test` need git, make and some CPython >= 3.12.
+PYTHON := .venv/bin/python
+export UV_COMPILE_BYTECODE = 1
+export JAX_PLATFORMS ?= cpu
+export KERAS_BACKEND = jax
+
+.PHONY: demo test check setup format constraints bench-transitions clean
+
+demo: .venv/ready
+	.venv/bin/lltc demo --out lltc-demo
+
+test: .venv/ready
+	$(PYTHON) -m pytest -n 2
+
+check: .venv/ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/pyright
+
+format: .venv/ready
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt .ci/setup
+	@bash .ci/setup
+	@touch $@
+
+constraints:
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.12 --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o constraints.txt
+
+bench-transitions: .venv/ready
+	$(PYTHON) benchmarks/transitions.py
+
+clean:
+	rm -rf .venv lltc-demo .pytest_cache .ruff_cache

@@ -1,0 +1,109 @@
+"""The finished sweep: its curve, markers, pictures and page."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from lltc.estimate import LLCEstimate
+from lltc.sweep import store
+from lltc.transitions import Transition, find_transitions
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from xarray import Dataset
+
+NUMBERS = ("llc", "llc_se", "ess", "rhat", "step_size", "hot_cold_gap", "seconds", "num_draws")
+CHAIN_POINTS = 200
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep:
+    """The learning coefficient over training.
+
+    `curve` is an `xarray.Dataset` over `step` with llc, llc_se, loss, status, reason, diagnostics and one
+    variable an observable; `transitions` are the markers; `settings` is what `sweep.json` holds.
+    """
+
+    out: Path
+    settings: dict[str, Any]
+    curve: "Dataset"
+    transitions: tuple[Transition, ...]
+
+    @classmethod
+    def open(cls, out: str | Path) -> Self:
+        """Rebuild a sweep from its folder, finished or not.
+
+        Raises `InputError` when `out` is not a sweep's folder.
+        """
+        folder = Path(out)
+        settings = store.read_settings(folder)
+        curve = make_curve(store.rows(folder), settings)
+        return cls(folder, settings, curve, mark(curve))
+
+    def __repr__(self) -> str:
+        count = self.curve.sizes["step"]
+        doubtful = int(np.sum(self.curve["status"].to_numpy() != "ok"))
+        marked = len(self.transitions)
+        return f"Sweep({str(self.out)!r}, {count} checkpoints, {doubtful} not ok, {marked} transitions)"
+
+    def estimate(self, step: int) -> LLCEstimate:
+        """Return the whole estimate at `step`, chains included."""
+        return LLCEstimate.load(store.result_path(self.out, step))
+
+    def plot(self, ax: "Axes | None" = None, **options: Any) -> "Axes":
+        """Draw the curve with error bars and markers; matplotlib axes in, axes out."""
+        from lltc.report import plot_curve
+
+        return plot_curve(self.curve, self.transitions, ax=ax, **options)
+
+    def report(self, path: str | Path | None = None, *, known: Sequence = ()) -> Path:
+        """Write one self-contained HTML page, by default `report.html` in the sweep's folder, and return its path."""
+        from lltc.report import write_report
+
+        where = Path(path) if path is not None else self.out / "report.html"
+        return write_report(
+            where, self.curve, self.transitions, settings=self.settings, known=known, chains=self._chains()
+        )
+
+    def _chains(self) -> dict[int, np.ndarray]:
+        """Return thinned chains `(chain, draw)` of every estimate, for the page."""
+        thinned = {}
+        for step, status in zip(self.curve["step"].values, self.curve["status"].values, strict=True):
+            if status != "failed":
+                draws = self.estimate(int(step)).draws
+                thinned[int(step)] = draws[:, :: max(1, draws.shape[1] // CHAIN_POINTS)]
+        return thinned
+
+
+def make_curve(rows: list[dict[str, Any]], settings: dict[str, Any]) -> "Dataset":
+    """Return the curve made of stored rows, in step order; only rows of the recorded configuration count."""
+    from xarray import Dataset
+
+    from lltc.sweep.fingerprint import fingerprint_settings
+
+    configuration = fingerprint_settings(settings)
+    rows = [row for row in rows if row.get("configuration") == configuration]
+    seen = [json.loads(row.get("observables", "{}")) for row in rows]
+    columns: dict[str, Any] = {name: [float(row.get(name, np.nan)) for row in rows] for name in NUMBERS}
+    columns["loss"] = [float(row.get("init_loss", np.nan)) for row in rows]
+    columns["status"] = np.array([str(row["status"]) for row in rows], dtype=object)
+    columns["reason"] = np.array([str(row.get("reason", "")) for row in rows], dtype=object)
+    for name in settings["observables"]:
+        columns[name] = [float(values.get(name, np.nan)) for values in seen]
+    curve = Dataset(
+        {name: ("step", values) for name, values in columns.items()},
+        coords={"step": [int(row["step"]) for row in rows]},
+    )
+    options = {name: value for name, value in settings["options"].items() if value is not None}
+    return curve.assign_attrs(observables=list(settings["observables"]), **options)
+
+
+def mark(curve: "Dataset") -> tuple[Transition, ...]:
+    """Return the markers of a curve; rows without a finite estimate take no part."""
+    good = np.isfinite(curve["llc"].to_numpy()) & (curve["llc_se"].to_numpy() > 0)
+    kept = curve.isel(step=np.flatnonzero(good))
+    return find_transitions(kept["step"].to_numpy(), kept["llc"].to_numpy(), kept["llc_se"].to_numpy())
