@@ -1,5 +1,6 @@
 """Problems whose learning coefficient is known."""
 
+from lltc.toys.bottleneck import BottleneckRun, KnownTransition, Plateau, train_bottleneck
 from lltc.toys.closed_forms import (
     LearningCoefficient,
     add_llc,
@@ -30,7 +31,10 @@ from lltc.toys.quadrature import crossing_llc, quadrature_llc
 from lltc.toys.table import table
 
 __all__ = [
+    "BottleneckRun",
+    "KnownTransition",
     "LearningCoefficient",
+    "Plateau",
     "Reference",
     "ToyProblem",
     "add_llc",
@@ -62,4 +66,5 @@ __all__ = [
     "superposition_llc",
     "table",
     "tanh_network_llc",
+    "train_bottleneck",
 ]

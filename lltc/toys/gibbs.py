@@ -79,10 +79,11 @@ def _sweep(rng, layers, center, S, C, fixed, nbeta, localization) -> np.ndarray:
     """Redraw every layer in place; return (chains,) conditional means of t·loss, averaged over the layers."""
     energy, before, after = np.zeros(len(layers[0])), None, _products_after(layers)
     for i, kernel in enumerate(layers):
-        left = fixed[0] if before is None else np.linalg.eigh(_transpose(before) @ S @ before)
-        right = fixed[1] if after[i] is None else np.linalg.eigh(after[i] @ _transpose(after[i]))
-        pull = C if before is None else _transpose(before) @ C
-        pull = pull if after[i] is None else pull @ _transpose(after[i])
+        left, right, pull, later = fixed[0], fixed[1], C, after[i]
+        if before is not None:
+            left, pull = np.linalg.eigh(_transpose(before) @ S @ before), _transpose(before) @ pull
+        if later is not None:
+            right, pull = np.linalg.eigh(later @ _transpose(later)), pull @ _transpose(later)
         drawn, mean = _draw(rng, kernel.shape, left, right, pull, center[i], nbeta, localization)
         layers[i], energy = drawn, energy + mean
         before = drawn if before is None else before @ drawn

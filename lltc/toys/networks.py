@@ -83,7 +83,8 @@ def deep_linear(
     With `num_examples=None` the d₀ inputs are `√d₀ eᵢ` (times the square root of the covariance), so that the
     mean loss is the population loss `½‖W - W*‖²`, and `nbeta=None` means 1000. Otherwise inputs are Gaussian,
     targets carry noise, `nbeta=None` means `n / ln n`, and `at` chooses the best network on the sample
-    ("minimum"; no asymptotic λ is claimed there) or the true one ("truth"). `llc_finite` comes from `gibbs_llc`.
+    ("minimum"; no asymptotic λ is claimed there) or the true one ("truth"). `llc_finite` comes from
+    `gibbs_llc`.
 
     Args:
         widths: d₀ … d_L.
