@@ -193,6 +193,18 @@ def test_shards_are_read_through_their_index(tmp_path):
         checkpoint.load()
 
 
+def test_lost_arrays_are_told(tmp_path):
+    path = save_npz(tmp_path / "step_1.npz", {"a": np.ones(1), "b": np.zeros(1)})
+    with np.load(path) as archive:
+        kept: dict = {name: archive[name] for name in archive.files if name != "b"}
+    np.savez(path, **kept)
+    with pytest.raises(CheckpointError, match=r"its array 'b' is lost"):
+        open_checkpoint(path).load()
+    np.savez(path)
+    with pytest.raises(CheckpointError, match=r"it holds no array"):
+        open_checkpoint(path).load()
+
+
 def test_a_save_that_fails_leaves_the_old_file_and_no_debris(tmp_path, monkeypatch):
     path = save_npz(tmp_path / "step_1.npz", {"w": np.ones(2)})
     before = path.read_bytes()

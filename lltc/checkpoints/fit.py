@@ -20,8 +20,8 @@ def fit_params(params: Any, template: Any) -> Any:
     "a/b" and "a.b" as levels, and Flax nnx's `value` level and outer levels that only one of the two
     trees has (such as "params") are dropped. Shapes must be equal. Values stay the checkpoint's; the type
     becomes the template's where both are floating, or where integers become those floats exactly. The
-    template keeps its functions, its random keys, and its Python numbers that the checkpoint lacks; a
-    checkpoint's nnx random streams (`rngs`) are left behind.
+    template keeps its functions, its random keys and streams (nnx's `rngs`), and those of its Python
+    numbers that the checkpoint lacks.
 
     Raises:
         CheckpointError: names or shapes differ; below its first sentence the message shows the two trees
@@ -34,19 +34,26 @@ def fit_params(params: Any, template: Any) -> Any:
     """
     import jax
 
-    found = _by_levels(jax.tree_util.tree_flatten_with_path(params)[0])
+    saved = jax.tree_util.tree_flatten_with_path(params)[0]
+    found = _by_levels([(path, leaf) for path, leaf in saved if not _is_random_stream(path)])
     slots, treedef = jax.tree_util.tree_flatten_with_path(template)
-    wanted = _by_levels([(path, slot) for path, slot in slots if _is_filled(slot)])
+    wanted = _by_levels([(path, slot) for path, slot in slots if _is_filled(path, slot)])
     stripped, depth = _align(found, wanted)
     _check_fit(stripped, {name[depth:]: slot for name, slot in wanted.items()})
     arrays = iter([_cast(stripped.get(name[depth:]), slot, name) for name, slot in wanted.items()])
-    leaves = [next(arrays) if _is_filled(slot) else slot for _, slot in slots]
+    leaves = [next(arrays) if _is_filled(path, slot) else slot for path, slot in slots]
     return jax.tree_util.tree_unflatten(treedef, leaves)
 
 
-def _is_filled(slot: Any) -> bool:
+def _is_random_stream(path: tuple) -> bool:
+    return "rngs" in key_names(path)
+
+
+def _is_filled(path: tuple, slot: Any) -> bool:
     import jax
 
+    if _is_random_stream(path):
+        return False
     if hasattr(slot, "dtype"):
         return not jax.numpy.issubdtype(slot.dtype, jax.dtypes.prng_key)
     return isinstance(slot, (bool, int, float, complex))
@@ -67,8 +74,6 @@ def _by_levels(leaves: Iterable[tuple[tuple, Any]]) -> Leaves:
 
 def _align(found: Leaves, wanted: Leaves) -> tuple[Leaves, int]:
     """Drop outer levels of one of the trees so that most names agree; return `found` and wanted's depth."""
-    if not any("rngs" in name for name in wanted):
-        found = {name: leaf for name, leaf in found.items() if "rngs" not in name}
     depths = [(depth, 0) for depth in range(_num_outer(found) + 1)]
     depths += [(0, depth) for depth in range(1, _num_outer(wanted) + 1)]
 
@@ -129,17 +134,25 @@ def _cast(leaf: Any, slot: Any, name: tuple[str, ...]) -> Any:
         return array
     from jax.numpy import issubdtype
 
-    kinds = (np.floating, np.complexfloating)
-    if any(issubdtype(array.dtype, kind) and issubdtype(slot.dtype, kind) for kind in kinds):
-        with np.errstate(over="ignore"):
-            cast = array.astype(slot.dtype)
-        if (np.isfinite(array) & ~np.isfinite(cast)).any():
-            raise CheckpointError(
-                f"params hold values at '{'/'.join(name)}' that overflow the template's {slot.dtype}; "
-                f"give the template the type {array.dtype}."
-            )
-        return cast
-    if issubdtype(slot.dtype, np.floating):
+    def both(kind: Any, slot_kind: Any) -> bool:
+        return issubdtype(array.dtype, kind) and issubdtype(slot.dtype, slot_kind)
+
+    if both(np.floating, np.floating) or both(np.complexfloating, np.complexfloating):
+        return _cast_float(array, slot.dtype, "/".join(name))
+    if both(np.integer, np.floating):
         cast = array.astype(slot.dtype)
-        return cast if (cast.astype(array.dtype) == array).all() else array
+        # The largest integers round up to floats beyond their own range.
+        with np.errstate(invalid="ignore"):
+            return cast if (cast.astype(array.dtype) == array).all() else array
     return array
+
+
+def _cast_float(array: np.ndarray, dtype: Any, name: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    if (np.isfinite(array) & ~np.isfinite(cast)).any():
+        raise CheckpointError(
+            f"params hold values at '{name}' that overflow the template's {dtype}; give the template "
+            f"the type {array.dtype}."
+        )
+    return cast

@@ -12,6 +12,7 @@ from lltc.checkpoints.tree import flatten, nest, select_params
 from lltc.errors import CheckpointError, InputError
 
 _TAG = "__lltc__"
+_FOREIGN = {"separator": None, "names": [], "dtypes": {}}
 
 
 def read_npz(path: Path, params_key: str | None = None) -> Any:
@@ -30,7 +31,11 @@ def read_npz(path: Path, params_key: str | None = None) -> Any:
             )
         with archive:
             arrays = {name: archive[name] for name in archive.files}
-        tag = json.loads(str(arrays.pop(_TAG))) if _TAG in arrays else {"dtypes": {}, "separator": None}
+        tag = json.loads(str(arrays.pop(_TAG))) if _TAG in arrays else _FOREIGN
+        if missing := sorted(set(tag["names"]) - arrays.keys()):
+            raise CheckpointError(
+                f"Cannot read checkpoint '{path}': its array '{missing[0]}' is lost; copy it again."
+            )
         named = {name: _typed(path, name, array, tag["dtypes"].get(name)) for name, array in arrays.items()}
         tree = nest(named, tag["separator"])
     return select_params(tree, params_key, path)
@@ -63,7 +68,7 @@ def save_npz(path: str | Path, params: Any) -> Path:
             )
     dtypes = {name: array.dtype.name for name, array in arrays.items() if _is_extension(array.dtype)}
     arrays |= {name: arrays[name].view(f"V{arrays[name].itemsize}") for name in dtypes}
-    tag = np.array(json.dumps({"separator": "/", "dtypes": dtypes}))
+    tag = np.array(json.dumps({"separator": "/", "names": list(arrays), "dtypes": dtypes}))
     write_atomically(path, lambda handle: _write_zip(handle, {_TAG: tag, **arrays}))
     return path
 

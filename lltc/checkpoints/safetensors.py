@@ -1,6 +1,7 @@
 """Safetensors: one file, or a folder with one file or with shards and their index."""
 
 import json
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ def _read_file(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
         payload = path.read_bytes()
         entries = deserialize(payload)
         header = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])
-        named = {name: _as_array(path, name, entry) for name, entry in entries}
+        # The library hands the arrays out in an order of its own, another one each time.
+        named = {name: _as_array(path, name, entry) for name, entry in sorted(entries, key=itemgetter(0))}
     return named, header.get("__metadata__", {}).get(_SEPARATOR_KEY)
 
 

@@ -65,6 +65,10 @@ def select_params(tree: Any, params_key: str | None, path: Path) -> Any:
     With `params_key` ("params", "state/params") that sub-tree; without it the model's part of a training
     state, never the optimizer's, and the whole tree where there is no training state.
     """
+    if isinstance(tree, dict) and not tree:
+        raise CheckpointError(
+            f"Cannot read checkpoint '{path}': it holds no array; delete it or copy it again."
+        )
     if params_key is not None:
         return _walk(tree, [part for part in params_key.split("/") if part], params_key, path)
     while (

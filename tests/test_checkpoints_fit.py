@@ -1,0 +1,178 @@
+"""Loaded trees fitted to templates: names normalised, shapes equal, values the checkpoint's."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jax.typing import ArrayLike
+
+from lltc.checkpoints import fit_params, open_checkpoint, save_npz, save_safetensors
+from lltc.checkpoints.tree import flatten, nest
+from lltc.errors import CheckpointError
+
+W, B = np.arange(6.0).reshape(2, 3), np.array([1.0, -1.0])
+
+
+class Layer(NamedTuple):
+    kernel: ArrayLike
+    bias: ArrayLike
+
+
+TEMPLATE = {"layers": (Layer(jnp.zeros((2, 3)), jnp.zeros(2)),)}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"layers": [{"kernel": W, "bias": B}]},
+        {"layers": {"0": {"bias": B, "kernel": W}}},
+        {"layers": {0: {"bias": B, "kernel": W}}},
+        {"params": {"layers": [(Layer(W, B))]}},
+        {"state": {"params": {"layers": [{"kernel": W, "bias": B}]}}},
+        {"layers/0/kernel": W, "layers/0/bias": B},
+        {"layers.0.kernel": W, "layers.0.bias": B},
+        {"model": {"layers.0": {"kernel": W, "bias": B}}},
+        {"layers": [{"kernel": {"value": W}, "bias": {"value": B}}]},
+        {"0": {"kernel": W, "bias": B}},
+    ],
+)
+def test_spellings_of_one_tree_fit(params):
+    fitted = fit_params(params, TEMPLATE)
+    assert jax.tree.structure(fitted) == jax.tree.structure(TEMPLATE)
+    np.testing.assert_array_equal(fitted["layers"][0].kernel, W)
+    np.testing.assert_array_equal(fitted["layers"][0].bias, B)
+
+
+def test_template_may_have_the_outer_level_instead():
+    np.testing.assert_array_equal(
+        fit_params({"w": W}, {"params": {"w": jnp.zeros((2, 3))}})["params"]["w"], W
+    )
+
+
+def test_one_array_fits_one_array():
+    np.testing.assert_array_equal(fit_params({"anything": B}, jnp.zeros(2)), B)
+
+
+def test_differences_are_shown_side_by_side():
+    params = {"layers": [{"kernel": W.T, "offset": B}]}
+    with pytest.raises(CheckpointError) as caught:
+        fit_params(params, TEMPLATE)
+    assert str(caught.value).splitlines() == [
+        "params do not fit the template: 1 of 2 arrays of the template are missing, and 1 of 2 arrays of the "
+        "checkpoint have no place in the template, and 1 of 2 arrays of the template have another shape.",
+        "  checkpoint              template",
+        "  -                       layers/0/bias (2,)",
+        "  layers/0/kernel (3, 2)  layers/0/kernel (2, 3)",
+        "  layers/0/offset (2,)    -",
+    ]
+
+
+def test_sibling_layers_are_never_taken_for_each_other():
+    with pytest.raises(CheckpointError, match="1 of 1 arrays of the template are missing"):
+        fit_params({"layer1": {"w": W}}, {"layer2": {"w": jnp.zeros((2, 3))}})
+
+
+def test_long_differences_are_cut():
+    with pytest.raises(CheckpointError, match=r"… and 30 more$"):
+        fit_params({}, {f"w{i}": jnp.zeros(1) for i in range(50)})
+
+
+def test_dotted_names_that_would_collide_stay_whole():
+    params = {"a.b": B, "a": {"b": 2 * B}}
+    fitted = fit_params(params, {"a.b": jnp.zeros(2), "a": {"b": jnp.zeros(2)}})
+    np.testing.assert_array_equal(fitted["a.b"], B)
+    np.testing.assert_array_equal(fitted["a"]["b"], 2 * B)
+
+
+@pytest.mark.parametrize(
+    ("saved", "template", "expected"),
+    [
+        (np.float32, np.float32, np.float32),
+        (np.float64, np.float32, np.float32),
+        (ml_dtypes.bfloat16, np.float32, np.float32),
+        (np.float32, ml_dtypes.bfloat16, ml_dtypes.bfloat16),
+        (np.int32, np.float32, np.float32),
+        (np.int32, np.int8, np.int32),
+        (np.float32, np.int32, np.float32),
+        (np.complex128, np.complex64, np.complex64),
+        (np.complex64, np.float32, np.complex64),
+    ],
+)
+def test_types_follow_the_template_only_between_floats(saved, template, expected):
+    fitted = fit_params(
+        {"w": np.array([1, 2, -3]).astype(saved)}, {"w": jax.ShapeDtypeStruct((3,), template)}
+    )
+    assert fitted["w"].dtype == expected
+    np.testing.assert_array_equal(fitted["w"], np.array([1, 2, -3]).astype(expected))
+
+
+def test_integers_that_floats_cannot_hold_stay_integers():
+    for number in (2**24 + 1, 2**63 - 1):
+        fitted = fit_params({"w": np.array([number])}, {"w": jnp.zeros(1)})
+        assert fitted["w"].tolist() == [number]
+        assert fitted["w"].dtype == np.int64
+
+
+def test_overflow_is_refused():
+    with pytest.raises(CheckpointError, match=r"'w' that overflow the template's float16"):
+        fit_params({"w": np.array([1e6])}, {"w": jnp.zeros(1, jnp.float16)})
+    assert fit_params({"w": np.array([np.inf])}, {"w": jnp.zeros(1, jnp.float16)})["w"] == np.inf
+
+
+def test_equinox_keeps_its_functions_and_gives_the_same_outputs(tmp_path):
+    model = eqx.nn.MLP(2, 1, 4, 2, key=jax.random.key(0))
+    path = save_safetensors(tmp_path / "step_1.safetensors", eqx.filter(model, eqx.is_array))
+    restored = open_checkpoint(path).load(eqx.nn.MLP(2, 1, 4, 2, key=jax.random.key(1)))
+    x = jnp.array([0.3, -0.7])
+    assert restored.activation is model.activation
+    np.testing.assert_array_equal(restored(x), model(x))
+
+
+def test_equinox_numbers_that_are_not_saved_are_kept():
+    template = {"dropout": eqx.nn.Dropout(0.25), "w": jnp.zeros(2)}
+    fitted = fit_params({"w": B}, template)
+    assert fitted["dropout"].p == 0.25
+    np.testing.assert_array_equal(fitted["w"], B)
+    assert fit_params({"scale": np.float32(3)}, {"scale": 1.0})["scale"] == 3
+
+
+def test_linen_variables_fit_with_and_without_their_outer_level(tmp_path):
+    model = nn.Dense(3)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 2)))
+    path = save_npz(tmp_path / "step_1.npz", variables)
+    for template in (variables, variables["params"]):
+        fitted = open_checkpoint(path).load(template)
+        assert jax.tree.structure(fitted) == jax.tree.structure(template)
+        jax.tree.map(np.testing.assert_array_equal, fitted, template)
+
+
+names = st.text(st.characters(codec="ascii", exclude_characters="/.", exclude_categories=["Cc"]), min_size=1)
+arrays = st.lists(st.floats(width=32, allow_nan=False), max_size=4).map(lambda v: np.array(v, np.float32))
+trees = st.recursive(
+    arrays,
+    lambda child: (
+        st.dictionaries(names, child, min_size=1, max_size=3) | st.lists(child, min_size=1, max_size=3)
+    ),
+)
+
+
+@given(tree=trees)
+def test_flat_names_fit_the_tree_they_came_from(tree):
+    named = flatten(tree)
+    for spelling in (named, nest(named, "/"), {name.replace("/", "."): leaf for name, leaf in named.items()}):
+        fitted = fit_params(spelling, tree)
+        assert jax.tree.structure(fitted) == jax.tree.structure(tree)
+        jax.tree.map(np.testing.assert_array_equal, fitted, tree)
+
+
+def test_a_file_that_does_not_fit_is_named(tmp_path):
+    path = save_npz(tmp_path / "step_1.npz", {"w": W})
+    with pytest.raises(CheckpointError, match=r"step_1\.npz': params do not fit the template: 1 of 1 arrays"):
+        open_checkpoint(path).load({"w": jnp.zeros(3)})
