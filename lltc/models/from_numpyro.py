@@ -104,17 +104,10 @@ def unconstrained(
         0.0
     """
     require("numpyro", "unconstrained", "numpyro")
-    sites = _trace(model, args, batch, params, lambda _, value: value)
+    sites = _trace(model, args, batch, params, _inside_support)
     _check_latents(sites, params)
-    point = {}
-    for name in params:
-        site, value = sites[name], jnp.asarray(params[name], dtype=float)
-        if not bool(jnp.all(_support(site)(value))):
-            raise InputError(
-                f"params[{name!r}] lies outside the support {_support(site)}: give a value inside it."
-            )
-        point[name] = _bijection(site).inv(value)
-    return point
+    # Times 1.0 makes floats of integers and leaves every floating type as it is.
+    return {name: 1.0 * _bijection(sites[name]).inv(sites[name]["value"]) for name in params}
 
 
 def _negate(log_likelihood: Array, _: Any) -> Array:
@@ -132,7 +125,7 @@ def _trace(
     params: Mapping[str, Any],
     value_of: Callable[[dict, Array], Array],
 ) -> Sites:
-    """Run the program once, its latent sites set by ``value_of`` of the params, its plates keeping the data in order."""
+    """Run the program once, latent sites set from the params, plates keeping the data in order."""
     handlers = require("numpyro.handlers", "numpyro_model", "numpyro")
 
     def substitute(site: dict) -> Array | None:
@@ -140,7 +133,7 @@ def _trace(
             size, subsample = site["args"]
             return jnp.arange(size if subsample is None else subsample)
         known = _is_latent(site) and site["name"] in params
-        return value_of(site, jnp.asarray(params[site["name"]])) if known else None
+        return _fitting(site, value_of(site, jnp.asarray(params[site["name"]]))) if known else None
 
     arguments = _default_arguments(batch) if args is None else args(batch)
     positions, keywords = ((), dict(arguments)) if isinstance(arguments, Mapping) else (arguments, {})
@@ -189,13 +182,26 @@ def _check_latents(sites: Sites, params: Mapping[str, Any]) -> None:
             f"params must hold the program's latent sites {sorted(latent)}: "
             f"missing {sorted(latent - set(params))}, unknown {sorted(set(params) - latent)}."
         )
-    for name in sorted(latent):
-        site = sites[name]
-        if site["type"] == "sample" and jnp.shape(site["value"]) != site["fn"].shape():
-            raise InputError(
-                f"params[{name!r}] has the shape {jnp.shape(site['value'])}, its site {site['fn'].shape()} "
-                "on this batch: a latent variable for each data point must be integrated out."
-            )
+
+
+def _fitting(site: dict, value: Array) -> Array:
+    if site["type"] == "param":
+        return value
+    shape = site["fn"].shape(site["kwargs"].get("sample_shape", ()))
+    if jnp.shape(value) != shape:
+        raise InputError(
+            f"params[{site['name']!r}] has the shape {jnp.shape(value)}, its site {shape} on this batch: "
+            "give that shape; a latent variable for each data point must be integrated out."
+        )
+    return value
+
+
+def _inside_support(site: dict, value: Array) -> Array:
+    if not bool(jnp.all(_support(site)(value))):
+        raise InputError(
+            f"params[{site['name']!r}] lies outside the support {_support(site)}: give a value inside it."
+        )
+    return value
 
 
 def _per_example(sites: Sites, name: str, count: int, plate: str | None) -> Array:
