@@ -4,14 +4,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lltc.checkpoints.equinox import read_equinox
 from lltc.checkpoints.files import digest_files, reading
 from lltc.checkpoints.fit import fit_params
+from lltc.checkpoints.flax import read_msgpack
 from lltc.checkpoints.npz import read_npz
 from lltc.checkpoints.orbax import read_orbax
 from lltc.checkpoints.safetensors import read_safetensors, safetensors_files
+from lltc.checkpoints.torch import read_torch
 from lltc.errors import CheckpointError
 
-READERS = {"orbax": read_orbax, "safetensors": read_safetensors, "npz": read_npz}
+_READERS = {
+    "orbax": read_orbax,
+    "safetensors": read_safetensors,
+    "npz": read_npz,
+    "msgpack": read_msgpack,
+    "torch": read_torch,
+}
 
 
 @dataclass(frozen=True)
@@ -21,9 +30,9 @@ class Checkpoint:
     Attributes:
         step: the training step its name carries, -1 where it carries none.
         path: the file or folder.
-        format: "orbax", "safetensors" or "npz".
+        format: "orbax", "safetensors", "npz", "msgpack" (Flax), "equinox" or "torch".
         params_key: the part of the tree that holds the parameters, as "params" or "state/params"; None
-            finds the model's part of a training state.
+            finds the model's part of a training state. Equinox files have no parts.
     """
 
     step: int
@@ -34,8 +43,11 @@ class Checkpoint:
     def load(self, template: Any = None) -> Any:
         """Return the parameters, NumPy arrays in nested dicts, or in the structure of `template`.
 
+        An Equinox file records no names and cannot do without `template`.
+
         Raises:
             CheckpointError: the checkpoint is damaged, lacks `params_key`, or does not fit `template`.
+            InputError: the library its format needs is missing, or `template` is.
 
         Example:
             >>> import tempfile, numpy as np
@@ -44,7 +56,10 @@ class Checkpoint:
             >>> open_checkpoint(path).load(template=(np.zeros(2), np.zeros(2)))
             (array([0., 0.]), array([1., 1.]))
         """
-        params = READERS[self.format](self.path, self.params_key)
+        if self.format == "equinox":
+            params = read_equinox(self.path, template)
+        else:
+            params = _READERS[self.format](self.path, self.params_key)
         if template is None:
             return params
         try:

@@ -10,16 +10,25 @@ from lltc.checkpoints.safetensors import INDEX
 from lltc.checkpoints.steps import parse_step
 from lltc.errors import InputError
 
-FORMATS = "Orbax folders, .safetensors files or folders, .npz files"
+FORMATS = "Orbax folders, .safetensors files or folders, .npz, .msgpack, .eqx, .pt, .pth, .bin or .ckpt files"
+_SUFFIXES = {
+    ".npz": "npz",
+    ".safetensors": "safetensors",
+    ".msgpack": "msgpack",
+    ".eqx": "equinox",
+    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), "torch"),
+}
 _UNFINISHED = re.compile(r"-tmp-|orbax-checkpoint-tmp|\.tmp$")
 _ALIAS = re.compile(r"(?<![a-z])(best|last|latest)(?![a-z])", re.IGNORECASE)
+_FLAX_LEGACY = re.compile(r"checkpoint_\d+")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 
 
 def find_checkpoints(folder: str | Path, *, params_key: str | None = None) -> tuple[Checkpoint, ...]:
     """Return the checkpoints in `folder`, ordered by the step their names carry.
 
-    Orbax step folders (manager, checkpointers, v1), .safetensors files or folders of them, .npz files.
+    Orbax step folders (manager, checkpointers, v1), .safetensors files or folders of them, .npz files,
+    Flax .msgpack files, Equinox .eqx files and PyTorch .pt, .pth, .bin and .ckpt files.
     Hidden and half-written entries and the aliases best, last and latest are passed over, and so are
     files of other kinds.
 
@@ -86,7 +95,7 @@ def _is_passed_over(entry: Path) -> bool:
 
 def _detect_format(path: Path) -> str | None:
     if path.is_file():
-        return {".npz": "npz", ".safetensors": "safetensors"}.get(path.suffix)
+        return "msgpack" if _FLAX_LEGACY.fullmatch(path.name) else _SUFFIXES.get(path.suffix)
     if is_orbax(path):
         return "orbax"
     if not path.is_dir():
@@ -110,8 +119,12 @@ def _check_names(
             f"folder '{folder}' holds no checkpoint that can be read ({FORMATS}); it holds "
             f"{_listing(entries)}."
         )
-    # A trainer's output folder keeps the final model beside its numbered checkpoints.
-    nameless = [entry for entry in formats if entry not in numbered and entry.name != "model.safetensors"]
+    # A trainer's output folder keeps the final model and PyTorch files of settings beside its checkpoints.
+    nameless = [
+        entry
+        for entry, kind in formats.items()
+        if entry not in numbered and entry.name != "model.safetensors" and kind != "torch"
+    ]
     if nameless or not numbered:
         entry = (nameless or list(formats))[0]
         raise InputError(

@@ -4,7 +4,7 @@ import re
 
 from lltc.errors import InputError
 
-_SUFFIX = re.compile(r"\.(npz|safetensors|msgpack|eqx|pt|pth|bin)$", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.(npz|safetensors|msgpack|eqx|pt|pth|bin|ckpt)$", re.IGNORECASE)
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _GAP = r"[^a-z0-9]{0,2}"
 # Most telling first: 'epoch=3-step=1200' is step 1200, 'ckpt-1000-loss=0.52' is step 1000.

@@ -59,6 +59,16 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     return function(tree)
 
 
+def keep_arrays(tree: Any, as_array: Callable[[Any], Any]) -> Any:
+    """Return dicts (keys as strings) and lists of what `as_array` makes of the leaves, but for None."""
+    if isinstance(tree, dict):
+        children = {str(key): keep_arrays(child, as_array) for key, child in tree.items()}
+        return {key: child for key, child in children.items() if child is not None}
+    if isinstance(tree, (list, tuple)):
+        return [child for child in (keep_arrays(item, as_array) for item in tree) if child is not None]
+    return as_array(tree)
+
+
 def select_params(tree: Any, params_key: str | None, path: Path) -> Any:
     """Return the part of a checkpoint's `tree` that holds the parameters.
 
