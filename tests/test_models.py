@@ -1,7 +1,10 @@
 """The model record, the choice of inputs and targets, and the losses by name."""
 
+import subprocess
+import sys
 from collections import namedtuple
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lltc
 from lltc.errors import InputError
 from lltc.models import Model, cross_entropy, split_inputs, split_targets, squared
 from lltc.models.libraries import require
@@ -165,3 +169,13 @@ def test_a_library_that_breaks_inside_is_not_called_missing(tmp_path, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="a_library_that_is_not_there"):
         require("brittle_library", "adapter", "brittle")
+
+
+def test_importing_the_adapters_brings_no_framework():
+    heavy = {"flax", "equinox", "haiku", "keras", "numpyro", "orbax"}
+    program = f"import sys, lltc.models; print(sorted({heavy} & set(sys.modules)))"
+    root = Path(lltc.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

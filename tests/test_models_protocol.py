@@ -100,7 +100,7 @@ def nnx_case():
 def equinox_case():
     module, state = eqx.nn.make_with_state(Equinox)(jax.random.key(0))
     train = jax.vmap(module, axis_name="batch", in_axes=(0, None, None), out_axes=(0, None), axis_size=len(X))
-    state = eqx.filter_jit(train)(3.0 * X + 1.0, state, jax.random.key(2))[1]
+    state = train(3.0 * X + 1.0, state, jax.random.key(2))[1]
     model = models.equinox(module, "cross_entropy", state=state)
     still = eqx.nn.inference_mode(module)
     logits = jnp.stack([still(x, state)[0] for x in X])
