@@ -165,9 +165,11 @@ def test_errors_shared_by_neighbours_rarely_make_a_marker():
 
 
 def test_floor_hides_changes_within_it():
-    y = np.where(np.arange(40) < 20, 100.0, 101.0)
+    y = np.where(np.arange(40) < 20, 100.0, 102.0)
     y += 0.1 * np.random.default_rng(0).standard_normal(40)
     assert kinds(find_transitions(range(40), y, np.full(40, 0.1))) == ["rise"]
+    (found,) = find_transitions(range(40), y, np.full(40, 0.1), floor=0.005)
+    assert found.delta_llc_se == pytest.approx(0.005 * np.hypot(100, 102), rel=0.01)
     assert find_transitions(range(40), y, np.full(40, 0.1), floor=0.01) == ()
 
 

@@ -1,4 +1,4 @@
-"""Reading a measured curve: checked arrays, missing points dropped, errors floored, lone outliers widened."""
+"""Reading a measured curve: checked arrays, missing points dropped, lone outliers widened."""
 
 from dataclasses import dataclass
 
@@ -16,8 +16,8 @@ _LONE = 3.0
 class Curve:
     """The usable points of a curve.
 
-    `steps`, `llc`, `llc_se` have shape (kept,); `llc_se` includes the floor. `weights_se` is the error the
-    segmentation uses: larger than `llc_se` where a single checkpoint stands out from both its neighbours.
+    `steps`, `llc`, `llc_se` have shape (kept,). `weights_se` is the error the segmentation
+    uses: larger than `llc_se` where a single checkpoint stands out from both its neighbours.
     `kept` holds each point's position in the arrays that came in, `size` their length.
     """
 
@@ -29,14 +29,13 @@ class Curve:
     size: int
 
 
-def read_curve(steps: ArrayLike, llc: ArrayLike, llc_se: ArrayLike, *, floor: float = 0.0) -> Curve:
+def read_curve(steps: ArrayLike, llc: ArrayLike, llc_se: ArrayLike) -> Curve:
     """Check a curve and drop the points whose value is not finite.
 
     Args:
         steps: training steps, shape (n,), finite and strictly increasing.
         llc: values, shape (n,); NaN or infinite marks a failed checkpoint, which is dropped.
         llc_se: standard errors, shape (n,); positive and finite wherever `llc` is finite.
-        floor: relative error added in quadrature, `sqrt(llc_se² + (floor·llc)²)`; default 0.
 
     Raises:
         InputError: an argument has the wrong shape, order, sign or range.
@@ -46,9 +45,9 @@ def read_curve(steps: ArrayLike, llc: ArrayLike, llc_se: ArrayLike, *, floor: fl
         [0.0, 20.0, 30.0]
     """
     step, value, error = (_line(x, name) for x, name in ((steps, "steps"), (llc, "llc"), (llc_se, "llc_se")))
-    _check(step, value, error, floor)
+    _check(step, value, error)
     kept = np.flatnonzero(np.isfinite(value))
-    step, value, error = step[kept], value[kept], np.hypot(error[kept], floor * value[kept])
+    step, value, error = step[kept], value[kept], error[kept]
     return Curve(
         step, value, error, np.hypot(error, lone_excess(value, error)), kept, len(np.atleast_1d(llc))
     )
@@ -100,9 +99,7 @@ def _line(values: ArrayLike, name: str) -> NDArray[np.float64]:
     return array
 
 
-def _check(
-    step: NDArray[np.float64], value: NDArray[np.float64], error: NDArray[np.float64], floor: float
-) -> None:
+def _check(step: NDArray[np.float64], value: NDArray[np.float64], error: NDArray[np.float64]) -> None:
     if not len(step) == len(value) == len(error):
         raise InputError(
             f"steps, llc and llc_se have lengths {len(step)}, {len(value)} and {len(error)}; "
@@ -116,5 +113,3 @@ def _check(
             f"llc_se is {error[bad[0]]} at step {step[bad[0]]:g}; it must be positive and finite "
             "wherever llc is finite, so give an error there or set that llc to NaN."
         )
-    if not (np.isfinite(floor) and 0 <= floor < 1):
-        raise InputError(f"floor is {floor}; pass a relative error in [0, 1), such as 0.01.")

@@ -79,8 +79,9 @@ def find_transitions(
         threshold: posterior probability a marker needs, in (0, 1).
         min_change: smallest change marked, in (inflated) standard errors of one checkpoint. Neighbouring
             checkpoints may share part of their error, so averaging many of them proves less than it seems.
-        floor: relative error added in quadrature to every point, and to every level; 0.01 says that levels
-            drift by 1 % without meaning anything.
+        floor: relative error of a level that no averaging removes, added in quadrature to the error of every
+            level and to the one `min_change` counts in; 0.01 says that plateaus drift by about 1 %, and with
+            the default `min_change` a change needs 3 % of the level. Default 0.
         change_rate: prior probability of a change in one interval; default 1/n.
 
     Returns:
@@ -101,10 +102,10 @@ def find_transitions(
         >>> [(t.kind, t.step_low, t.step_high) for t in find_transitions(range(8), llc, [0.1] * 8)]
         [('rise', 3.0, 4.0)]
     """
-    _check(threshold, min_change)
-    if len(read_curve(steps, llc, llc_se, floor=floor).kept) < 3:
+    _check(threshold, min_change, floor)
+    if len(read_curve(steps, llc, llc_se).kept) < 3:
         return ()
-    found = segment_curve(steps, llc, llc_se, change_rate=change_rate, floor=floor)
+    found = segment_curve(steps, llc, llc_se, change_rate=change_rate)
     brackets = _find_brackets(found, threshold, min_change, floor)
     return _describe(found, brackets, floor)
 
@@ -131,20 +132,22 @@ def find_plateaus(
         >>> [round(p.level, 3) for p in find_plateaus(range(8), llc, [0.1] * 8)]
         [1.0, 3.0]
     """
-    _check(threshold, min_change)
-    if len(read_curve(steps, llc, llc_se, floor=floor).kept) < 3:
+    _check(threshold, min_change, floor)
+    if len(read_curve(steps, llc, llc_se).kept) < 3:
         return ()
-    found = segment_curve(steps, llc, llc_se, change_rate=change_rate, floor=floor)
+    found = segment_curve(steps, llc, llc_se, change_rate=change_rate)
     return _plateaus(found, _find_brackets(found, threshold, min_change, floor), floor)
 
 
-def _check(threshold: float, min_change: float) -> None:
+def _check(threshold: float, min_change: float, floor: float) -> None:
     if not 0 < threshold < 1:
         raise InputError(
             f"threshold is {threshold}; pass a probability strictly between 0 and 1, such as 0.9."
         )
     if not (np.isfinite(min_change) and min_change >= 0):
         raise InputError(f"min_change is {min_change}; pass a number of standard errors, 0 or larger.")
+    if not (np.isfinite(floor) and 0 <= floor < 1):
+        raise InputError(f"floor is {floor}; pass a relative error in [0, 1), such as 0.01.")
 
 
 def _find_brackets(found: Segmentation, threshold: float, min_change: float, floor: float) -> list[_Bracket]:
@@ -152,10 +155,11 @@ def _find_brackets(found: Segmentation, threshold: float, min_change: float, flo
     brackets = _merge(_shortest(found, threshold), found)
     typical = found.inflation * float(np.median(found.curve.llc_se))
     while brackets:
-        levels = [plateau.level for plateau in _plateaus(found, brackets, floor)]
-        change = np.abs(np.diff(levels))
+        levels = np.array([plateau.level for plateau in _plateaus(found, brackets, floor)])
+        middle = (np.abs(levels[1:]) + np.abs(levels[:-1])) / 2
+        change = np.abs(np.diff(levels)) / np.hypot(typical, floor * middle)
         smallest = int(np.argmin(change))
-        if change[smallest] >= min_change * typical:
+        if change[smallest] >= min_change:
             break
         del brackets[smallest]
     return brackets

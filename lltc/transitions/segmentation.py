@@ -58,7 +58,6 @@ def segment_curve(
     llc_se: ArrayLike,
     *,
     change_rate: float | None = None,
-    floor: float = 0.0,
     inflations: ArrayLike | None = None,
 ) -> Segmentation:
     """Sum over every segmentation of the curve into plateaus and ramps.
@@ -76,7 +75,6 @@ def segment_curve(
         llc: values, shape (n,); non-finite values are dropped, at least one must remain.
         llc_se: their standard errors, shape (n,).
         change_rate: prior probability of a change in one interval; default 1/n.
-        floor: relative error added in quadrature to every point.
         inflations: the grid of φ, all ≥ 1, equally weighted; by default those of 20 values from 1 to 30 that
             are near the robust scatter of second differences, half the prior on 1.
 
@@ -91,7 +89,7 @@ def segment_curve(
         >>> bool(found.plateau[0, 2] > 0.9), bool(found.plateau[2, 3] < 0.01)
         (True, True)
     """
-    curve = read_curve(steps, llc, llc_se, floor=floor)
+    curve = read_curve(steps, llc, llc_se)
     if not len(curve.kept):
         raise InputError("llc has no finite value; pass a curve with at least one checkpoint that succeeded.")
     rate = 1 / max(2, len(curve.kept)) if change_rate is None else change_rate
@@ -108,7 +106,6 @@ def change_probabilities(
     llc_se: ArrayLike,
     *,
     change_rate: float | None = None,
-    floor: float = 0.0,
 ) -> Array:
     """Probability, for every interval, that its two ends do not lie on one plateau; shape (n-1,).
 
@@ -121,11 +118,11 @@ def change_probabilities(
         >>> (p > 0.9).tolist()
         [False, False, False, True, False, False, False]
     """
-    curve = read_curve(steps, llc, llc_se, floor=floor)
+    curve = read_curve(steps, llc, llc_se)
     probabilities = np.full(max(0, curve.size - 1), np.nan)
     if len(curve.kept) < 3:
         return probabilities
-    found = segment_curve(steps, llc, llc_se, change_rate=change_rate, floor=floor)
+    found = segment_curve(steps, llc, llc_se, change_rate=change_rate)
     first, last = curve.kept[0], curve.kept[-1]
     probabilities[first:last] = np.repeat(1 - np.diag(found.plateau, 1), np.diff(curve.kept))
     return probabilities
