@@ -29,10 +29,11 @@ class Comparison(NamedTuple):
 
 
 def run_demo(out: str | Path, *, progress: bool = True) -> Sweep:
-    """Train the bottleneck network, sweep its checkpoints, print and draw the curve beside the exact plateaus.
+    """Train the bottleneck network, sweep its checkpoints, print and draw the curve beside the truth.
 
-    The 5-3-5 linear network learns its teacher's singular values 4, 1.2, .35 one at a time, so that its learning
-    coefficient at nβ = 1000, γ = 1 climbs from 6.22 over 7.89 and 9.31 to 10.50. A second run goes on from the first.
+    The 5-3-5 linear network learns its teacher's singular values 4, 1.2, .35 one at a time, so that its
+    learning coefficient at nβ = 1000, γ = 1 climbs from 6.22 over 7.89 and 9.31 to 10.50. A second run goes
+    on from the first.
 
     Raises `InputError` when `out` holds another sweep.
     """
@@ -40,7 +41,9 @@ def run_demo(out: str | Path, *, progress: bool = True) -> Sweep:
     folder = Path(out)
     run = _train(folder / "checkpoints")
     trained = time.perf_counter()
-    print(f"trained  {len(run.steps)} Orbax checkpoints in {folder / 'checkpoints'} ({trained - began:.0f} s)")
+    print(
+        f"trained  {len(run.steps)} Orbax checkpoints in {folder / 'checkpoints'} ({trained - began:.0f} s)"
+    )
     swept = sweep(
         folder / "checkpoints",
         behavioral(outputs, "squared", loss=network_loss),
@@ -93,7 +96,8 @@ def describe(swept: Sweep, run: BottleneckRun) -> str:
     for known, marker in zip(run.transitions, swept.transitions, strict=False):
         bracketed = "inside" if marker.step_low <= known.step <= marker.step_high else "outside"
         lines.append(
-            f"{marker.kind} marked between steps {marker.step_low:.0f} and {marker.step_high:.0f}; the exact curve is "
+            f"{marker.kind} marked between steps {marker.step_low:.0f} and {marker.step_high:.0f}; the "
+            "exact curve is "
             f"halfway at step {known.step}, {bracketed}"
         )
     if len(swept.transitions) != len(run.transitions):

@@ -1,7 +1,7 @@
 """How far draws can be trusted: ESS, R-hat, Monte-Carlo error, the hot–cold gap, and a status."""
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -70,10 +70,10 @@ def mixing(series: np.ndarray, hot: np.ndarray) -> Mixing:
         return Mixing(np.nan, np.nan, np.nan, np.nan)
     from arviz_stats.base.array import array_stats
 
-    ess = float(np.asarray(array_stats.ess(series, chain_axis=0, draw_axis=1)))
-    rhat = float(np.asarray(array_stats.rhat(series, chain_axis=0, draw_axis=1)))
+    ess: Any = array_stats.ess(series, chain_axis=0, draw_axis=1)
+    rhat: Any = array_stats.rhat(series, chain_axis=0, draw_axis=1)
     gap, gap_se = hot_cold_gap(series, hot)
-    return Mixing(ess, rhat, gap, gap_se)
+    return Mixing(float(ess), float(rhat), gap, gap_se)
 
 
 def hot_cold_gap(series: np.ndarray, hot: np.ndarray) -> tuple[float, float]:
@@ -100,8 +100,8 @@ def monte_carlo_error(series: np.ndarray) -> float:
     from arviz_stats.base.array import array_stats
 
     averaged = series.mean(0)
-    ess = float(np.asarray(array_stats.ess(averaged[None], chain_axis=0, draw_axis=1, method="mean")))
-    of_series = averaged.std(ddof=1) / np.sqrt(ess)
+    ess: Any = array_stats.ess(averaged[None], chain_axis=0, draw_axis=1, method="mean")
+    of_series = averaged.std(ddof=1) / np.sqrt(float(ess))
     of_chains = series.mean(1).std(ddof=1) / np.sqrt(series.shape[0])
     return float(max(of_series, of_chains))
 

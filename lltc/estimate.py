@@ -22,6 +22,7 @@ SCALARS = (
     "ess",
     "rhat",
     "step_size",
+    "memory",
     "num_params",
     "num_warmup",
     "batch_size",
@@ -49,6 +50,7 @@ class LLCEstimate:
     ess: float
     rhat: float
     step_size: float
+    memory: float
     num_params: int
     num_warmup: int
     batch_size: int
@@ -88,7 +90,7 @@ class LLCEstimate:
             f"error       Monte Carlo {budget.monte_carlo:.2g}, equilibration {budget.equilibration:.2g}, "
             f"minibatch heat {budget.heat:.2g}",
             f"chains      {self.num_chains} × {self.num_draws} draws after {self.num_warmup} warm-up steps, "
-            f"batch {self.batch_size}, ε = {self.step_size:.3g}",
+            f"batch {self.batch_size}, ε = {self.step_size:.3g}, memory {self.memory:.2g}",
             f"mixing      R-hat {self.rhat:.3f}, ESS {self.ess:.0f}, hot - cold {self.hot_cold_gap:.2g}",
             f"status      {self.status.name}: {self.status.value}",
             f"time        {self.seconds:.1f} s",

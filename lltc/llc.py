@@ -14,7 +14,7 @@ from lltc.diagnostics import ErrorBudget, Status
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
 from lltc.gradients import measure_anchor
-from lltc.kernels import leimkuhler_matthews
+from lltc.kernels import baoab
 from lltc.posterior import LocalPosterior, Model, local_posterior
 from lltc.progress import Progress
 from lltc.sampling import Draws, Run, Trace, sample
@@ -118,7 +118,7 @@ def _prepare(
             "and the loss for logarithms or divisions that overflow."
         )
     key = jax.random.key(key) if isinstance(key, int | np.integer) else key
-    return Run(posterior, anchor, leimkuhler_matthews(), key, tuple((observables or {}).items()))
+    return Run(posterior, anchor, baoab(), key, tuple((observables or {}).items()))
 
 
 def _draw(run: Run, warm: WarmUp, num_draws: int | None, target_rel_se: float, bar: Progress) -> Trace:
@@ -182,7 +182,8 @@ def _conclude(run: Run, warm: WarmUp, trace: Trace, num_warmup: int, seconds: fl
         status=status,
         ess=mixed.ess,
         rhat=mixed.rhat,
-        step_size=float(warm.settings.step_size),
+        step_size=float(warm.settings.tuning.step_size),
+        memory=float(warm.settings.tuning.memory),
         num_params=posterior.num_params,
         num_warmup=num_warmup,
         batch_size=posterior.batch_size,

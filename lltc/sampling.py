@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.gradients import Anchor, Slope, anchored_slope, full_slope
-from lltc.kernels import Kernel
+from lltc.kernels import Kernel, Tuning
 from lltc.posterior import Center, LocalPosterior, Target, unflatten
 
 PyTree = Any
@@ -19,11 +19,11 @@ OBSERVE_EVERY = 16
 
 
 class Settings(NamedTuple):
-    """What a step needs beside the state: nβ of each chain `(chain,)`, γ and ε."""
+    """What a step needs beside the state: nβ of each chain `(chain,)`, γ, and the kernel's tuning."""
 
     nbeta: jax.Array
     localization: jax.Array
-    step_size: jax.Array
+    tuning: Tuning
 
 
 class Draws(NamedTuple):
@@ -91,17 +91,15 @@ def sample(
         steps = min(CHUNK, count - done)
         try:
             state, draws, observed = _chunk(run, state, settings, first + done, steps)
-            part = jax.tree.map(lambda a, steps=steps: np.asarray(a)[:steps], draws)
+            parts.append(jax.tree.map(lambda a, steps=steps: np.asarray(a)[:steps], draws))
+            kept = -(-steps // OBSERVE_EVERY)
+            seen.append({name: np.asarray(values)[:kept] for name, values in observed.items()})
+            done += steps
+            on_chunk(steps)
         except KeyboardInterrupt:
             complete = False
             break
-        parts.append(part)
-        seen.append(
-            {name: np.asarray(values)[: -(-steps // OBSERVE_EVERY)] for name, values in observed.items()}
-        )
-        done += steps
-        on_chunk(steps)
-        if not np.isfinite(part.energy[-1]).all():
+        if not np.isfinite(parts[-1].energy[-1]).all():
             break
     return Trace(_join(parts, state), _join_observed(seen), state, complete)
 
@@ -193,7 +191,7 @@ def _advance(
         slope = slope_at(number, offset)
         step_key = jax.random.fold_in(jax.random.fold_in(key, 2), number)
         potential = partial(_potential, center, settings, slope)
-        state, info = kernel.step(step_key, state, potential, settings.step_size)
+        state, info = kernel.step(step_key, state, potential, settings.tuning)
         draws = jax.tree.map(lambda buffer, value: buffer.at[offset].set(value), draws, info.aux)
         if observables:
             seen = jax.lax.cond(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from lltc.calibration import (
     largest_curvature,
     start_vectors,
 )
+from lltc.kernels import Tuning
 from lltc.sampling import Run, Settings, Trace, sample, start
 
 ROUNDS = 8
@@ -22,6 +23,7 @@ HOT_ROUNDS = 4
 HOT_FACTOR = 0.25
 STABLE_FRACTION = 0.1
 HEAT_FRACTION = 0.01
+MEMORY = 0.8
 GROWTH = 4.0
 RESCUES = 6
 
@@ -37,10 +39,21 @@ class WarmUp:
     state: Any
     settings: Settings
     heat: float
-    curvature: float
     steps: int
     complete: bool
     finite: bool
+
+
+class Tuned(NamedTuple):
+    """Step size ε and memory c of the velocity, as plain numbers."""
+
+    step_size: float
+    memory: float
+
+    @property
+    def reach(self) -> float:
+        """ε(1 + c)/(1 - c): the step size of memoryless dynamics that moves slow directions as far."""
+        return self.step_size * (1 + self.memory) / (1 - self.memory)
 
 
 @dataclass(frozen=True)
@@ -65,64 +78,71 @@ def warm_up(
     step_size: float | None,
     on_chunk: Callable[[int], None] = lambda _: None,
 ) -> WarmUp:
-    """Bring cold chains (from w*) and hot ones (from nβ/4) to the posterior and freeze the step size.
+    """Bring cold chains (from w*) and hot ones (from nβ/4) to the posterior and freeze the tuning.
 
-    Each of eight rounds measures the largest curvature h_max on the chains and the gradient noise tr C, and
-    takes the smaller of .1 of the stability limit 4/(nβ h_max + γ) and the ε at which the predicted heat
-    ε(nβ)² tr C/8 is 1 % of λ̂. A round that leaves the finite numbers is undone and run again at ε/4. With
-    `step_size` given, ε is fixed and only the starts are made.
+    Each of eight rounds measures the largest curvature on the chains and the gradient noise and tunes anew
+    (`choose_tuning`). A round that leaves the finite numbers is undone and run again at ε/4. With `step_size`
+    given, ε is fixed, without memory, and only the starts are made.
     """
-    posterior = run.posterior
+    posterior, center = run.posterior, run.posterior.center.position
     hot = is_hot(num_chains)
     gauge_key, start_key = jax.random.split(jax.random.fold_in(run.key, 3))
-    center = posterior.center.position
     state = start(run, jnp.broadcast_to(center, (num_chains, center.size)))
-    scale = initial_scale(posterior, start_key)
-    shaken = center + scale * jax.random.normal(start_key, (num_chains, center.size))
+    shakes = jax.random.normal(start_key, (num_chains, center.size))
+    shaken = center + initial_scale(posterior, start_key) * shakes
     gauge = measure(run, shaken, start_vectors(gauge_key, num_chains, center.size), gauge_key, rounds=8)
     energy, taken, shrink = 0.5 * posterior.num_params, 0, 1.0
-    size = step_size or choose_step_size(run, gauge, energy)
+    fixed = step_size is not None
+    tuning = Tuned(step_size, 0.0) if step_size is not None else choose_tuning(run, gauge, energy)
     for number in range(ROUNDS):
-        nbeta = posterior.nbeta * np.where(hot & (number < HOT_ROUNDS), HOT_FACTOR, 1.0)
+        at_nbeta = ~hot | (number >= HOT_ROUNDS)
+        nbeta = posterior.nbeta * np.where(at_nbeta, 1.0, HOT_FACTOR)
         steps = num_warmup * (number + 1) // ROUNDS - num_warmup * number // ROUNDS
-        before = jax.tree.map(lambda a: a.copy(), state)
-        for _ in range(RESCUES if step_size is None else 1):
-            settings = make_settings(run, nbeta, size)
+        before = _copy(state)
+        for _ in range(1 if fixed else RESCUES):
+            settings = make_settings(run, nbeta, tuning)
             trace = sample(run, state, settings, first=1 + taken, count=steps, on_chunk=on_chunk)
             if finite(trace) or not trace.complete:
                 break
-            size, shrink = 0.25 * size, 0.25 * shrink
-            state = jax.tree.map(lambda a: a.copy(), before)
+            tuning, shrink = Tuned(0.25 * tuning.step_size, 0.0), 0.25 * shrink
+            state = _copy(before)
         state, taken = trace.state, taken + steps
         if not trace.complete or not finite(trace):
-            return WarmUp(state, settings, 0.0, gauge.curvature, taken, trace.complete, finite(trace))
-        energy = mean_energy(run, trace, hot & (number < HOT_ROUNDS), energy)
-        gauge = measure(
-            run, state.position, gauge.vectors, jax.random.fold_in(gauge_key, number), rounds=4, floor=gauge
-        )
-        if step_size is None:
-            size = min(shrink * choose_step_size(run, gauge, energy), GROWTH * size)
-    settings = make_settings(run, np.full(num_chains, posterior.nbeta), size)
-    return WarmUp(state, settings, predicted_heat(run, gauge.noise, size), gauge.curvature, taken, True, True)
+            return WarmUp(state, settings, 0.0, taken, trace.complete, finite(trace))
+        energy = mean_energy(run, trace, at_nbeta, energy)
+        key = jax.random.fold_in(gauge_key, number)
+        gauge = measure(run, state.position, gauge.vectors, key, rounds=4, floor=gauge)
+        if not fixed:
+            chosen = choose_tuning(run, gauge, energy)
+            tuning = Tuned(min(shrink * chosen.step_size, GROWTH * tuning.step_size), chosen.memory)
+    settings = make_settings(run, np.full(num_chains, posterior.nbeta), tuning)
+    return WarmUp(state, settings, predicted_heat(run, gauge.noise, tuning.reach), taken, True, True)
 
 
-def choose_step_size(run: Run, gauge: Gauge, energy: float) -> float:
-    """Return ε: a tenth of the stability limit, less where minibatch heat would pass 1 % of λ̂ (`energy`)."""
+def choose_tuning(run: Run, gauge: Gauge, energy: float) -> Tuned:
+    """Return ε and c: a tenth of the stability limit and .8, less where noise would heat λ̂ by 1 %.
+
+    The stability limit is 4/(nβ h_max + γ). The heat ε(nβ)² tr C/8 is that of the slow directions' reach
+    ε(1 + c)/(1 - c), so memory is given up first, then step size.
+    """
     posterior = run.posterior
     stable = STABLE_FRACTION * 4.0 / (posterior.nbeta * gauge.curvature + posterior.localization + 1e-30)
     heat_rate = predicted_heat(run, gauge.noise, 1.0)
-    return min(stable, HEAT_FRACTION * max(energy, 0.05) / heat_rate) if heat_rate > 0 else stable
+    if heat_rate == 0:
+        return Tuned(stable, MEMORY)
+    reach = HEAT_FRACTION * max(energy, 0.05) / heat_rate
+    return Tuned(min(stable, reach), min(MEMORY, max(0.0, (reach - stable) / (reach + stable))))
 
 
-def predicted_heat(run: Run, noise: float, step_size: float) -> float:
-    """Return ε(nβ)² tr C/8: by how much minibatch noise raises λ̂."""
-    return step_size * run.posterior.nbeta**2 * noise / 8
+def predicted_heat(run: Run, noise: float, reach: float) -> float:
+    """Return ε(nβ)² tr C/8, by how much minibatch noise raises λ̂, for steps that reach as far as ε = `reach`."""
+    return reach * run.posterior.nbeta**2 * noise / 8
 
 
-def make_settings(run: Run, nbeta: np.ndarray, step_size: float) -> Settings:
+def make_settings(run: Run, nbeta: np.ndarray, tuning: Tuned) -> Settings:
     """Return the settings of a step with nβ `(chain,)`."""
-    gamma = run.posterior.localization
-    return Settings(jnp.asarray(nbeta, jnp.float32), jnp.float32(gamma), jnp.float32(step_size))
+    gamma = jnp.float32(run.posterior.localization)
+    return Settings(jnp.asarray(nbeta, jnp.float32), gamma, Tuning(*(jnp.float32(value) for value in tuning)))
 
 
 def measure(
@@ -146,9 +166,9 @@ def measure(
     return Gauge(curvature, float(jnp.mean(noise)), found.vector)
 
 
-def mean_energy(run: Run, trace: Trace, hot: np.ndarray, otherwise: float) -> float:
-    """Return λ̂ of the chains that are at the posterior's own temperature, over the second half of `trace`."""
-    energy = np.asarray(trace.draws.energy)[~hot]
+def mean_energy(run: Run, trace: Trace, at_nbeta: np.ndarray, otherwise: float) -> float:
+    """Return λ̂ of the chains `at_nbeta`, over the second half of `trace`."""
+    energy = np.asarray(trace.draws.energy)[at_nbeta]
     if energy.shape[1] < 2:
         return otherwise
     return float(run.posterior.nbeta * energy[:, energy.shape[1] // 2 :].mean())
@@ -157,3 +177,8 @@ def mean_energy(run: Run, trace: Trace, hot: np.ndarray, otherwise: float) -> fl
 def finite(trace: Trace) -> bool:
     """True when every recorded draw is finite."""
     return bool(np.isfinite(trace.draws.energy).all() and np.isfinite(trace.draws.distance).all())
+
+
+def _copy(state: Any) -> Any:
+    """Return a state that survives its original's buffers being given away."""
+    return jax.tree.map(lambda a: a.copy(), state)

@@ -1,7 +1,8 @@
 """Samplers: one file each, each a factory that returns a `Kernel(init, step)`."""
 
+from lltc.kernels.baoab import baoab
 from lltc.kernels.euler import euler
 from lltc.kernels.leimkuhler_matthews import leimkuhler_matthews
-from lltc.kernels.protocol import Info, Kernel
+from lltc.kernels.protocol import Info, Kernel, Tuning
 
-__all__ = ["Info", "Kernel", "euler", "leimkuhler_matthews"]
+__all__ = ["Info", "Kernel", "Tuning", "baoab", "euler", "leimkuhler_matthews"]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lltc.kernels.protocol import Info, Kernel, Potential
+from lltc.kernels.protocol import Info, Kernel, Potential, Tuning
 
 
 class EulerState(NamedTuple):
@@ -33,9 +33,10 @@ def euler() -> Kernel:
         return EulerState(position)
 
     def step(
-        key: jax.Array, state: EulerState, potential: Potential, step_size: jax.Array
+        key: jax.Array, state: EulerState, potential: Potential, tuning: Tuning
     ) -> tuple[EulerState, Info]:
         gradient, aux = potential(state.position)
+        step_size = tuning.step_size
         noise = jax.random.normal(key, state.position.shape)
         moved = state.position - 0.5 * step_size * gradient + jnp.sqrt(step_size) * noise
         return EulerState(moved), Info(state.position, aux)

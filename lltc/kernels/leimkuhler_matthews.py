@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lltc.kernels.protocol import Info, Kernel, Potential
+from lltc.kernels.protocol import Info, Kernel, Potential, Tuning
 
 
 class LeimkuhlerMatthewsState(NamedTuple):
@@ -33,9 +33,10 @@ def leimkuhler_matthews() -> Kernel:
         return LeimkuhlerMatthewsState(position, jax.random.normal(key, position.shape))
 
     def step(
-        key: jax.Array, state: LeimkuhlerMatthewsState, potential: Potential, step_size: jax.Array
+        key: jax.Array, state: LeimkuhlerMatthewsState, potential: Potential, tuning: Tuning
     ) -> tuple[LeimkuhlerMatthewsState, Info]:
         gradient, aux = potential(state.position)
+        step_size = tuning.step_size
         noise = jax.random.normal(key, state.position.shape)
         shake = 0.5 * jnp.sqrt(step_size) * (state.noise + noise)
         moved = state.position - 0.5 * step_size * gradient + shake

@@ -16,15 +16,22 @@ class Info(NamedTuple):
     aux: Any
 
 
+class Tuning(NamedTuple):
+    """What warm-up measured and froze: the step size ε, and c, the share of its velocity a kernel keeps."""
+
+    step_size: jax.Array
+    memory: jax.Array
+
+
 class Kernel(NamedTuple):
     """A sampler of exp(-U).
 
     `init(key, position (chain, d)) -> state`, where `state.position` is the next point; `step(key, state,
-    potential, step_size) -> (state, info)`, where `potential(position) -> (∇U (chain, d), aux)` is evaluated
+    potential, tuning) -> (state, info)`, where `potential(position) -> (∇U (chain, d), aux)` is evaluated
     once and `info` describes one draw. Factories are cached, so that equal arguments give the same kernel and
     the same compiled program. Conventions: U = nβ L + (γ/2)‖w - w*‖², and the Langevin move is w ← w -
-    (ε/2)∇U + √ε·noise with ε = `step_size`.
+    (ε/2)∇U + √ε·noise with ε = `tuning.step_size`.
     """
 
     init: Callable[[jax.Array, jax.Array], State]
-    step: Callable[[jax.Array, State, Potential, jax.Array], tuple[State, Info]]
+    step: Callable[[jax.Array, State, Potential, Tuning], tuple[State, Info]]

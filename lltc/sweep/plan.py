@@ -89,7 +89,7 @@ def make_plan(
     observables: Mapping[str, Callable[[PyTree], Any]],
     **options: Any,
 ) -> Plan:
-    """Fix nβ and γ once, from the last readable checkpoint unless given or already recorded, and gather the settings."""
+    """Fix nβ and γ once, from the last readable checkpoint unless given or recorded; gather the settings."""
     data = as_data(data)
     key = jax.random.key(key) if isinstance(key, int | np.integer) else key
     for name in ("nbeta", "localization"):
