@@ -130,7 +130,7 @@ def round_steps(steps: np.ndarray) -> list[float]:
     if prefers_log(steps):
         return [10.0**k for k in range(-3, int(np.log10(steps[-1])) + 1)]
     power = 10.0 ** np.floor(np.log10(span / 5))
-    stride = power * next(m for m in (1, 2, 5, 10) if m * power >= span / 5)
+    stride = max(power * next(m for m in (1, 2, 5, 10) if m * power >= span / 5), 1.0)
     return [float(at) for at in stride * np.arange(np.ceil(steps[0] / stride), steps[-1] / stride)]
 
 
@@ -171,9 +171,15 @@ def frame(rows: list[str], llc: np.ndarray, glyphs: Glyphs) -> list[str]:
         marks = {len(rows) // 2: low} if np.isfinite(llc).any() else {}
     framed = []
     for i, row in enumerate(rows):
-        label = number(marks[i], 3) if i in marks else ""
+        label = shorten(marks[i]) if i in marks else ""
         framed.append(f"{label:>{MARGIN - 1}} {glyphs.tick if i in marks else glyphs.axis}{row}")
     return framed
+
+
+def shorten(value: float) -> str:
+    """A number in at most seven characters."""
+    text = f"{value:.0f}" if 1000 <= abs(value) < 999_999 else number(value, 3)
+    return text if len(text) < MARGIN else f"{value:.0e}"
 
 
 def write_row(entries: list[tuple[int, str]], columns: int, *, gap: int = 1) -> str:
