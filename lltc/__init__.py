@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from lltc.estimate import LLCEstimate as LLCEstimate
     from lltc.llc import estimate_llc as estimate_llc
     from lltc.models import behavioral as behavioral
-    from lltc.sweep import Sweep as Sweep
-    from lltc.sweep import sweep as sweep
+    from lltc.sweeps import Sweep as Sweep
+    from lltc.sweeps import sweep as sweep
     from lltc.transitions import Transition as Transition
     from lltc.transitions import find_transitions as find_transitions
 
@@ -21,13 +21,13 @@ _HOMES = {
     "InputError": "lltc.errors",
     "LLCEstimate": "lltc.estimate",
     "Status": "lltc.diagnostics",
-    "Sweep": "lltc.sweep",
+    "Sweep": "lltc.sweeps",
     "Transition": "lltc.transitions",
     "behavioral": "lltc.models",
     "estimate_llc": "lltc.llc",
     "find_checkpoints": "lltc.checkpoints",
     "find_transitions": "lltc.transitions",
-    "sweep": "lltc.sweep",
+    "sweep": "lltc.sweeps",
 }
 _ROOMS = ("checkpoints", "models", "toys")
 

@@ -97,7 +97,7 @@ def sweep(
     progress
         Show a progress bar.
     """
-    from lltc.sweep import sweep as run_sweep
+    from lltc.sweeps import sweep as run_sweep
 
     swept = run_sweep(
         checkpoints,
@@ -215,7 +215,7 @@ def show(folder: Path, *, as_json: Annotated[bool, Parameter(name="--json", nega
     as_json
         Print the curve and the transitions as JSON instead.
     """
-    from lltc.sweep import Sweep
+    from lltc.sweeps import Sweep
 
     swept = Sweep.open(folder)
     if as_json:
@@ -235,7 +235,7 @@ def report(folder: Path, *, out: Path | None = None) -> None:
     out
         Where the page goes; default report.html in the folder.
     """
-    from lltc.sweep import Sweep
+    from lltc.sweeps import Sweep
 
     print(Sweep.open(folder).report(out))
 

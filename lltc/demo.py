@@ -10,7 +10,7 @@ import numpy as np
 
 from lltc.models import behavioral
 from lltc.report import sketch, table
-from lltc.sweep import Sweep, sweep
+from lltc.sweeps import Sweep, sweep
 from lltc.toys import BottleneckRun, network_loss, network_outputs, train_bottleneck
 from lltc.toys.bottleneck import Plateau
 

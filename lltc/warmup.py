@@ -135,7 +135,7 @@ def choose_tuning(run: Run, gauge: Gauge, energy: float) -> Tuned:
 
 
 def predicted_heat(run: Run, noise: float, reach: float) -> float:
-    """Return ε(nβ)² tr C/8, by how much minibatch noise raises λ̂, for steps that reach as far as ε = `reach`."""
+    """Return by how much minibatch noise raises λ̂: ε(nβ)² tr C/8 at the ε that reaches as far."""
     return reach * run.posterior.nbeta**2 * noise / 8
 
 

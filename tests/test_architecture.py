@@ -25,7 +25,7 @@ LAYERS = [
     ["checkpoints"],
     ["models"],
     ["toys"],
-    ["sweep"],
+    ["sweeps"],
     ["demo"],
     ["cli"],
 ]

@@ -70,12 +70,12 @@ def test_loss_that_is_not_finite_at_the_checkpoint():
 
 def test_loss_of_a_wrong_shape():
     refused(lambda w, x: x * w, W, X, match=r"losses of shape \(10, 2\) for a batch of 10, but \(10,\)")
-    refused(lambda w, x: jnp.ones(10, int), W, X, match="must return floating-point losses")
+    refused(lambda *_: jnp.ones(10, int), W, X, match="must return floating-point losses")
     refused(lambda w, x: {"loss": loss(w, x)}, W, X, match="must return floating-point losses")
 
 
 def test_model_that_needs_concrete_values():
-    refused(lambda w, x: np.asarray(w) * np.ones(10), W, X, match="could not be traced by JAX")
+    refused(lambda w, _: np.asarray(w) * np.ones(10), W, X, match="could not be traced by JAX")
     refused(lambda w, x: loss(w, x) if w[0] > 0 else x[:, 0], W, X, match="could not be traced by JAX")
 
     class Foreign:
@@ -89,7 +89,9 @@ def test_model_that_needs_concrete_values():
 def test_restriction_that_selects_nothing_or_does_not_fit():
     refused(loss, W, X, restrict="layer9/*", match="selects no floating-point parameter")
     refused(loss, W, X, restrict={"w": True}, match="a pytree of masks must be shaped like params")
-    refused(lambda p, x: loss(p["w"], x), {"w": W}, X, restrict={"w": np.ones(5, bool)}, match=r"shape \(5,\)")
+    refused(
+        lambda p, x: loss(p["w"], x), {"w": W}, X, restrict={"w": np.ones(5, bool)}, match=r"shape \(5,\)"
+    )
 
 
 def test_too_little_data_for_the_default_nbeta():

@@ -91,7 +91,7 @@ def test_curvature_is_the_hessians_largest_eigenvalue():
 
 
 def test_gradient_noise_is_the_variance_of_the_anchored_gradient():
-    model, data, posterior, positions = setting()
+    _, data, posterior, positions = setting()
     gradients, _ = averaged(anchored_slope, posterior, measure_anchor(posterior), positions, data)
     batches = all_batches(6)
     noises = [

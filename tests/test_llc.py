@@ -8,7 +8,6 @@ import pytest
 import lltc
 from lltc import LLCEstimate, Status, estimate_llc
 from lltc.toys.closed_forms import quadratic_llc, quartic_llc, squared_product_llc
-from lltc.toys.gibbs import gibbs_llc
 from tests.problems import DUMMY, balanced, constant, linear_loss, regression
 
 QUICK = {"num_draws": 400, "num_warmup": 200, "progress": False}
@@ -67,7 +66,9 @@ def test_minibatches_of_a_noisy_regression():
 def test_behavioral_loss_makes_any_point_a_minimum():
     rng = np.random.default_rng(0)
     params, (x, _) = balanced(1)
-    params = {name: value + 0.3 * rng.normal(size=value.shape).astype(np.float32) for name, value in params.items()}
+    params = {
+        name: value + 0.3 * rng.normal(size=value.shape).astype(np.float32) for name, value in params.items()
+    }
     apply = lambda p, inputs: inputs @ p["first"] @ p["second"]
     estimate = run(lltc.behavioral(apply, "squared"), params, x, nbeta=1e3, localization=1)
     target = params["first"] @ params["second"]
@@ -135,7 +136,9 @@ def test_a_source_read_from_the_host_gives_the_same_numbers(tmp_path):
 
 def test_observables_are_recorded_along_the_chains():
     loss = constant(lambda w: 0.5 * jnp.sum(w**2))
-    estimate = run(loss, jnp.zeros(2), DUMMY, nbeta=50, localization=1, observables={"square": lambda w: w @ w}, **QUICK)
+    estimate = run(
+        loss, jnp.zeros(2), DUMMY, nbeta=50, localization=1, observables={"square": lambda w: w @ w}, **QUICK
+    )
     assert estimate.observables["square"].shape == (8, 25)
     np.testing.assert_allclose(estimate.observables["square"], estimate.distance[:, ::16][:, :25], rtol=1e-5)
 
@@ -162,7 +165,10 @@ def test_datatree_and_file_load_back_identical(tmp_path):
     model, weights, data = regression(6, 500, 2)
     estimate = run(model, weights, data, observables={"norm": lambda w: jnp.sum(w**2)}, **QUICK)
     estimate.save(tmp_path / "estimate.nc")
-    for back in (LLCEstimate.from_datatree(estimate.to_datatree()), LLCEstimate.load(tmp_path / "estimate.nc")):
+    for back in (
+        LLCEstimate.from_datatree(estimate.to_datatree()),
+        LLCEstimate.load(tmp_path / "estimate.nc"),
+    ):
         assert repr(back) == repr(estimate)
         assert back.summary() == estimate.summary()
         for name in ("draws", "energy", "distance", "virial"):
@@ -178,7 +184,9 @@ def test_repr_is_one_line_and_summary_names_the_status():
 
 
 def test_too_large_a_step_size_diverges_and_gives_no_number():
-    estimate = run(constant(lambda w: 0.5 * w @ w), jnp.zeros(2), DUMMY, nbeta=100, localization=1, step_size=1.0)
+    estimate = run(
+        constant(lambda w: 0.5 * w @ w), jnp.zeros(2), DUMMY, nbeta=100, localization=1, step_size=1.0
+    )
     assert estimate.status is Status.diverged
     assert np.isnan(estimate.llc)
     assert np.isnan(estimate.llc_se)

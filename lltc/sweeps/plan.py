@@ -13,7 +13,7 @@ from lltc.components import Restriction
 from lltc.data import Data, as_data
 from lltc.errors import CheckpointError, InputError
 from lltc.posterior import LocalPosterior, Model, local_posterior
-from lltc.sweep.fingerprint import (
+from lltc.sweeps.fingerprint import (
     fingerprint_data,
     fingerprint_model,
     fingerprint_params,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lltc.estimate import LLCEstimate
-from lltc.sweep import store
+from lltc.sweeps import store
 from lltc.transitions import Transition, find_transitions
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Sweep:
         return plot_curve(self.curve, self.transitions, ax=ax, **options)
 
     def report(self, path: str | Path | None = None, *, known: Sequence = ()) -> Path:
-        """Write one self-contained HTML page, by default `report.html` in the sweep's folder, and return its path."""
+        """Write one self-contained HTML page, by default `report.html` in the folder; return its path."""
         from lltc.report import write_report
 
         where = Path(path) if path is not None else self.out / "report.html"
@@ -83,7 +83,7 @@ def make_curve(rows: list[dict[str, Any]], settings: dict[str, Any]) -> "Dataset
     """Return the curve made of stored rows, in step order; only rows of the recorded configuration count."""
     from xarray import Dataset
 
-    from lltc.sweep.fingerprint import fingerprint_settings
+    from lltc.sweeps.fingerprint import fingerprint_settings
 
     configuration = fingerprint_settings(settings)
     rows = [row for row in rows if row.get("configuration") == configuration]

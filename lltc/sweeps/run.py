@@ -14,9 +14,9 @@ from lltc.diagnostics import Status
 from lltc.errors import InputError
 from lltc.llc import TARGET_REL_SE, estimate_llc
 from lltc.posterior import Model
-from lltc.sweep import store
-from lltc.sweep.plan import Checkpoints, Plan, Task, checkpoint_key, make_plan, make_tasks
-from lltc.sweep.result import Sweep
+from lltc.sweeps import store
+from lltc.sweeps.plan import Checkpoints, Plan, Task, checkpoint_key, make_plan, make_tasks
+from lltc.sweeps.result import Sweep
 
 PyTree = Any
 

@@ -1,0 +1,184 @@
+"""The shell: what it prints, what it refuses, how fast it answers."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lltc import cli
+from lltc.checkpoints import save_npz
+from tests.problems import balanced
+
+SCRIPT = Path(sys.executable).parent / "lltc"
+FEW = ["--num-draws", "64", "--num-warmup", "64", "--nbeta", "1000", "--localization", "1", "--no-progress"]
+MODULE = """
+import numpy as np
+import lltc
+
+def outputs(params, x):
+    return x @ params["first"] @ params["second"]
+
+model = lltc.behavioral(outputs, "squared")
+data = (np.sqrt(5) * np.eye(5)).astype(np.float32)
+
+def made():
+    return data
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shell")
+    (folder / "network.py").write_text(MODULE)
+    (folder / "checkpoints").mkdir()
+    for step, rank in ((9, 0), (10, 0), (100, 1), (1000, 3)):
+        save_npz(folder / "checkpoints" / f"step_{step}.npz", balanced(rank)[0])
+    return folder
+
+
+def shell(folder: Path, *words: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "error"}
+    return subprocess.run([SCRIPT, *words], cwd=folder, capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def swept(place):
+    done = shell(
+        place,
+        "sweep",
+        "checkpoints",
+        "--model",
+        "network:model",
+        "--data",
+        "network:data",
+        "--out",
+        "out",
+        *FEW,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_help_is_quick_and_does_without_jax():
+    processor_seconds = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([SCRIPT, "--help"], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        processor_seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(processor_seconds) < 0.5
+    code = (
+        "import sys; from lltc import cli\n"
+        "try:\n cli.app(['--help'])\nfinally:\n assert 'jax' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_sweep_prints_table_and_sketch(swept):
+    assert [line.split()[0] for line in swept.stdout.splitlines()[1:5]] == ["9", "10", "100", "1000"]
+    assert "┤" in swept.stdout
+
+
+@pytest.mark.usefixtures("swept")
+def test_show_json_has_exactly_the_promised_shape(place):
+    found = json.loads(shell(place, "show", "out", "--json").stdout)
+    assert list(found) == ["curve", "transitions"]
+    assert [list(point) for point in found["curve"]] == [["step", "llc", "llc_se", "loss", "status"]] * 4
+    assert [point["step"] for point in found["curve"]] == [9, 10, 100, 1000]
+    for marker in found["transitions"]:
+        names = ["step_low", "step_high", "delta_llc", "delta_llc_se", "kind", "probability"]
+        assert list(marker) == names
+
+
+@pytest.mark.usefixtures("swept")
+def test_show_and_report(place):
+    assert shell(place, "show", "out").stdout.splitlines()[0].split()[:2] == ["step", "llc"]
+    done = shell(place, "report", "out", "--out", "page.html")
+    assert done.stdout.strip() == "page.html"
+    assert (place / "page.html").read_text().lower().startswith("<!doctype html>")
+
+
+def test_estimate_prints_a_summary_and_saves(place):
+    from lltc import LLCEstimate
+
+    done = shell(
+        place,
+        *("estimate", "checkpoints/step_1000.npz", "--model", "network:model", "--data", "network:made"),
+        *("--out", "one.nc", *FEW),
+    )
+    assert done.returncode == 0, done.stderr
+    saved = LLCEstimate.load(place / "one.nc")
+    assert done.stdout.strip() == saved.summary().strip()
+    assert abs(saved.llc - 10.49) < 5 * saved.llc_se
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["show", "nowhere"], "holds no sweep.json"),
+        (["sweep", "nowhere", "--model", "network:model", "--data", "network:data", "--out", "o"], "nowhere"),
+        (
+            ["sweep", "checkpoints", "--model", "network", "--data", "network:data", "--out", "o"],
+            "pkg.module:attr",
+        ),
+        (
+            ["sweep", "checkpoints", "--model", "absent:model", "--data", "network:data", "--out", "o"],
+            "imported",
+        ),
+        (
+            ["sweep", "checkpoints", "--model", "network:absent", "--data", "network:data", "--out", "o"],
+            "'absent'",
+        ),
+    ],
+)
+def test_bad_words_get_one_sentence_and_exit_status_2(place, words, sentence):
+    done = shell(place, *words)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stderr.startswith("lltc: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_numbers_that_are_not_finite_become_null():
+    import xarray as xr
+
+    curve = xr.Dataset(
+        {name: ("step", [np.nan]) for name in ("llc", "llc_se", "loss")} | {"status": ("step", ["failed"])},
+        coords={"step": [3]},
+    )
+    found = cli.to_json(type("Swept", (), {"curve": curve, "transitions": ()}))
+    assert found["curve"] == [{"step": 3, "llc": None, "llc_se": None, "loss": None, "status": "failed"}]
+
+
+@pytest.mark.usefixtures("swept")
+def test_kill_and_resume(place):
+    words = [
+        "sweep",
+        "checkpoints",
+        "--model",
+        "network:model",
+        "--data",
+        "network:data",
+        "--out",
+        "killed",
+        *FEW,
+    ]
+    process = subprocess.Popen(
+        [SCRIPT, *words], cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not list((place / "killed").glob("step_*.nc")) and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    kept = {path.name: path.stat().st_mtime_ns for path in (place / "killed").glob("step_*.nc")}
+    assert shell(place, *words).returncode == 0
+    whole = json.loads(shell(place, "show", "out", "--json").stdout)
+    assert json.loads(shell(place, "show", "killed", "--json").stdout) == whole
+    for name, written in kept.items():
+        assert (place / "killed" / name).stat().st_mtime_ns == written

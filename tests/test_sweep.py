@@ -1,0 +1,240 @@
+"""The sweep: the same numbers as single estimates, resumed where it stopped, honest about what failed."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lltc
+from lltc import InputError, Sweep
+from lltc.checkpoints import save_npz, save_safetensors
+from lltc.sweeps import checkpoint_key, store
+from tests.problems import balanced, linear_loss
+
+FEW = {
+    "num_draws": 64,
+    "num_warmup": 64,
+    "num_chains": 4,
+    "nbeta": 1e3,
+    "localization": 1.0,
+    "progress": False,
+}
+DATA = balanced(0)[1][0]
+
+
+def apply(params, x):
+    return x @ params["first"] @ params["second"]
+
+
+MODEL = lltc.behavioral(apply, "squared")
+
+
+def checkpoints(folder, ranks=(0, 1, 2, 3), save=save_npz, suffix="npz"):
+    folder.mkdir(exist_ok=True)
+    for i, rank in enumerate(ranks):
+        save(folder / f"step_{100 * i}.{suffix}", balanced(rank)[0])
+    return folder
+
+
+def run(source, out, **options) -> Sweep:
+    return lltc.sweep(
+        source, options.pop("model", MODEL), options.pop("data", DATA), out=out, **(FEW | options)
+    )
+
+
+def test_swept_equals_single(tmp_path):
+    swept = run(checkpoints(tmp_path / "in"), tmp_path / "out", key=3)
+    for i, rank in enumerate((0, 1, 2, 3)):
+        single = lltc.estimate_llc(MODEL, balanced(rank)[0], DATA, key=checkpoint_key(3, 100 * i), **FEW)
+        assert swept.curve["llc"].values[i] == single.llc
+        assert swept.curve["llc_se"].values[i] == single.llc_se
+        np.testing.assert_array_equal(swept.estimate(100 * i).draws, single.draws)
+
+
+def test_npz_safetensors_records_and_pairs_give_the_same_curve(tmp_path):
+    folder = checkpoints(tmp_path / "npz")
+    other = checkpoints(tmp_path / "safetensors", save=save_safetensors, suffix="safetensors")
+    pairs = [(100 * i, balanced(i)[0]) for i in (2, 0, 3, 1)]
+    sources = [folder, str(other), lltc.find_checkpoints(folder), pairs]
+    curves = [run(source, tmp_path / f"out{i}").curve for i, source in enumerate(sources)]
+    assert list(curves[0]["step"].values) == [0, 100, 200, 300]
+    for curve in curves[1:]:
+        np.testing.assert_array_equal(curve["llc"], curves[0]["llc"])
+
+
+def test_resumed_equals_uninterrupted_and_recomputes_only_what_is_missing(tmp_path, monkeypatch):
+    folder = checkpoints(tmp_path / "in")
+    whole = run(folder, tmp_path / "whole")
+    finished = []
+
+    def stop_after_two(*arguments):
+        if len(finished) == 2:
+            raise KeyboardInterrupt
+        finished.append(arguments[1])
+        return write(*arguments)
+
+    write = store.write_result
+    monkeypatch.setattr(store, "write_result", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, tmp_path / "parts")
+    assert list(Sweep.open(tmp_path / "parts").curve["step"].values) == [0, 100]
+    finished.clear()
+    resumed = run(folder, tmp_path / "parts")
+    assert finished == [200, 300]
+    np.testing.assert_array_equal(resumed.curve["llc"], whole.curve["llc"])
+    assert not list((tmp_path / "parts").glob("*.tmp"))
+
+
+def test_a_changed_checkpoint_is_recomputed_alone(tmp_path, monkeypatch):
+    folder = checkpoints(tmp_path / "in")
+    before = run(folder, tmp_path / "out").curve
+    save_npz(folder / "step_100.npz", balanced(3)[0])
+    written = []
+    write = store.write_result
+    monkeypatch.setattr(store, "write_result", lambda *a: (written.append(a[1]), write(*a))[1])
+    after = run(folder, tmp_path / "out").curve
+    assert written == [100]
+    assert after["llc"].values[1] - before["llc"].values[1] > 1
+    np.testing.assert_array_equal(after["llc"].values[[0, 2, 3]], before["llc"].values[[0, 2, 3]])
+
+
+def test_a_half_written_result_is_recomputed(tmp_path):
+    folder = checkpoints(tmp_path / "in", ranks=(0, 1))
+    before = run(folder, tmp_path / "out").curve
+    path = store.result_path(tmp_path / "out", 100)
+    path.write_bytes(path.read_bytes()[:300])
+    assert list(Sweep.open(tmp_path / "out").curve["step"].values) == [0]
+    np.testing.assert_array_equal(run(folder, tmp_path / "out").curve["llc"], before["llc"])
+
+
+def test_bad_checkpoints_become_flagged_rows_and_the_sweep_goes_on(tmp_path):
+    folder = checkpoints(tmp_path / "in")
+    cut = folder / "step_100.npz"
+    cut.write_bytes(cut.read_bytes()[:200])
+    params = balanced(2)[0]
+    save_npz(folder / "step_200.npz", params | {"first": params["first"] * np.nan})
+    save_npz(folder / "step_250.npz", {"first": params["first"][:4], "second": params["second"]})
+    swept = run(folder, tmp_path / "out")
+    assert list(swept.curve["status"].values != "failed") == [True, False, False, False, True]
+    assert list(np.isfinite(swept.curve["llc"].values)) == [True, False, False, False, True]
+    reasons = [str(reason) for reason in swept.curve["reason"].values]
+    assert "step_100.npz" in reasons[1]
+    assert "non-finite values in first" in reasons[2]
+    assert "model failed on params (first (4, 3)" in reasons[3]
+    save_npz(cut, balanced(1)[0])
+    mended = run(folder, tmp_path / "out")
+    assert mended.curve["status"].values[1] != "failed"
+
+
+def test_every_checkpoint_bad_is_one_sentence(tmp_path):
+    pairs = [(step, {"first": np.ones((5, 3)) * np.nan, "second": np.ones((3, 5))}) for step in (0, 1)]
+    with pytest.raises(InputError, match="params has non-finite values in first"):
+        run(pairs, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"nbeta": 500.0}, "nbeta 1000.0 → 500.0"),
+        ({"num_draws": 65}, "num_draws 64 → 65"),
+        ({"key": 1}, "key"),
+        ({"model": lltc.behavioral(lambda p, x: 2 * apply(p, x), "squared")}, "model"),
+        ({"data": 2 * DATA}, "data"),
+    ],
+)
+def test_a_folder_made_with_other_settings_is_refused_and_kept(tmp_path, change, named):
+    folder = checkpoints(tmp_path / "in", ranks=(0, 1))
+    before = run(folder, tmp_path / "out").curve
+    with pytest.raises(InputError, match=r"holds a sweep made with other settings") as caught:
+        run(folder, tmp_path / "out", **change)
+    assert named in str(caught.value)
+    np.testing.assert_array_equal(Sweep.open(tmp_path / "out").curve["llc"], before["llc"])
+    changed = run(folder, tmp_path / "out", overwrite=True, **change)
+    assert changed.curve.sizes["step"] == 2
+    assert np.any(changed.curve["llc"].values != before["llc"].values)
+
+
+def test_the_same_model_written_elsewhere_is_the_same_model(tmp_path):
+    folder = checkpoints(tmp_path / "in", ranks=(0, 1))
+    run(folder, tmp_path / "out")
+    again = lltc.behavioral(lambda p, inputs: inputs @ p["first"] @ p["second"], "squared")
+    run(folder, tmp_path / "out", model=again)
+
+
+def test_nbeta_and_localization_are_fixed_once(tmp_path):
+    pairs = [(step, jnp.full(2, float(step))) for step in (1, 2, 4)]
+    loss = lambda w, x: 0.5 * jnp.sum((w - x) ** 2, -1)
+    swept = run(pairs, tmp_path / "out", model=loss, data=np.zeros((50, 2)), nbeta=None, localization=None)
+    options = swept.settings["options"]
+    assert options["nbeta"] == pytest.approx(50 / np.log(50))
+    assert options["localization"] == pytest.approx(2 / (0.5 * np.linalg.norm([4, 4])) ** 2)
+    assert {swept.estimate(step).localization for step in (1, 2, 4)} == {options["localization"]}
+    more = [*pairs, (8, jnp.full(2, 8.0))]
+    grown = run(more, tmp_path / "out", model=loss, data=np.zeros((50, 2)), nbeta=None, localization=None)
+    assert grown.settings["options"] == options
+
+
+def test_all_checkpoints_share_one_compilation(tmp_path):
+    compiled = []
+    watch = lambda name, *_, **__: compiled.append(name) if "backend_compile" in name else None
+    run(checkpoints(tmp_path / "a"), tmp_path / "out")
+    jax.monitoring.register_event_duration_secs_listener(watch)
+    run(checkpoints(tmp_path / "b", ranks=(3, 1, 0, 2, 1)), tmp_path / "other")
+    assert compiled == []
+    run(checkpoints(tmp_path / "b", ranks=(0,)), tmp_path / "fewer", num_chains=6)
+    assert compiled != []
+
+
+def test_observables_become_variables_of_the_curve(tmp_path):
+    norm = {"norm": lambda params: jnp.linalg.norm(params["first"])}
+    swept = run(checkpoints(tmp_path / "in"), tmp_path / "out", observables=norm)
+    np.testing.assert_allclose(swept.curve["norm"], np.sqrt([0, 1, 2, 3]), rtol=1e-6)
+    with pytest.raises(InputError, match="one number a checkpoint"):
+        run(checkpoints(tmp_path / "in"), tmp_path / "o", observables={"map": lambda p: p["first"]})
+
+
+def test_task_loss_is_reported_beside_the_behavioral_loss(tmp_path):
+    params, (x, y) = balanced(1)
+    model = lltc.behavioral(lambda p, batch: apply(p, batch[0]), "squared", loss=linear_loss)
+    swept = run([(0, balanced(0)[0]), (1, params)], tmp_path / "out", model=model, data=(x, y))
+    np.testing.assert_allclose(swept.curve["loss"], [0.5, 0.0], atol=1e-6)
+
+
+def test_sources_that_cannot_be_swept(tmp_path):
+    with pytest.raises(InputError, match="checkpoints holds none"):
+        run([], tmp_path / "out")
+    with pytest.raises(InputError, match="step 1 more than once"):
+        run([(1, jnp.ones(1)), (1, jnp.ones(1))], tmp_path / "out")
+    with pytest.raises(InputError, match="checkpoints holds a str"):
+        run(["abc"], tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty"):
+        run(tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(InputError, match=r"no sweep\.json"):
+        Sweep.open(tmp_path / "empty")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_results_file_is_a_datatree_with_its_settings(tmp_path):
+    import xarray
+
+    swept = run(checkpoints(tmp_path / "in", ranks=(1,)), tmp_path / "out")
+    with xarray.open_datatree(store.result_path(swept.out, 0), engine="h5netcdf") as tree:
+        assert tree.attrs["nbeta"] == 1e3
+        assert tree["posterior/llc"].shape == (4, 64)
+    settings = json.loads((swept.out / "sweep.json").read_text())
+    assert settings["versions"]["jax"] == jax.__version__
+    assert len(settings["model"]) == len(settings["data"]) == 16
+
+
+def test_plot_and_report_hold_the_curve(tmp_path):
+    swept = run(checkpoints(tmp_path / "in"), tmp_path / "out")
+    axes = swept.plot()
+    drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
+    assert set(np.round(swept.curve["llc"].values, 9)) <= set(np.round(drawn, 9))
+    page = swept.report().read_text()
+    assert page.lower().startswith("<!doctype html>")
+    assert f"{swept.curve['llc'].values[0]:.2f}" in page
+    assert axes is swept.plot(axes)
