@@ -72,7 +72,7 @@ def simulate_shape(rng, n, shape):
 
 
 def simulate_stairs(rng, drift=0.0):
-    """46 checkpoints, four levels, changes over 1 to 4 intervals; plateaus drift by `drift` of their value."""
+    """46 checkpoints, four levels, changes over 1 to 4 intervals, plateaus that drift by `drift`."""
     knots = [0]
     for cut in (10, 22, 34):
         low = cut + rng.integers(-2, 3)
@@ -281,7 +281,8 @@ flat curves and steps are compared.
 
 {scan}
 
-`min_change` is what keeps correlated errors from making markers; it also hides steps of 3 se.
+`min_change` is what keeps correlated errors from making markers; it also hides about half of
+the steps of 3 se.
 
 ## Shapes
 
