@@ -11,6 +11,7 @@ import numpy as np
 from lltc.estimate import LLCEstimate
 from lltc.sweeps import store
 from lltc.transitions import Transition, find_transitions
+from lltc.warmup import is_hot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 NUMBERS = ("llc", "llc_se", "ess", "rhat", "step_size", "hot_cold_gap", "seconds", "num_draws")
 CHAIN_POINTS = 200
+DRIFT = 0.01  # share of its level by which a plateau may wander without being a transition
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,8 +68,18 @@ class Sweep:
 
         where = Path(path) if path is not None else self.out / "report.html"
         return write_report(
-            where, self.curve, self.transitions, settings=self.settings, known=known, chains=self._chains()
+            where,
+            self.curve,
+            self.transitions,
+            settings=self.settings,
+            known=known,
+            chains=self._chains(),
+            hot=self._hot(),
         )
+
+    def _hot(self) -> np.ndarray:
+        """Return which chains started hot, `(chain,)`."""
+        return is_hot(int(self.settings["options"]["num_chains"]))
 
     def _chains(self) -> dict[int, np.ndarray]:
         """Return thinned chains `(chain, draw)` of every estimate, for the page."""
@@ -106,4 +118,5 @@ def mark(curve: "Dataset") -> tuple[Transition, ...]:
     """Return the markers of a curve; rows without a finite estimate take no part."""
     good = np.isfinite(curve["llc"].to_numpy()) & (curve["llc_se"].to_numpy() > 0)
     kept = curve.isel(step=np.flatnonzero(good))
-    return find_transitions(kept["step"].to_numpy(), kept["llc"].to_numpy(), kept["llc_se"].to_numpy())
+    columns = (kept[name].to_numpy() for name in ("step", "llc", "llc_se"))
+    return find_transitions(*columns, floor=DRIFT)
