@@ -97,7 +97,7 @@ def test_squared_product_matches_the_published_digits(nbeta, value):
 @settings(max_examples=30, deadline=None)
 def test_quartic_equals_a_direct_integral(nbeta, localization):
     scale = min(nbeta**-0.25, (localization + 1e-12) ** -0.5)
-    weight = lambda u: np.exp(-nbeta * (scale * u) ** 4 - localization * (scale * u) ** 2 / 2)  # noqa: E731
+    weight = lambda u: np.exp(-nbeta * (scale * u) ** 4 - localization * (scale * u) ** 2 / 2)
     top = quad(lambda u: nbeta * (scale * u) ** 4 * weight(u), 0, 12, epsabs=1e-13)[0]
     bottom = quad(weight, 0, 12, epsabs=1e-13)[0]
     assert toys.quartic_llc(nbeta=nbeta, localization=localization) == pytest.approx(top / bottom, abs=1e-8)

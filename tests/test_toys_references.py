@@ -38,7 +38,7 @@ def test_quadrature_of_a_turned_shifted_quadratic_is_the_closed_form(nbeta, loca
 def test_quadrature_follows_a_curved_valley():
     """Straightening y - x² leaves a Gaussian in y at every x: ½ E_x of the one-dimensional value."""
     nbeta, localization = 300.0, 1.0
-    loss = lambda w: (w[..., 1] - w[..., 0] ** 2) ** 2  # noqa: E731
+    loss = lambda w: (w[..., 1] - w[..., 0] ** 2) ** 2
     x = np.linspace(-7, 7, 20001)
     h = 2 * nbeta
     pull = localization * x**2 / (h + localization)  # the prior drags y down from the valley
@@ -80,7 +80,7 @@ def test_gibbs_of_a_scalar_net_matches_quadrature(target):
         num_chains=64,
         num_sweeps=4000,
     )
-    excess = lambda w: (p := w[..., 0] * w[..., 1] - target) * p - 0.1 * p  # noqa: E731
+    excess = lambda w: (p := w[..., 0] * w[..., 1] - target) * p - 0.1 * p
     exact = toys.quadrature_llc(excess, nbeta=nbeta, localization=localization, center=(side, side))
     assert abs(got.llc - exact) < 3.5 * got.llc_se
     assert got.llc_se < 0.005

@@ -10,13 +10,16 @@ from lltc.toys.closed_forms import (
     multiply_llc,
     normal_crossing_llc,
     quadratic_llc,
+    quadratic_network_llc,
     quartic_llc,
     regular_llc,
     squared_product_llc,
     superposition_llc,
     tanh_network_llc,
 )
+from lltc.toys.fibres import reduced_rank_point
 from lltc.toys.gibbs import Reference, gibbs_llc
+from lltc.toys.hmc import hmc_llc
 from lltc.toys.linear_forms import deep_linear_llc, reduced_rank_llc, reduced_rank_llc_at
 from lltc.toys.networks import (
     balanced_kernels,
@@ -26,9 +29,11 @@ from lltc.toys.networks import (
     network_outputs,
     reduced_rank_regression,
 )
+from lltc.toys.polygons import polygon, superposition, superposition_loss
+from lltc.toys.problem_table import table
 from lltc.toys.problems import ToyProblem, analytic, even_powers, normal_crossing, quadratic
 from lltc.toys.quadrature import crossing_llc, quadrature_llc
-from lltc.toys.table import table
+from lltc.toys.shallow import gaussian_mixture, quadratic_network, tanh_network
 
 __all__ = [
     "BottleneckRun",
@@ -46,25 +51,34 @@ __all__ = [
     "euler_quadratic_llc",
     "even_powers",
     "even_powers_llc",
+    "gaussian_mixture",
     "gaussian_mixture_llc",
     "gibbs_llc",
+    "hmc_llc",
     "linear_regression",
     "multiply_llc",
     "network_loss",
     "network_outputs",
     "normal_crossing",
     "normal_crossing_llc",
+    "polygon",
     "quadratic",
     "quadratic_llc",
+    "quadratic_network",
+    "quadratic_network_llc",
     "quadrature_llc",
     "quartic_llc",
     "reduced_rank_llc",
     "reduced_rank_llc_at",
+    "reduced_rank_point",
     "reduced_rank_regression",
     "regular_llc",
     "squared_product_llc",
+    "superposition",
     "superposition_llc",
+    "superposition_loss",
     "table",
+    "tanh_network",
     "tanh_network_llc",
     "train_bottleneck",
 ]

@@ -54,8 +54,8 @@ class KnownTransition(NamedTuple):
 class BottleneckRun:
     """What `train_bottleneck` made: the checkpoints, the data and the truth about the learning coefficient.
 
-    The truth is that of the behavioral loss `½‖f_w(x) - f_{w*}(x)‖²`, `w*` the checkpoint itself, at this `nbeta`
-    and `localization`; `plateaus` and `transitions` are computed by exact Gibbs sampling when first read.
+    The truth is that of the behavioral loss `½‖f_w(x) - f_{w*}(x)‖²`, `w*` the checkpoint itself, at this
+    `nbeta` and `localization`; `plateaus` and `transitions` come from exact Gibbs sampling when first read.
 
     Attributes:
         path: folder with one Orbax checkpoint a step: `{"layer1": {"kernel": …}, "layer2": {"kernel": …}}`.
@@ -167,8 +167,8 @@ def train_bottleneck(
 ) -> BottleneckRun:
     """Train a two-layer linear network from a tiny start by gradient descent; save Orbax checkpoints.
 
-    The loss is `½‖W - W*‖²`, `W* = diag(singular_values)`. Saved steps grow like `num_steps (k/last)²`, which puts
-    several on every plateau of the default run.
+    The loss is `½‖W - W*‖²`, `W* = diag(singular_values)`. Saved steps grow like `num_steps (k/last)²`, which
+    puts several on every plateau of the default run.
 
     Args:
         out: a folder, new or empty.

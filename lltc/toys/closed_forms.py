@@ -224,6 +224,29 @@ def tanh_network_llc(hidden: int) -> LearningCoefficient:
     return LearningCoefficient((hidden + i * i + i) / (4 * i + 2), 2 if i * i == hidden else 1)
 
 
+def quadratic_network_llc(*, inputs: int, hidden: int, rank: int) -> LearningCoefficient:
+    """Return (λ, 1) of `Σ_{h ≤ H} (w_h·x)²`, x in N dimensions, squared loss, at a true `WᵀW` of rank r.
+
+    `λ = [rN - r(r-1)/2]/2 + (N-r)(H-r)/4`: the first bracket counts the regular directions of a symmetric
+    matrix of rank r; what is left, its Schur complement, is `VᵀV` with V (H-r, N-r), of a loss between two
+    multiples of `‖V‖⁴`.
+
+    Raises:
+        InputError: a count below 0 or `rank` above `inputs` or `hidden`.
+
+    Example:
+        >>> quadratic_network_llc(inputs=3, hidden=3, rank=3).llc
+        3.0
+    """
+    _check_counts(inputs=inputs, hidden=hidden, rank=rank)
+    if rank > min(inputs, hidden):
+        raise InputError(
+            f"rank={rank} is impossible with inputs={inputs} and hidden={hidden}; give a smaller one."
+        )
+    regular = rank * inputs - rank * (rank - 1) / 2
+    return LearningCoefficient(regular / 2 + (inputs - rank) * (hidden - rank) / 4, 1)
+
+
 def gaussian_mixture_llc(free_means: int) -> LearningCoefficient:
     """Return (λ, m) of a two-component unit-variance normal mixture whose truth is one component.
 

@@ -125,6 +125,7 @@ def _refine(moments, low: np.ndarray, width: np.ndarray, tolerance: float) -> np
         fine, trusted = moments(child_low, child_width)
         grouped = fine.reshape(len(low), len(corners), 2).sum(1)
         scale = total + grouped.sum(0)
+        scale[1] = max(abs(scale[1]), scale[0])  # off a minimum the mean of tK may vanish or be negative
         settled = np.all(np.abs(grouped - coarse) <= tolerance * scale, axis=-1)
         settled &= trusted.reshape(len(low), -1).all(1)
         total = total + grouped[settled].sum(0)
