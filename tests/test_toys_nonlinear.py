@@ -93,8 +93,8 @@ def test_quadratic_network_at_zero_is_homogeneous_of_degree_four():
         problem.data,
         nbeta=1e3,
         localization=0.01,
-        num_draws=500,
-        num_warmup=200,
+        num_draws=300,
+        num_warmup=100,
     )
     assert got.llc == pytest.approx(1.0, abs=0.01 + 3.5 * got.llc_se)
     assert got.llc_se < 0.03
