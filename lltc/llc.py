@@ -14,7 +14,7 @@ from lltc.diagnostics import ErrorBudget, Status
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
 from lltc.gradients import measure_anchor
-from lltc.kernels import baoab
+from lltc.kernels import baoab, ghmc
 from lltc.posterior import LocalPosterior, Model, local_posterior
 from lltc.progress import Progress
 from lltc.sampling import Draws, Run, Trace, sample
@@ -24,6 +24,7 @@ PyTree = Any
 Observable = Callable[[PyTree], jax.Array]
 TARGET_REL_SE = 0.02
 FIRST_DRAWS, MOST_DRAWS = 1000, 16_000
+MOST_EXACT = 512
 
 
 def estimate_llc(
@@ -84,8 +85,8 @@ def estimate_llc(
     Example:
         >>> import jax.numpy as jnp
         >>> loss = lambda w, x: 0.5 * jnp.sum(w**2) * jnp.ones(len(x))
-        >>> estimate = estimate_llc(loss, jnp.zeros(4), jnp.zeros(100), nbeta=100, localization=1.0,
-        progress=False)
+        >>> settings = {"nbeta": 100, "localization": 1.0, "progress": False}
+        >>> estimate = estimate_llc(loss, jnp.zeros(4), jnp.zeros(100), **settings)
         >>> bool(abs(estimate.llc - 2 * 100 / 101) < 4 * estimate.llc_se)
         True
     """
@@ -118,7 +119,9 @@ def _prepare(
             "and the loss for logarithms or divisions that overflow."
         )
     key = jax.random.key(key) if isinstance(key, int | np.integer) else key
-    return Run(posterior, anchor, baoab(), key, tuple((observables or {}).items()))
+    exact = posterior.full_batch and posterior.num_params <= MOST_EXACT
+    kernel = ghmc() if exact else baoab()
+    return Run(posterior, anchor, kernel, key, tuple((observables or {}).items()))
 
 
 def _draw(run: Run, warm: WarmUp, num_draws: int | None, target_rel_se: float, bar: Progress) -> Trace:

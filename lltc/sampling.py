@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.gradients import Anchor, Slope, anchored_slope, full_slope
-from lltc.kernels import Kernel, Tuning
+from lltc.kernels import Kernel, Tuning, ghmc
 from lltc.posterior import Center, LocalPosterior, Target, unflatten
 
 PyTree = Any
@@ -29,13 +29,14 @@ class Settings(NamedTuple):
 class Draws(NamedTuple):
     """What is recorded of each draw, draws first inside a chunk and `(chain, draw)` in a `Trace`.
 
-    `energy` `(…, 2)` is L - L(w*) on two disjoint half batches, `distance` is ‖w - w*‖², `virial` is (w -
-    w*)·∇L.
+    `energy` `(…, 2)` is L - L(w*) on two disjoint half batches, `distance` is ‖w - w*‖², `virial` is
+    (w - w*)·∇L, `accepted` is 1 where the move was made and 0 where it was refused.
     """
 
     energy: Any
     distance: Any
     virial: Any
+    accepted: Any
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Run:
     kernel: Kernel
     key: jax.Array
     observables: tuple[tuple[str, Callable[[PyTree], jax.Array]], ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """True when moves are accepted or refused, so that the step size brings no bias."""
+        return self.kernel is ghmc()
 
     @property
     def batch_size(self) -> int | None:
@@ -64,9 +70,14 @@ class Trace:
     complete: bool
 
 
-def start(run: Run, positions: jax.Array) -> Any:
-    """Return the kernel's state for chains at `positions` `(chain, d)`."""
-    return run.kernel.init(jax.random.fold_in(run.key, 0), positions)
+def start(run: Run, positions: jax.Array, settings: Settings, *, number: int = 0) -> Any:
+    """Return the kernel's state for chains at `positions` `(chain, d)`; `number` sets its randomness."""
+    posterior = run.posterior
+    arrays = posterior.data.arrays if posterior.full_batch else None
+    key = jax.random.fold_in(jax.random.fold_in(run.key, 0), number)
+    return _start(
+        posterior.target, run.kernel, key, posterior.center, run.anchor, positions.copy(), settings, arrays
+    )
 
 
 def sample(
@@ -107,7 +118,7 @@ def sample(
 def _join(parts: list[Draws], state: Any) -> Draws:
     if not parts:
         chains = state.position.shape[0]
-        return Draws(np.zeros((chains, 0, 2)), np.zeros((chains, 0)), np.zeros((chains, 0)))
+        return Draws(np.zeros((chains, 0, 2)), *(np.zeros((chains, 0)) for _ in range(3)))
     return Draws(*(np.moveaxis(np.concatenate(columns), 0, 1) for columns in zip(*parts, strict=True)))
 
 
@@ -192,7 +203,8 @@ def _advance(
         step_key = jax.random.fold_in(jax.random.fold_in(key, 2), number)
         potential = partial(_potential, center, settings, slope)
         state, info = kernel.step(step_key, state, potential, settings.tuning)
-        draws = jax.tree.map(lambda buffer, value: buffer.at[offset].set(value), draws, info.aux)
+        record = info.aux._replace(accepted=info.accepted.astype(jnp.float32))
+        draws = jax.tree.map(lambda buffer, value: buffer.at[offset].set(value), draws, record)
         if observables:
             seen = jax.lax.cond(
                 offset % OBSERVE_EVERY == 0,
@@ -201,20 +213,37 @@ def _advance(
             )
         return state, draws, seen
 
-    empty = Draws(*(jnp.zeros((room, chains, *tail)) for tail in ((2,), (), ())))
+    empty = Draws(*(jnp.zeros((room, chains, *tail)) for tail in ((2,), (), (), ())))
     seen = _empty_observations(target, center, observables, room // OBSERVE_EVERY, chains)
     return jax.lax.fori_loop(0, steps, take, (state, empty, seen))
 
 
+@partial(jax.jit, static_argnums=(0, 1))
+def _start(
+    target: Target,
+    kernel: Kernel,
+    key: jax.Array,
+    center: Center,
+    anchor: Anchor,
+    positions: jax.Array,
+    settings: Settings,
+    arrays: PyTree,
+) -> Any:
+    slope = partial(full_slope, target, center, anchor, data=arrays)
+    return kernel.init(key, positions, partial(_potential, center, settings, slope))
+
+
 def _potential(
     center: Center, settings: Settings, slope: Callable[[jax.Array], Slope], positions: jax.Array
-) -> tuple[jax.Array, Draws]:
-    """Return ∇U `(chain, d)` and what is recorded there."""
+) -> tuple[jax.Array, jax.Array, Draws]:
+    """Return U - U(w*) `(chain,)`, ∇U `(chain, d)` and what is recorded there."""
     displacement = positions - center.position
     estimate = slope(positions)
     gradient = settings.nbeta[:, None] * estimate.gradient + settings.localization * displacement
     virial = jnp.sum(displacement * estimate.gradient, -1)
-    return gradient, Draws(estimate.energy, jnp.sum(displacement**2, -1), virial)
+    distance = jnp.sum(displacement**2, -1)
+    energy = settings.nbeta * estimate.energy.mean(-1) + 0.5 * settings.localization * distance
+    return energy, gradient, Draws(estimate.energy, distance, virial, jnp.ones_like(distance))
 
 
 def _observe(

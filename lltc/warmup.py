@@ -26,6 +26,7 @@ HEAT_FRACTION = 0.01
 MEMORY = 0.8
 GROWTH = 4.0
 RESCUES = 6
+ACCEPTANCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -87,36 +88,41 @@ def warm_up(
     posterior, center = run.posterior, run.posterior.center.position
     hot = is_hot(num_chains)
     gauge_key, start_key = jax.random.split(jax.random.fold_in(run.key, 3))
-    state = start(run, jnp.broadcast_to(center, (num_chains, center.size)))
-    shakes = jax.random.normal(start_key, (num_chains, center.size))
-    shaken = center + initial_scale(posterior, start_key) * shakes
-    gauge = measure(run, shaken, start_vectors(gauge_key, num_chains, center.size), gauge_key, rounds=8)
-    energy, taken, shrink = 0.5 * posterior.num_params, 0, 1.0
-    fixed = step_size is not None
-    tuning = Tuned(step_size, 0.0) if step_size is not None else choose_tuning(run, gauge, energy)
+    positions = jnp.broadcast_to(center, (num_chains, center.size))
+    shakes = initial_scale(posterior, start_key) * jax.random.normal(start_key, positions.shape)
+    gauge = measure(run, positions + shakes, start_vectors(gauge_key, *positions.shape), gauge_key, rounds=8)
+    energy, taken, factor = 0.5 * posterior.num_params, 0, 1.0
+    tuning = choose_tuning(run, gauge, energy) if step_size is None else Tuned(step_size, 0.0)
     for number in range(ROUNDS):
         at_nbeta = ~hot | (number >= HOT_ROUNDS)
         nbeta = posterior.nbeta * np.where(at_nbeta, 1.0, HOT_FACTOR)
         steps = num_warmup * (number + 1) // ROUNDS - num_warmup * number // ROUNDS
-        before = _copy(state)
-        for _ in range(1 if fixed else RESCUES):
+        for _ in range(RESCUES if step_size is None else 1):
             settings = make_settings(run, nbeta, tuning)
+            state = start(run, positions, settings, number=taken)
             trace = sample(run, state, settings, first=1 + taken, count=steps, on_chunk=on_chunk)
             if finite(trace) or not trace.complete:
                 break
-            tuning, shrink = Tuned(0.25 * tuning.step_size, 0.0), 0.25 * shrink
-            state = _copy(before)
-        state, taken = trace.state, taken + steps
+            tuning, factor = Tuned(0.25 * tuning.step_size, 0.0), 0.25 * factor
+        taken += steps
         if not trace.complete or not finite(trace):
-            return WarmUp(state, settings, 0.0, taken, trace.complete, finite(trace))
+            return WarmUp(trace.state, settings, 0.0, taken, trace.complete, finite(trace))
+        positions = trace.state.position
         energy = mean_energy(run, trace, at_nbeta, energy)
         key = jax.random.fold_in(gauge_key, number)
-        gauge = measure(run, state.position, gauge.vectors, key, rounds=4, floor=gauge)
-        if not fixed:
+        gauge = measure(run, positions, gauge.vectors, key, rounds=4, floor=gauge)
+        if step_size is None:
+            factor *= acceptance_factor(trace) if run.exact else 1.0
             chosen = choose_tuning(run, gauge, energy)
-            tuning = Tuned(min(shrink * chosen.step_size, GROWTH * tuning.step_size), chosen.memory)
+            tuning = Tuned(min(factor * chosen.step_size, GROWTH * tuning.step_size), chosen.memory)
     settings = make_settings(run, np.full(num_chains, posterior.nbeta), tuning)
+    state = start(run, positions, settings, number=taken)
     return WarmUp(state, settings, predicted_heat(run, gauge.noise, tuning.reach), taken, True, True)
+
+
+def acceptance_factor(trace: Trace) -> float:
+    """Return by what to multiply ε so that the share of accepted moves nears 95 %."""
+    return float(np.clip(np.exp(4 * (trace.draws.accepted.mean() - ACCEPTANCE)), 0.25, 2.0))
 
 
 def choose_tuning(run: Run, gauge: Gauge, energy: float) -> Tuned:
@@ -142,7 +148,11 @@ def predicted_heat(run: Run, noise: float, reach: float) -> float:
 def make_settings(run: Run, nbeta: np.ndarray, tuning: Tuned) -> Settings:
     """Return the settings of a step with nβ `(chain,)`."""
     gamma = jnp.float32(run.posterior.localization)
-    return Settings(jnp.asarray(nbeta, jnp.float32), gamma, Tuning(*(jnp.float32(value) for value in tuning)))
+    return Settings(
+        jnp.asarray(nbeta, jnp.float32),
+        gamma,
+        Tuning(*(jnp.float32(value) for value in tuning), jnp.float32(1.0)),
+    )
 
 
 def measure(
@@ -177,8 +187,3 @@ def mean_energy(run: Run, trace: Trace, at_nbeta: np.ndarray, otherwise: float) 
 def finite(trace: Trace) -> bool:
     """True when every recorded draw is finite."""
     return bool(np.isfinite(trace.draws.energy).all() and np.isfinite(trace.draws.distance).all())
-
-
-def _copy(state: Any) -> Any:
-    """Return a state that survives its original's buffers being given away."""
-    return jax.tree.map(lambda a: a.copy(), state)

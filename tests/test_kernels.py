@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lltc.kernels import Tuning, baoab, euler, leimkuhler_matthews
+from lltc.kernels import Tuning, baoab, euler, ghmc, leimkuhler_matthews
 
 CURVATURES = jnp.array([1.0, 4.0, 10.0])
 CHAINS, WARMUP, DRAWS = 512, 400, 2000
@@ -15,15 +15,17 @@ def stationary_variance(kernel, step_size: float, memory: float = 0.0) -> tuple[
     """Return the variance of each mode over draws, and its standard error from the spread over chains."""
 
     def potential(position):
-        return CURVATURES * position, ()
+        return 0.5 * position**2 @ CURVATURES, CURVATURES * position, ()
 
     def advance(state, key):
-        state, info = kernel.step(key, state, potential, Tuning(jnp.float32(step_size), jnp.float32(memory)))
+        state, info = kernel.step(
+            key, state, potential, Tuning(jnp.float32(step_size), jnp.float32(memory), jnp.float32(1.0))
+        )
         return state, info.position**2
 
     @jax.jit
     def run(key):
-        state = kernel.init(key, jnp.zeros((CHAINS, 3)))
+        state = kernel.init(key, jnp.zeros((CHAINS, 3)), potential)
         state, _ = jax.lax.scan(advance, state, jax.random.split(key, WARMUP))
         _, squares = jax.lax.scan(advance, state, jax.random.split(jax.random.fold_in(key, 1), DRAWS))
         return squares.mean(0)
@@ -52,13 +54,22 @@ def test_baoab_has_no_step_size_bias_on_a_quadratic_at_any_memory(step_size, mem
     np.testing.assert_array_less(np.abs(variance - 1 / np.asarray(CURVATURES)), 4 * error)
 
 
+@pytest.mark.parametrize("memory", [0.0, 0.8])
+@pytest.mark.parametrize("step_size", [0.05, 0.3])
+def test_ghmc_is_exact(step_size, memory):
+    variance, error = stationary_variance(ghmc(), step_size, memory)
+    np.testing.assert_array_less(np.abs(variance - 1 / np.asarray(CURVATURES)), 4 * error)
+
+
 def test_baoab_without_memory_is_leimkuhler_matthews():
     key, position = jax.random.key(0), jnp.ones((2, 3))
-    tuning = Tuning(jnp.float32(0.1), jnp.float32(0.0))
-    states = [kernel.init(key, position) for kernel in (baoab(), leimkuhler_matthews())]
+    tuning = Tuning(jnp.float32(0.1), jnp.float32(0.0), jnp.float32(1.0))
+    states = [
+        kernel.init(key, position, lambda w: (w[:, 0], w, ())) for kernel in (baoab(), leimkuhler_matthews())
+    ]
     for number in range(3):
         step_key = jax.random.key(number)
-        potential = lambda w: (CURVATURES * w, ())
+        potential = lambda w: (0.5 * w**2 @ CURVATURES, CURVATURES * w, ())
         states = [
             kernel.step(step_key, state, potential, tuning)[0]
             for kernel, state in zip((baoab(), leimkuhler_matthews()), states, strict=True)
@@ -72,6 +83,6 @@ def test_the_two_kernels_differ_by_more_than_their_errors():
     assert heated[2] - exact[2] > 20 * np.hypot(first_error[2], second_error[2])
 
 
-@pytest.mark.parametrize("factory", [baoab, euler, leimkuhler_matthews])
+@pytest.mark.parametrize("factory", [baoab, euler, ghmc, leimkuhler_matthews])
 def test_equal_factories_give_the_same_kernel(factory):
     assert factory() is factory()

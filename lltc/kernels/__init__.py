@@ -2,7 +2,8 @@
 
 from lltc.kernels.baoab import baoab
 from lltc.kernels.euler import euler
+from lltc.kernels.ghmc import ghmc
 from lltc.kernels.leimkuhler_matthews import leimkuhler_matthews
 from lltc.kernels.protocol import Info, Kernel, Tuning
 
-__all__ = ["Info", "Kernel", "Tuning", "baoab", "euler", "leimkuhler_matthews"]
+__all__ = ["Info", "Kernel", "Tuning", "baoab", "euler", "ghmc", "leimkuhler_matthews"]

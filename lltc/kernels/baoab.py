@@ -27,22 +27,23 @@ def baoab() -> Kernel:
 
     Example:
         >>> kernel = baoab()
-        >>> kernel.init(jax.random.key(0), jnp.zeros((4, 2))).velocity.shape
+        >>> kernel.init(jax.random.key(0), jnp.zeros((4, 2)), lambda w: (w.sum(-1), w, None)).velocity.shape
         (4, 2)
     """
 
-    def init(key: jax.Array, position: jax.Array) -> BaoabState:
+    def init(key: jax.Array, position: jax.Array, potential: Potential) -> BaoabState:
+        del potential
         return BaoabState(position, jax.random.normal(key, position.shape))
 
     def step(
         key: jax.Array, state: BaoabState, potential: Potential, tuning: Tuning
     ) -> tuple[BaoabState, Info]:
-        gradient, aux = potential(state.position)
+        _, gradient, aux = potential(state.position)
         noise = jax.random.normal(key, state.position.shape)
-        time = jnp.sqrt(tuning.step_size)
+        time = jnp.sqrt(tuning.step_size) * tuning.scale
         kicked = state.velocity - time * gradient
         velocity = tuning.memory * kicked + jnp.sqrt(1 - tuning.memory**2) * noise
         position = state.position + 0.5 * time * (kicked + velocity)
-        return BaoabState(position, velocity), Info(state.position, aux)
+        return BaoabState(position, velocity), Info(state.position, aux, jnp.ones(len(state.position), bool))
 
     return Kernel(init, step)

@@ -24,21 +24,21 @@ def euler() -> Kernel:
 
     Example:
         >>> kernel = euler()
-        >>> kernel.init(jax.random.key(0), jnp.zeros((4, 2))).position.shape
+        >>> kernel.init(jax.random.key(0), jnp.zeros((4, 2)), lambda w: (w.sum(-1), w, None)).position.shape
         (4, 2)
     """
 
-    def init(key: jax.Array, position: jax.Array) -> EulerState:
-        del key
+    def init(key: jax.Array, position: jax.Array, potential: Potential) -> EulerState:
+        del key, potential
         return EulerState(position)
 
     def step(
         key: jax.Array, state: EulerState, potential: Potential, tuning: Tuning
     ) -> tuple[EulerState, Info]:
-        gradient, aux = potential(state.position)
-        step_size = tuning.step_size
+        _, gradient, aux = potential(state.position)
+        step_size = tuning.step_size * tuning.scale**2
         noise = jax.random.normal(key, state.position.shape)
         moved = state.position - 0.5 * step_size * gradient + jnp.sqrt(step_size) * noise
-        return EulerState(moved), Info(state.position, aux)
+        return EulerState(moved), Info(state.position, aux, jnp.ones(len(state.position), bool))
 
     return Kernel(init, step)

@@ -25,21 +25,24 @@ def leimkuhler_matthews() -> Kernel:
 
     Example:
         >>> kernel = leimkuhler_matthews()
-        >>> kernel.init(jax.random.key(0), jnp.zeros((4, 2))).noise.shape
+        >>> kernel.init(jax.random.key(0), jnp.zeros((4, 2)), lambda w: (w.sum(-1), w, None)).noise.shape
         (4, 2)
     """
 
-    def init(key: jax.Array, position: jax.Array) -> LeimkuhlerMatthewsState:
+    def init(key: jax.Array, position: jax.Array, potential: Potential) -> LeimkuhlerMatthewsState:
+        del potential
         return LeimkuhlerMatthewsState(position, jax.random.normal(key, position.shape))
 
     def step(
         key: jax.Array, state: LeimkuhlerMatthewsState, potential: Potential, tuning: Tuning
     ) -> tuple[LeimkuhlerMatthewsState, Info]:
-        gradient, aux = potential(state.position)
-        step_size = tuning.step_size
+        _, gradient, aux = potential(state.position)
+        step_size = tuning.step_size * tuning.scale**2
         noise = jax.random.normal(key, state.position.shape)
         shake = 0.5 * jnp.sqrt(step_size) * (state.noise + noise)
         moved = state.position - 0.5 * step_size * gradient + shake
-        return LeimkuhlerMatthewsState(moved, noise), Info(state.position, aux)
+        return LeimkuhlerMatthewsState(moved, noise), Info(
+            state.position, aux, jnp.ones(len(state.position), bool)
+        )
 
     return Kernel(init, step)

@@ -6,32 +6,38 @@ from typing import Any, NamedTuple
 import jax
 
 State = Any
-Potential = Callable[[jax.Array], tuple[jax.Array, Any]]
+Potential = Callable[[jax.Array], tuple[jax.Array, jax.Array, Any]]
 
 
 class Info(NamedTuple):
-    """Where the draw lies, `position` `(chain, d)`, and what `potential` said of it beside the gradient."""
+    """Where the draw lies `(chain, d)`, what was recorded there, which moves were accepted `(chain,)`."""
 
     position: jax.Array
     aux: Any
+    accepted: jax.Array
 
 
 class Tuning(NamedTuple):
-    """What warm-up measured and froze: the step size ε, and c, the share of its velocity a kernel keeps."""
+    """What warm-up measured and froze: step size ε, the share c of its velocity kept, a diagonal scale.
+
+    `scale`, () or `(d,)`, multiplies √ε coordinate by coordinate: the square root of a diagonal
+    preconditioner.
+    """
 
     step_size: jax.Array
     memory: jax.Array
+    scale: jax.Array
 
 
 class Kernel(NamedTuple):
     """A sampler of exp(-U).
 
-    `init(key, position (chain, d)) -> state`, where `state.position` is the next point; `step(key, state,
-    potential, tuning) -> (state, info)`, where `potential(position) -> (∇U (chain, d), aux)` is evaluated
-    once and `info` describes one draw. Factories are cached, so that equal arguments give the same kernel and
+    `init(key, position (chain, d), potential) -> state` and `step(key, state, potential, tuning) -> (state,
+    info)`, where `potential(position) -> (U - U(w*) (chain,), ∇U (chain, d), record)` is evaluated once a
+    step and `info` describes one draw. Factories are cached, so that equal arguments give the same kernel and
     the same compiled program. Conventions: U = nβ L + (γ/2)‖w - w*‖², and the Langevin move is w ← w -
     (ε/2)∇U + √ε·noise with ε = `tuning.step_size`.
     """
 
-    init: Callable[[jax.Array, jax.Array], State]
+    init: Callable[[jax.Array, jax.Array, Potential], State]
     step: Callable[[jax.Array, State, Potential, Tuning], tuple[State, Info]]
