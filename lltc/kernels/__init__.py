@@ -4,6 +4,24 @@ from lltc.kernels.baoab import baoab
 from lltc.kernels.euler import euler
 from lltc.kernels.ghmc import ghmc
 from lltc.kernels.leimkuhler_matthews import leimkuhler_matthews
+from lltc.kernels.mala import mala
+from lltc.kernels.optax_scale import scale_from_optax
 from lltc.kernels.protocol import Info, Kernel, Tuning
+from lltc.kernels.rmsprop import rmsprop
+from lltc.kernels.scheduled import scheduled
+from lltc.kernels.sgnht import sgnht
 
-__all__ = ["Info", "Kernel", "Tuning", "baoab", "euler", "ghmc", "leimkuhler_matthews"]
+__all__ = [
+    "Info",
+    "Kernel",
+    "Tuning",
+    "baoab",
+    "euler",
+    "ghmc",
+    "leimkuhler_matthews",
+    "mala",
+    "rmsprop",
+    "scale_from_optax",
+    "scheduled",
+    "sgnht",
+]
