@@ -24,8 +24,8 @@ def scale_from_optax(transformation: Any, gradients: jax.Array, *, epsilon: floa
     Example:
         >>> import optax
         >>> gradients = jnp.array([[1.0, 4.0], [-1.0, -4.0]])
-        >>> scale_from_optax(optax.scale_by_rms(), gradients, epsilon=1e-6)
-        Array([1.41, 0.71], dtype=float32)
+        >>> [round(float(s), 3) for s in scale_from_optax(optax.scale_by_rms(), gradients, epsilon=1e-6)]
+        [1.414, 0.707]
     """
     import optax
 
