@@ -76,6 +76,18 @@ def mixing(series: np.ndarray, hot: np.ndarray) -> Mixing:
     return Mixing(float(ess), float(rhat), gap, gap_se)
 
 
+def controlled(energy: np.ndarray, control: np.ndarray) -> np.ndarray:
+    """Return `energy` less its regression on the zero-mean `control`, both `(chain, draw)`.
+
+    The coefficient is that of the chain-averaged series, whose mean is the estimate: chains share their batches.
+    """
+    centred = control.mean(0) - control.mean()
+    variance = np.sum(centred**2)
+    if variance == 0 or not np.isfinite(variance):
+        return energy
+    return energy - control * (np.sum(centred * energy.mean(0)) / variance)
+
+
 def hot_cold_gap(series: np.ndarray, hot: np.ndarray) -> tuple[float, float]:
     """Return mean(hot) - mean(cold) of `series` `(chain, draw)` and its error from the chains' spread."""
     if hot.all() or not hot.any():

@@ -24,10 +24,15 @@ class Anchor(NamedTuple):
 
 
 class Slope(NamedTuple):
-    """`gradient` `(chain, d)` of L_n, and `energy` `(chain, 2)`: L_n(w) - L_n(w*) from two half batches."""
+    """`gradient` `(chain, d)` of L_n, and `energy` `(chain, 2)`: L_n(w) - L_n(w*) from two half batches.
+
+    `control` `(chain,)` has mean zero over batches, whatever w: (∇L_n(w*) - ∇L_B(w*))·(w - w*), the linear part of the
+    energy's minibatch noise.
+    """
 
     gradient: jax.Array
     energy: jax.Array
+    control: jax.Array
 
 
 def losses_and_gradient(
@@ -51,13 +56,13 @@ def full_slope(target: Target, center: Center, anchor: Anchor, positions: jax.Ar
     """Return the exact gradient and energy over all the data; both halves of the energy are the whole."""
     losses, gradient = losses_and_gradient(target, center, positions, data)
     energy = (losses - anchor.losses).mean(-1)
-    return Slope(gradient, jnp.stack([energy, energy], -1))
+    return Slope(gradient, jnp.stack([energy, energy], -1), jnp.zeros_like(energy))
 
 
 def plain_slope(target: Target, center: Center, anchor: Anchor, positions: jax.Array, batch: PyTree) -> Slope:
     """Return the plain minibatch estimates ∇L_B(w) and L_B(w) - L_n(w*), kept for comparison."""
     losses, gradient = losses_and_gradient(target, center, positions, batch)
-    return Slope(gradient, half_means(losses) - anchor.loss)
+    return Slope(gradient, half_means(losses) - anchor.loss, jnp.zeros(len(losses)))
 
 
 def anchored_slope(
@@ -65,16 +70,18 @@ def anchored_slope(
 ) -> Slope:
     """Return the minibatch estimates anchored at w*, whose noise vanishes as w → w*.
 
-    Gradient: ∇L_B(w) - ∇L_B(w*) + ∇L_n(w*). Energy: the batch mean of ℓ(w, z) - ℓ(w*, z), differenced an
+    Gradient: ∇L_B(w) + (∇L_n(w*) - ∇L_B(w*)). Energy: the batch mean of ℓ(w, z) - ℓ(w*, z), differenced an
     example at a time so that float32 keeps its digits. w* rides along as one more chain; a loss relative to
     w* needs none, being flat there.
     """
     if target.relative:
         losses, gradient = losses_and_gradient(target, center, positions, batch)
-        return Slope(gradient, half_means(losses))
+        return Slope(gradient, half_means(losses), jnp.zeros(len(losses)))
     with_anchor = jnp.concatenate([positions, center.position[None]])
     losses, gradient = losses_and_gradient(target, center, with_anchor, batch)
-    return Slope(gradient[:-1] - gradient[-1] + anchor.gradient, half_means(losses[:-1] - losses[-1]))
+    correction = anchor.gradient - gradient[-1]
+    control = (positions - center.position) @ correction
+    return Slope(gradient[:-1] + correction, half_means(losses[:-1] - losses[-1]), control)
 
 
 def half_means(losses: jax.Array) -> jax.Array:

@@ -152,8 +152,9 @@ def _extend(trace: Trace, more: Trace) -> Trace:
 
 
 def _series(run: Run, trace: Trace) -> np.ndarray:
-    """Return nβ(L - L(w*)) `(chain, draw)` in float64."""
-    return run.posterior.nbeta * np.asarray(trace.draws.energy, dtype=np.float64).mean(-1)
+    """Return nβ(L - L(w*)) `(chain, draw)` in float64, its linear minibatch noise regressed away."""
+    energy = np.asarray(trace.draws.energy, dtype=np.float64).mean(-1)
+    return run.posterior.nbeta * diagnostics.controlled(energy, np.asarray(trace.draws.control, np.float64))
 
 
 def _conclude(run: Run, warm: WarmUp, trace: Trace, num_warmup: int, seconds: float) -> LLCEstimate:

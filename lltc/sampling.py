@@ -30,12 +30,14 @@ class Draws(NamedTuple):
     """What is recorded of each draw, draws first inside a chunk and `(chain, draw)` in a `Trace`.
 
     `energy` `(…, 2)` is L - L(w*) on two disjoint half batches, `distance` is ‖w - w*‖², `virial` is
-    (w - w*)·∇L, `accepted` is 1 where the move was made and 0 where it was refused.
+    (w - w*)·∇L, `control` the zero-mean linear part of the energy's minibatch noise, `accepted` is 1 where the move
+    was made and 0 where it was refused.
     """
 
     energy: Any
     distance: Any
     virial: Any
+    control: Any
     accepted: Any
 
 
@@ -118,7 +120,7 @@ def sample(
 def _join(parts: list[Draws], state: Any) -> Draws:
     if not parts:
         chains = state.position.shape[0]
-        return Draws(np.zeros((chains, 0, 2)), *(np.zeros((chains, 0)) for _ in range(3)))
+        return Draws(np.zeros((chains, 0, 2)), *(np.zeros((chains, 0)) for _ in range(4)))
     return Draws(*(np.moveaxis(np.concatenate(columns), 0, 1) for columns in zip(*parts, strict=True)))
 
 
@@ -213,7 +215,7 @@ def _advance(
             )
         return state, draws, seen
 
-    empty = Draws(*(jnp.zeros((room, chains, *tail)) for tail in ((2,), (), (), ())))
+    empty = Draws(*(jnp.zeros((room, chains, *tail)) for tail in ((2,), (), (), (), ())))
     seen = _empty_observations(target, center, observables, room // OBSERVE_EVERY, chains)
     return jax.lax.fori_loop(0, steps, take, (state, empty, seen))
 
@@ -243,7 +245,11 @@ def _potential(
     virial = jnp.sum(displacement * estimate.gradient, -1)
     distance = jnp.sum(displacement**2, -1)
     energy = settings.nbeta * estimate.energy.mean(-1) + 0.5 * settings.localization * distance
-    return energy, gradient, Draws(estimate.energy, distance, virial, jnp.ones_like(distance))
+    return (
+        energy,
+        gradient,
+        Draws(estimate.energy, distance, virial, estimate.control, jnp.ones_like(distance)),
+    )
 
 
 def _observe(

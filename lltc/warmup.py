@@ -23,7 +23,7 @@ HOT_ROUNDS = 4
 HOT_FACTOR = 0.25
 STABLE_FRACTION = 0.1
 HEAT_FRACTION = 0.01
-MEMORY = 0.8
+MEMORY = 0.95
 GROWTH = 4.0
 RESCUES = 6
 ACCEPTANCE = 0.95
@@ -126,7 +126,7 @@ def acceptance_factor(trace: Trace) -> float:
 
 
 def choose_tuning(run: Run, gauge: Gauge, energy: float) -> Tuned:
-    """Return ε and c: a tenth of the stability limit and .8, less where noise would heat λ̂ by 1 %.
+    """Return ε and c: a tenth of the stability limit and .95, less where noise would heat λ̂ by 1 %.
 
     The stability limit is 4/(nβ h_max + γ). The heat ε(nβ)² tr C/8 is that of the slow directions' reach
     ε(1 + c)/(1 - c), so memory is given up first, then step size.
