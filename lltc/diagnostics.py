@@ -35,10 +35,15 @@ class Status(Enum):
 
 
 class ErrorBudget(NamedTuple):
-    """Standard errors of λ̂: Monte Carlo, equilibration (hot–cold gap beyond its noise), minibatch heat."""
+    """Standard errors of λ̂, added in squares: what each known source of error may amount to.
+
+    `monte_carlo`; `equilibration`, the hot–cold gap beyond its noise; `spread`, flat directions not yet
+    explored; `heat`, what is uncertain of the minibatch heat that was subtracted.
+    """
 
     monte_carlo: float
     equilibration: float
+    spread: float
     heat: float
 
     @property
@@ -79,7 +84,8 @@ def mixing(series: np.ndarray, hot: np.ndarray) -> Mixing:
 def controlled(energy: np.ndarray, control: np.ndarray) -> np.ndarray:
     """Return `energy` less its regression on the zero-mean `control`, both `(chain, draw)`.
 
-    The coefficient is that of the chain-averaged series, whose mean is the estimate: chains share their batches.
+    The coefficient is that of the chain-averaged series, whose mean is the estimate: chains share their
+    batches.
     """
     centred = control.mean(0) - control.mean()
     variance = np.sum(centred**2)
@@ -118,15 +124,15 @@ def monte_carlo_error(series: np.ndarray) -> float:
     return float(max(of_series, of_chains))
 
 
-def error_budget(series: np.ndarray, hot: np.ndarray, heat: float) -> ErrorBudget:
-    """Return what `llc_se` is made of, from `series` `(chain, draw)` of nβ(L - L(w*)) and predicted `heat`.
+def error_budget(series: np.ndarray, hot: np.ndarray, *, spread: float, heat: float) -> ErrorBudget:
+    """Return what `llc_se` is made of, from `series` `(chain, draw)` of nβ(L - L(w*)) and the rest.
 
     When chains have met, the gap between hot and cold has variance `gap_se²`; only what exceeds it says that
     they have not, and half of it separates the mean from either side.
     """
     gap, gap_se = hot_cold_gap(series, hot)
     excess = np.sqrt(max(gap**2 - gap_se**2, 0.0)) / 2 if np.isfinite(gap) else 0.0
-    return ErrorBudget(monte_carlo_error(series), float(excess), float(heat))
+    return ErrorBudget(monte_carlo_error(series), float(excess), spread, heat)
 
 
 def judge(llc: float, budget: ErrorBudget, mixed: Mixing, *, complete: bool) -> Status:
@@ -140,6 +146,6 @@ def judge(llc: float, budget: ErrorBudget, mixed: Mixing, *, complete: bool) -> 
     if not mixed.ess >= 50:
         return Status.few_draws
     apart = abs(mixed.gap) > 4 * mixed.gap_se and abs(mixed.gap) > 0.1 * abs(llc)
-    if apart or mixed.rhat > 1.1:
+    if apart or mixed.rhat > 1.1 or budget.spread > 0.1 * abs(llc):
         return Status.not_equilibrated
     return Status.ok

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from lltc.assessment import Measured
 from lltc.diagnostics import ErrorBudget, Status
 
 if TYPE_CHECKING:
@@ -27,18 +28,24 @@ SCALARS = (
     "num_warmup",
     "batch_size",
     "hot_cold_gap",
+    "gradient_contribution",
+    "acceptance",
+    "virial_share",
+    "prior_share",
     "seconds",
 )
+PAIRS = ("heat_capacity", "d_llc_d_log_nbeta", "d_llc_d_log_localization")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LLCEstimate:
     """λ̂ = nβ(E[L_n] - L_n(w*)) with its error and all that is needed to judge it.
 
-    `llc_se` is one standard error and covers `budget`: Monte Carlo, equilibration and minibatch heat.
-    `init_loss` is L_n(w*); `draws` `(chain, draw)` are nβ(L - L(w*)), the second half of the chains started
-    hot; `energy` `(chain, draw, half)` are the loss differences of two disjoint half batches, `distance` is
-    ‖w - w*‖² and `virial` is (w - w*)·∇L.
+    `llc_se` is one standard error and covers `budget`. Pairs are (value, se); `lltc.assessment.Assessment`
+    defines the rest of the diagnostics, and `kernel` says whether moves were corrected ("ghmc") or not
+    ("baoab"). `init_loss` is L_n(w*); `draws` `(chain, draw)` are nβ(L - L(w*)), the second half of the
+    chains started hot; `energy` `(chain, draw, half)` are the loss differences of two disjoint half batches,
+    `distance` is ‖w - w*‖² and `virial` is (w - w*)·∇L.
     """
 
     llc: float
@@ -55,7 +62,15 @@ class LLCEstimate:
     num_warmup: int
     batch_size: int
     hot_cold_gap: float
+    gradient_contribution: float
+    acceptance: float
+    virial_share: float
+    prior_share: float
+    heat_capacity: Measured
+    d_llc_d_log_nbeta: Measured
+    d_llc_d_log_localization: Measured
     budget: ErrorBudget
+    kernel: str
     seconds: float
     draws: np.ndarray
     energy: np.ndarray
@@ -87,11 +102,16 @@ class LLCEstimate:
             f"λ̂ = {self.llc:.4g} ± {self.llc_se:.2g}   ({self.num_params} parameters, loss "
             f"{self.init_loss:.4g} at the checkpoint)",
             f"posterior   nβ = {self.nbeta:.4g}, γ = {self.localization:.4g}",
-            f"error       Monte Carlo {budget.monte_carlo:.2g}, equilibration {budget.equilibration:.2g}, "
-            f"minibatch heat {budget.heat:.2g}",
+            f"error       Monte Carlo {budget.monte_carlo:.2g}, hot–cold {budget.equilibration:.2g}, "
+            f"unexplored flat directions {budget.spread:.2g}, minibatch heat {budget.heat:.2g}",
+            f"sensitivity ∂λ̂/∂log nβ = {_pair(self.d_llc_d_log_nbeta)}, "
+            f"∂λ̂/∂log γ = {_pair(self.d_llc_d_log_localization)}; heat capacity {_pair(self.heat_capacity)}",
             f"chains      {self.num_chains} × {self.num_draws} draws after {self.num_warmup} warm-up steps, "
-            f"batch {self.batch_size}, ε = {self.step_size:.3g}, memory {self.memory:.2g}",
-            f"mixing      R-hat {self.rhat:.3f}, ESS {self.ess:.0f}, hot - cold {self.hot_cold_gap:.2g}",
+            f"batch {self.batch_size}, {self.kernel} with "
+            f"ε = {self.step_size:.3g}, memory {self.memory:.2g}, {100 * self.acceptance:.0f} % of moves "
+            "made",
+            f"mixing      R-hat {self.rhat:.3f}, ESS {self.ess:.0f}, hot - cold {self.hot_cold_gap:.2g}, "
+            f"virial {100 * self.virial_share:.0f} %, {100 * self.prior_share:.0f} % of the prior's radius²",
             f"status      {self.status.name}: {self.status.value}",
             f"time        {self.seconds:.1f} s",
         ]
@@ -112,7 +132,16 @@ class LLCEstimate:
             groups["observables"] = dict(self.observables)
         tree = from_dict(groups, dims={"energy": ["half"]})
         tree.attrs = {name: getattr(self, name) for name in SCALARS}
-        tree.attrs |= {"status": self.status.name, "budget": json.dumps(self.budget._asdict())}
+        tree.attrs |= {
+            f"{name}{suffix}": value
+            for name in PAIRS
+            for suffix, value in zip(("", "_se"), getattr(self, name), strict=True)
+        }
+        tree.attrs |= {
+            "status": self.status.name,
+            "kernel": self.kernel,
+            "budget": json.dumps(self.budget._asdict()),
+        }
         return tree
 
     @classmethod
@@ -122,6 +151,9 @@ class LLCEstimate:
         scalars: dict[str, Any] = {
             name: int(tree.attrs[name]) if name in whole else float(tree.attrs[name]) for name in SCALARS
         }
+        scalars |= {
+            name: Measured(float(tree.attrs[name]), float(tree.attrs[f"{name}_se"])) for name in PAIRS
+        }
         seen = (
             {str(name): values.to_numpy() for name, values in tree["observables"].data_vars.items()}
             if "observables" in tree
@@ -129,6 +161,7 @@ class LLCEstimate:
         )
         return cls(
             **scalars,
+            kernel=str(tree.attrs["kernel"]),
             status=Status[tree.attrs["status"]],
             budget=ErrorBudget(**json.loads(tree.attrs["budget"])),
             draws=tree["posterior/llc"].to_numpy(),
@@ -155,3 +188,7 @@ class LLCEstimate:
         from lltc.report.plots import plot_chains
 
         return plot_chains(self.draws, hot=np.arange(self.num_chains) >= (self.num_chains + 1) // 2, ax=ax)
+
+
+def _pair(measured: Measured) -> str:
+    return f"{measured.value:.2g} ± {measured.se:.1g}"

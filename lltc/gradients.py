@@ -26,8 +26,8 @@ class Anchor(NamedTuple):
 class Slope(NamedTuple):
     """`gradient` `(chain, d)` of L_n, and `energy` `(chain, 2)`: L_n(w) - L_n(w*) from two half batches.
 
-    `control` `(chain,)` has mean zero over batches, whatever w: (∇L_n(w*) - ∇L_B(w*))·(w - w*), the linear part of the
-    energy's minibatch noise.
+    `control` `(chain,)` has mean zero over batches, whatever w: (∇L_n(w*) - ∇L_B(w*))·(w - w*), the linear
+    part of the energy's minibatch noise.
     """
 
     gradient: jax.Array

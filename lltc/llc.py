@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from lltc import diagnostics
+from lltc.assessment import Assessment, assess
 from lltc.components import Restriction
 from lltc.data import Data
-from lltc.diagnostics import ErrorBudget, Status
+from lltc.diagnostics import Status
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
 from lltc.gradients import measure_anchor
@@ -18,7 +18,7 @@ from lltc.kernels import baoab, ghmc
 from lltc.posterior import LocalPosterior, Model, local_posterior
 from lltc.progress import Progress
 from lltc.sampling import Draws, Run, Trace, sample
-from lltc.warmup import WarmUp, finite, is_hot, warm_up
+from lltc.warmup import WarmUp, finite, warm_up
 
 PyTree = Any
 Observable = Callable[[PyTree], jax.Array]
@@ -42,6 +42,7 @@ def estimate_llc(
     step_size: float | None = None,
     target_rel_se: float = TARGET_REL_SE,
     restrict: Restriction | None = None,
+    linear: bool = True,
     observables: Mapping[str, Observable] | None = None,
     progress: bool = True,
 ) -> LLCEstimate:
@@ -69,6 +70,8 @@ def estimate_llc(
         target_rel_se: wanted `llc_se`/λ̂ when `num_draws` is None; default .02.
         restrict: which parameters move: a glob or globs over paths, a function `(path, leaf) -> mask`, or a
             pytree of masks.
+        linear: False samples L(w) - ∇L(w*)·(w - w*) instead of L, for checkpoints that are not minima: their
+            slope no longer pulls the chains downhill, though negative curvature still may.
         observables: functions of params recorded every 16th draw.
         progress: show a progress bar.
 
@@ -95,7 +98,14 @@ def estimate_llc(
         num_chains=num_chains, num_draws=num_draws, num_warmup=num_warmup, target_rel_se=target_rel_se
     )
     posterior = local_posterior(
-        model, params, data, nbeta=nbeta, localization=localization, batch_size=batch_size, restrict=restrict
+        model,
+        params,
+        data,
+        nbeta=nbeta,
+        localization=localization,
+        batch_size=batch_size,
+        restrict=restrict,
+        linear=linear,
     )
     step_size = _check_step_size(step_size)
     run = _prepare(posterior, key, observables)
@@ -125,21 +135,25 @@ def _prepare(
 
 
 def _draw(run: Run, warm: WarmUp, num_draws: int | None, target_rel_se: float, bar: Progress) -> Trace:
-    """Draw `num_draws`, or until the error is small enough, doubling each time."""
+    """Draw `num_draws`, or double from a thousand until the error is small enough or drawing no help."""
     if not (warm.complete and warm.finite):
         return sample(run, warm.state, warm.settings, first=0, count=0)
     count = num_draws or FIRST_DRAWS
     trace = sample(run, warm.state, warm.settings, first=1 + warm.steps, count=count, on_chunk=bar.advance)
     while num_draws is None and trace.complete and finite(trace) and count < MOST_DRAWS:
-        series = _series(run, trace)
-        error = diagnostics.error_budget(series, is_hot(len(series)), 0.0).total
-        if error <= target_rel_se * abs(series.mean()):
+        found = _assess(run, warm, trace)
+        if found.llc_se <= target_rel_se * abs(found.llc) or found.status is Status.negative:
             break
         bar.extend(count)
         first = 1 + warm.steps + count
         more = sample(run, trace.state, warm.settings, first=first, count=count, on_chunk=bar.advance)
         trace, count = _extend(trace, more), 2 * count
     return trace
+
+
+def _assess(run: Run, warm: WarmUp, trace: Trace) -> Assessment:
+    is_finite = warm.finite and finite(trace)
+    return assess(run.posterior, trace.draws, heat=warm.heat, complete=trace.complete, finite=is_finite)
 
 
 def _extend(trace: Trace, more: Trace) -> Trace:
@@ -151,50 +165,20 @@ def _extend(trace: Trace, more: Trace) -> Trace:
     return Trace(draws, seen, more.state, more.complete)
 
 
-def _series(run: Run, trace: Trace) -> np.ndarray:
-    """Return nβ(L - L(w*)) `(chain, draw)` in float64, its linear minibatch noise regressed away."""
-    energy = np.asarray(trace.draws.energy, dtype=np.float64).mean(-1)
-    return run.posterior.nbeta * diagnostics.controlled(energy, np.asarray(trace.draws.control, np.float64))
-
-
 def _conclude(run: Run, warm: WarmUp, trace: Trace, num_warmup: int, seconds: float) -> LLCEstimate:
-    series, posterior = _series(run, trace), run.posterior
-    hot = is_hot(series.shape[0])
-    if not warm.finite or not finite(trace):
-        status, llc = Status.diverged, np.nan
-        budget, mixed = (
-            ErrorBudget(np.nan, np.nan, np.nan),
-            diagnostics.Mixing(np.nan, np.nan, np.nan, np.nan),
-        )
-    elif series.shape[1] == 0:
-        status, llc = Status.interrupted, np.nan
-        budget, mixed = (
-            ErrorBudget(np.nan, np.nan, np.nan),
-            diagnostics.Mixing(np.nan, np.nan, np.nan, np.nan),
-        )
-    else:
-        llc = float(series.mean())
-        budget = diagnostics.error_budget(series, hot, warm.heat)
-        mixed = diagnostics.mixing(series, hot)
-        status = diagnostics.judge(llc, budget, mixed, complete=trace.complete)
+    posterior, tuning = run.posterior, warm.settings.tuning
     return LLCEstimate(
-        llc=llc,
-        llc_se=budget.total,
+        **_assess(run, warm, trace)._asdict(),
         nbeta=posterior.nbeta,
         localization=posterior.localization,
         init_loss=float(run.anchor.loss),
-        status=status,
-        ess=mixed.ess,
-        rhat=mixed.rhat,
-        step_size=float(warm.settings.tuning.step_size),
-        memory=float(warm.settings.tuning.memory),
+        kernel="ghmc" if run.exact else "baoab",
+        step_size=float(tuning.step_size),
+        memory=float(tuning.memory),
         num_params=posterior.num_params,
         num_warmup=num_warmup,
         batch_size=posterior.batch_size,
-        hot_cold_gap=mixed.gap,
-        budget=budget,
         seconds=seconds,
-        draws=series,
         energy=np.asarray(trace.draws.energy),
         distance=np.asarray(trace.draws.distance),
         virial=np.asarray(trace.draws.virial),

@@ -38,11 +38,15 @@ class Center(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """The loss as chains see it: `losses(center, position (d,), batch) -> (m,)`; hashable."""
+    """The loss as chains see it: `losses(center, position (d,), batch) -> (m,)`; hashable.
+
+    `linear` False takes ∇L_n(w*)·(w - w*) out of the loss the chains move in.
+    """
 
     model: Model
     layout: Layout
     per_example: bool
+    linear: bool = True
 
     @property
     def relative(self) -> bool:
@@ -143,6 +147,7 @@ def local_posterior(
     localization: float | None = None,
     batch_size: int | None = None,
     restrict: Restriction | None = None,
+    linear: bool = True,
 ) -> LocalPosterior:
     """Check the arguments and return the local posterior with its defaults filled in.
 
@@ -165,7 +170,7 @@ def local_posterior(
     _check_finite_params(params)
     model = model if _hashable(model) else partial(model)
     per_example = _check_model(model, params, data, batch_size)
-    return LocalPosterior(Target(model, layout, per_example), center, data, nbeta, gamma, batch_size)
+    return LocalPosterior(Target(model, layout, per_example, linear), center, data, nbeta, gamma, batch_size)
 
 
 def default_localization(center: Center) -> float:

@@ -8,7 +8,10 @@ class Progress:
     """A tqdm bar counting steps, silent when `show` is False."""
 
     def __init__(self, total: int, *, show: bool, label: str = "lltc"):
-        from tqdm.auto import tqdm
+        if show:
+            from tqdm.auto import tqdm
+        else:
+            from tqdm import tqdm
 
         self._bar = tqdm(total=total, disable=not show, desc=label, unit="step", leave=False)
 

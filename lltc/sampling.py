@@ -30,13 +30,14 @@ class Draws(NamedTuple):
     """What is recorded of each draw, draws first inside a chunk and `(chain, draw)` in a `Trace`.
 
     `energy` `(…, 2)` is L - L(w*) on two disjoint half batches, `distance` is ‖w - w*‖², `virial` is
-    (w - w*)·∇L, `control` the zero-mean linear part of the energy's minibatch noise, `accepted` is 1 where the move
-    was made and 0 where it was refused.
+    (w - w*)·∇L, `tilt` is (w - w*)·∇L_n(w*), `control` the zero-mean linear part of the energy's minibatch
+    noise, `accepted` is 1 where the move was made and 0 where it was refused.
     """
 
     energy: Any
     distance: Any
     virial: Any
+    tilt: Any
     control: Any
     accepted: Any
 
@@ -120,7 +121,7 @@ def sample(
 def _join(parts: list[Draws], state: Any) -> Draws:
     if not parts:
         chains = state.position.shape[0]
-        return Draws(np.zeros((chains, 0, 2)), *(np.zeros((chains, 0)) for _ in range(4)))
+        return Draws(np.zeros((chains, 0, 2)), *(np.zeros((chains, 0)) for _ in range(5)))
     return Draws(*(np.moveaxis(np.concatenate(columns), 0, 1) for columns in zip(*parts, strict=True)))
 
 
@@ -203,7 +204,7 @@ def _advance(
         number = first + offset
         slope = slope_at(number, offset)
         step_key = jax.random.fold_in(jax.random.fold_in(key, 2), number)
-        potential = partial(_potential, center, settings, slope)
+        potential = partial(_potential, target, center, anchor, settings, slope)
         state, info = kernel.step(step_key, state, potential, settings.tuning)
         record = info.aux._replace(accepted=info.accepted.astype(jnp.float32))
         draws = jax.tree.map(lambda buffer, value: buffer.at[offset].set(value), draws, record)
@@ -215,7 +216,7 @@ def _advance(
             )
         return state, draws, seen
 
-    empty = Draws(*(jnp.zeros((room, chains, *tail)) for tail in ((2,), (), (), (), ())))
+    empty = Draws(*(jnp.zeros((room, chains, *tail)) for tail in ((2,), (), (), (), (), ())))
     seen = _empty_observations(target, center, observables, room // OBSERVE_EVERY, chains)
     return jax.lax.fori_loop(0, steps, take, (state, empty, seen))
 
@@ -232,24 +233,29 @@ def _start(
     arrays: PyTree,
 ) -> Any:
     slope = partial(full_slope, target, center, anchor, data=arrays)
-    return kernel.init(key, positions, partial(_potential, center, settings, slope))
+    return kernel.init(key, positions, partial(_potential, target, center, anchor, settings, slope))
 
 
 def _potential(
-    center: Center, settings: Settings, slope: Callable[[jax.Array], Slope], positions: jax.Array
+    target: Target,
+    center: Center,
+    anchor: Anchor,
+    settings: Settings,
+    slope: Callable[[jax.Array], Slope],
+    positions: jax.Array,
 ) -> tuple[jax.Array, jax.Array, Draws]:
     """Return U - U(w*) `(chain,)`, ∇U `(chain, d)` and what is recorded there."""
     displacement = positions - center.position
     estimate = slope(positions)
-    gradient = settings.nbeta[:, None] * estimate.gradient + settings.localization * displacement
-    virial = jnp.sum(displacement * estimate.gradient, -1)
+    tilt = displacement @ anchor.gradient
+    loss_gradient = estimate.gradient if target.linear else estimate.gradient - anchor.gradient
+    rise = estimate.energy if target.linear else estimate.energy - tilt[:, None]
     distance = jnp.sum(displacement**2, -1)
-    energy = settings.nbeta * estimate.energy.mean(-1) + 0.5 * settings.localization * distance
-    return (
-        energy,
-        gradient,
-        Draws(estimate.energy, distance, virial, estimate.control, jnp.ones_like(distance)),
-    )
+    virial = jnp.sum(displacement * loss_gradient, -1)
+    gradient = settings.nbeta[:, None] * loss_gradient + settings.localization * displacement
+    energy = settings.nbeta * rise.mean(-1) + 0.5 * settings.localization * distance
+    record = Draws(rise, distance, virial, tilt, estimate.control, jnp.ones_like(distance))
+    return energy, gradient, record
 
 
 def _observe(

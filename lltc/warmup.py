@@ -151,7 +151,7 @@ def make_settings(run: Run, nbeta: np.ndarray, tuning: Tuned) -> Settings:
     return Settings(
         jnp.asarray(nbeta, jnp.float32),
         gamma,
-        Tuning(*(jnp.float32(value) for value in tuning), jnp.float32(1.0)),
+        Tuning(jnp.float32(tuning.step_size), jnp.float32(tuning.memory), jnp.float32(1.0)),
     )
 
 

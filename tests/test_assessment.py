@@ -1,0 +1,149 @@
+"""Each term of the error budget and each sensitivity against its formula."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lltc import Status, estimate_llc
+from lltc.assessment import spread_error
+from lltc.diagnostics import controlled, error_budget, hot_cold_gap, mixing, monte_carlo_error
+from lltc.toys.closed_forms import quadratic_llc
+from lltc.warmup import is_hot
+from tests.problems import DUMMY, constant, regression
+
+CURVATURES = np.array([0.003, 0.01, 0.1, 1.0])
+
+
+def quadratic_estimate(**options):
+    loss = constant(lambda w: 0.5 * jnp.sum(CURVATURES * w**2))
+    settings = {"nbeta": 100, "localization": 1.0, "num_draws": 8000, "progress": False}
+    return estimate_llc(loss, jnp.zeros(4), DUMMY, **(settings | options))
+
+
+def test_sensitivities_and_heat_capacity_of_a_quadratic():
+    estimate = quadratic_estimate()
+    th = 100 * CURVATURES
+    slope = 0.5 * np.sum(th / (th + 1) ** 2)
+    capacity = 0.5 * np.sum((th / (th + 1)) ** 2)
+    for found, exact in (
+        (estimate.d_llc_d_log_nbeta, slope),
+        (estimate.d_llc_d_log_localization, -slope),
+        (estimate.heat_capacity, capacity),
+    ):
+        assert abs(found.value - exact) < 4 * found.se
+        assert found.se < 0.1 * abs(exact) + 0.02
+
+
+def test_heat_capacity_of_minibatches_carries_no_batch_noise():
+    model, weights, data = regression(0, 20_000, 6)
+    hessian = np.linalg.eigvalsh(data[0].T @ data[0] / 20_000)
+    estimate = estimate_llc(model, weights, data, localization=1.0, num_draws=4000, progress=False)
+    th = estimate.nbeta * hessian
+    capacity = 0.5 * np.sum((th / (th + 1)) ** 2)
+    assert abs(estimate.heat_capacity.value - capacity) < 4 * estimate.heat_capacity.se
+    naive = estimate.nbeta**2 * estimate.energy.mean(-1).var()
+    assert naive > 3 * capacity
+
+
+def test_minibatch_heat_is_predicted_and_subtracted():
+    model, weights, data = regression(1, 5000, 8)
+    hessian = np.linalg.eigvalsh(data[0].T @ data[0] / 5000)
+    settings = {"localization": 1.0, "batch_size": 16, "num_draws": 8000, "num_chains": 16, "progress": False}
+    estimate = estimate_llc(model, weights, data, step_size=1e-3, **settings)
+    exact = quadratic_llc(hessian, nbeta=estimate.nbeta, localization=1.0)
+    heat = estimate.draws.mean() - estimate.llc
+    assert heat == pytest.approx(2 * estimate.budget.heat)
+    assert heat > 6 * estimate.budget.monte_carlo
+    assert abs(estimate.llc - exact) < 3 * estimate.llc_se
+    assert abs(estimate.draws.mean() - exact) > 4 * estimate.budget.monte_carlo
+
+
+def test_the_linear_control_lowers_the_error_and_keeps_the_mean():
+    model, weights, data = regression(2, 200_000, 4)
+    estimate = estimate_llc(model, weights, data, localization=1.0, num_draws=2000, progress=False)
+    plain = estimate.nbeta * estimate.energy.mean(-1).astype(float)
+    assert monte_carlo_error(estimate.draws) < 0.5 * monte_carlo_error(plain)
+    assert abs(estimate.draws.mean() - plain.mean()) < 4 * monte_carlo_error(plain)
+
+
+def test_controlled_leaves_a_series_without_noise_alone():
+    series = np.random.default_rng(0).normal(size=(4, 50))
+    np.testing.assert_array_equal(controlled(series, np.zeros_like(series)), series)
+
+
+def test_without_its_linear_term_a_slope_has_the_coefficient_of_a_minimum():
+    shift = np.array([1.0, -2.0, 0.5, 0.1])
+    loss = constant(lambda w: 0.5 * jnp.sum(CURVATURES * (w - shift) ** 2))
+    settings = {"nbeta": 100, "localization": 1.0, "num_draws": 4000, "progress": False}
+    straight = estimate_llc(loss, jnp.zeros(4), DUMMY, linear=False, **settings)
+    exact = quadratic_llc(CURVATURES, nbeta=100, localization=1.0)
+    assert abs(straight.llc - exact) < 4 * straight.llc_se
+    downhill = estimate_llc(loss, jnp.zeros(4), DUMMY, **settings)
+    th = 100 * CURVATURES
+    mean = th * shift / (th + 1)
+    slid = exact + 100 * np.sum(0.5 * CURVATURES * ((mean - shift) ** 2 - shift**2))
+    assert abs(downhill.llc - slid) < 4 * downhill.llc_se
+    assert downhill.status is Status.negative
+    assert downhill.gradient_contribution == pytest.approx(-100 * np.sum(CURVATURES * shift * mean), rel=0.02)
+
+
+def test_minibatches_without_the_linear_term():
+    model, weights, data = regression(3, 10_000, 5)
+    hessian = np.linalg.eigvalsh(data[0].T @ data[0] / 10_000)
+    estimate = estimate_llc(model, weights + 0.5, data, localization=10.0, linear=False, progress=False)
+    exact = quadratic_llc(hessian, nbeta=estimate.nbeta, localization=10.0)
+    assert abs(estimate.llc - exact) < 4 * estimate.llc_se
+    assert estimate.llc_se < 0.1 * exact
+
+
+def test_virial_and_prior_shares_of_an_equilibrated_quadratic():
+    estimate = quadratic_estimate()
+    assert estimate.virial_share == pytest.approx(1, abs=0.05)
+    assert estimate.prior_share == pytest.approx(np.mean(1 / (100 * CURVATURES + 1)), rel=0.1)
+    assert estimate.budget.spread < 0.02 * estimate.llc
+    assert 0.9 < estimate.acceptance <= 1
+
+
+def test_spread_is_the_move_along_log_localization():
+    assert spread_error(-0.5, np.array([5.0, 5.0]), 1.0, 6) == pytest.approx(0.5 * np.log(2))
+    assert spread_error(-0.5, np.array([6.2, 6.3]), 1.0, 6) == 0
+
+
+def test_hot_and_cold_chains_meet_from_both_sides():
+    loss = constant(lambda w: 0.5 * jnp.sum(w**2))
+    settings = {"nbeta": 100, "localization": 1.0, "step_size": 1e-3, "num_chains": 128, "progress": False}
+    early, late = (
+        estimate_llc(loss, jnp.zeros(500), DUMMY, num_warmup=warmup, num_draws=8, **settings)
+        for warmup in (32, 400)
+    )
+    hot, exact = is_hot(128), quadratic_llc(np.ones(500), nbeta=100, localization=1.0)
+    gap, error = hot_cold_gap(early.draws, hot)
+    assert early.draws[~hot].mean() < exact < early.draws[hot].mean()
+    assert gap > 4 * error
+    assert early.budget.equilibration > 0.4 * gap
+    gap, error = hot_cold_gap(late.draws, hot)
+    assert abs(gap) < 3 * error
+
+
+def test_monte_carlo_error_is_that_of_white_and_of_slow_chains():
+    rng = np.random.default_rng(0)
+    white = rng.normal(size=(8, 4000))
+    assert monte_carlo_error(white) == pytest.approx(1 / np.sqrt(32_000), rel=0.5)
+    stuck = white + 3 * rng.normal(size=(8, 1))
+    assert monte_carlo_error(stuck) == pytest.approx(stuck.mean(1).std(ddof=1) / np.sqrt(8))
+
+
+def test_shared_noise_is_not_averaged_over_chains():
+    rng = np.random.default_rng(1)
+    shared = rng.normal(size=4000) + 0.01 * rng.normal(size=(8, 4000))
+    assert monte_carlo_error(shared) == pytest.approx(1 / np.sqrt(4000), rel=0.2)
+
+
+def test_a_gap_beyond_its_noise_enters_the_budget_by_half():
+    rng = np.random.default_rng(2)
+    hot = is_hot(8)
+    apart = rng.normal(size=(8, 4000)) + np.where(hot, 2.0, 0.0)[:, None]
+    budget = error_budget(apart, hot, spread=0.3, heat=0.4)
+    assert budget.equilibration == pytest.approx(1.0, rel=0.05)
+    assert budget.total == pytest.approx(np.sqrt(budget.monte_carlo**2 + budget.equilibration**2 + 0.25))
+    assert mixing(apart, hot).rhat > 1.2
