@@ -1,6 +1,7 @@
 """What gradient noise and adaptation do to the stationary density of a quadratic, against exact values."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -99,7 +100,7 @@ NOISE = np.array([0.0, 4.0, 10.0])
 
 
 def test_the_thermostat_absorbs_noise_it_was_not_told_of():
-    settings = {"memory": 0.8, "noise": NOISE, "curvatures": np.ones(3)}
+    settings: dict[str, Any] = {"memory": 0.8, "noise": NOISE, "curvatures": np.ones(3)}
     heated, _ = energies(baoab(), 0.04, **settings)
     cooled, error = energies(sgnht(), 0.04, **settings)
     np.testing.assert_allclose(heated, [0.5, 0.68, 0.95], rtol=0.03)
@@ -130,7 +131,7 @@ def test_the_thermostat_learns_the_friction_that_the_noise_needs():
 
 def test_the_bias_of_rmsprop_grows_as_the_step_size_falls():
     sizes = (0.3, 0.1, 0.03, 0.01)
-    settings = {"curvatures": np.ones(3)}
+    settings: dict[str, Any] = {"curvatures": np.ones(3)}
     rows = [energies(rmsprop(decay=0.9), step_size, **settings) for step_size in sizes]
     found = np.array([row[0].mean() for row in rows])
     error = np.array([row[1].mean() / np.sqrt(3) for row in rows])
@@ -142,7 +143,7 @@ def test_the_bias_of_rmsprop_grows_as_the_step_size_falls():
 
 
 def test_rmsprop_cannot_tell_a_singular_minimum_from_a_regular_one():
-    settings = {"energy": fourth_power, "curvatures": np.ones(3)}
+    settings: dict[str, Any] = {"energy": fourth_power, "curvatures": np.ones(3)}
     found, error = energies(rmsprop(decay=0.9), 0.003, **settings)
     # As ε → 0 each mode's energy goes to 1, four times the 1/4 of x⁴.
     np.testing.assert_array_less(0.8, found)

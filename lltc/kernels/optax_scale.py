@@ -4,11 +4,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lltc.errors import InputError
 
 
-def scale_from_optax(transformation: Any, gradients: jax.Array, *, epsilon: float = 0.01) -> jax.Array:
+def scale_from_optax(
+    transformation: Any, gradients: jax.Array | np.ndarray, *, epsilon: float = 0.01
+) -> jax.Array:
     """Return the `Tuning.scale` `(d,)` that an Optax transformation's ν implies after `gradients` `(k, d)`.
 
     scale = (√ν + epsilon·mean √ν)^(-1/2), divided by its geometric mean, so that ε keeps its meaning; ν is
