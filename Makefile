@@ -4,7 +4,7 @@ export UV_COMPILE_BYTECODE = 1
 export JAX_PLATFORMS ?= cpu
 export KERAS_BACKEND = jax
 
-.PHONY: demo test check setup format constraints bench-transitions clean
+.PHONY: demo test check setup format constraints bench-accuracy bench-transitions clean
 
 demo: .venv/ready
 	.venv/bin/lltc demo --out lltc-demo
@@ -29,6 +29,9 @@ setup: .venv/ready
 
 constraints:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.12 --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o constraints.txt
+
+bench-accuracy: .venv/ready
+	$(PYTHON) benchmarks/accuracy.py
 
 bench-transitions: .venv/ready
 	$(PYTHON) benchmarks/transitions.py

@@ -6,14 +6,17 @@ Run with `make bench-accuracy`; writes benchmarks/results/accuracy.{csv,md,png}.
 import argparse
 import csv
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from lltc import estimate_llc
 from lltc.toys import ToyProblem, table
 
 RESULTS = Path(__file__).parent / "results"
+QUICK = ("quadratic d", "even powers", "normal crossing", "linear regression d=10,", "parabola", "circle")
 
 
 class Row(NamedTuple):
@@ -70,18 +73,120 @@ def measure(problem: ToyProblem, key: int) -> Row:
     )
 
 
-def run(problems: list[ToyProblem], keys: int) -> Iterator[Row]:
+def run(problems: Iterable[ToyProblem], keys: int) -> Iterator[Row]:
     """Yield a row a problem and key, printing each."""
     for problem in problems:
         for key in range(keys):
             row = measure(problem, key)
             print(
-                f"{row.problem:<34} d {row.num_params:<6} n {row.num_examples:<7} target {row.target:<9.4f} "
-                f"error {100 * row.error:+6.1f} %  se {100 * row.se / row.target:5.1f} %  z {row.z:+5.1f}  "
-                f"{row.status:<16} {row.seconds:5.1f} s",
+                f"{row.problem[:60]:<60} target {row.target:<9.4f} error {100 * row.error:+6.1f} % "
+                f"se {100 * row.se / row.target:5.1f} %  z {row.z:+5.1f}  {row.status:<16} "
+                f"{row.seconds:5.1f} s",
                 flush=True,
             )
             yield row
+
+
+def summarize(rows: list[Row]) -> dict[str, str]:
+    """Return the scores the estimator is judged by."""
+    errors = np.abs([row.error for row in rows])
+    z = np.array([row.z for row in rows])
+    far = ~(np.abs(z) <= 3)
+    flagged = sum(row.status != "ok" for row, off in zip(rows, far, strict=True) if off)
+    return {
+        "problems": str(len({row.problem for row in rows})),
+        "estimates": str(len(rows)),
+        "median relative error": f"{100 * np.nanmedian(errors):.2f} %",
+        "90th percentile": f"{100 * np.nanquantile(errors, 0.9):.2f} %",
+        "largest": f"{100 * np.nanmax(errors):.1f} %",
+        "llc ± 1.96 llc_se covers the target": f"{100 * np.mean(np.abs(z) < 1.96):.1f} %",
+        "estimates off by more than three errors": f"{far.sum()}, of which {flagged} say so in their status",
+        "estimates whose status is not ok": str(sum(row.status != "ok" for row in rows)),
+        "seconds an estimate, median": f"{np.median([row.seconds for row in rows]):.1f}",
+    }
+
+
+def write_table(rows: list[Row], path: Path, command: str) -> None:
+    """Write the scores, the worst misses and a line a problem as Markdown."""
+    import jax
+
+    import lltc
+
+    lines = [
+        "# Accuracy on known values",
+        "",
+        f"`{command}` (lltc {lltc.__version__}, JAX {jax.__version__}, CPU)",
+        "",
+    ]
+    lines += [
+        "| score | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in summarize(rows).items()),
+    ]
+    lines += [
+        "",
+        "## The worst misses",
+        "",
+        "| problem | key | target | estimate | off by | status |",
+        "|---|---|---|---|---|---|",
+    ]
+    worst = sorted(rows, key=lambda row: -np.nan_to_num(abs(row.z), nan=np.inf))[:10]
+    lines += [
+        f"| {row.problem} | {row.key} | {row.target:.4g} | {row.estimate:.4g} ± {row.se:.2g} | "
+        f"{100 * row.error:+.1f} %, {row.z:+.1f} errors | {row.status} |"
+        for row in worst
+    ]
+    lines += ["", "## Every problem", ""]
+    lines += [
+        "| problem | d | n | target | mean error | typical se | largest z | per-example gradients |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(row.problem for row in rows):
+        same = [row for row in rows if row.problem == name]
+        lines.append(
+            f"| {name} | {same[0].num_params} | {same[0].num_examples} | {same[0].target:.4g} | "
+            f"{100 * np.mean([row.error for row in same]):+.1f} % | "
+            f"{100 * np.median([row.se / row.target for row in same]):.1f} % | "
+            f"{max((row.z for row in same), key=abs):+.1f} | "
+            f"{np.median([row.gradients for row in same]):.2g} |"
+        )
+    path.write_text("\n".join(lines) + "\n")
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """Draw every error against what its error bar promised."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.axline((0.1, 0.1), slope=1, color="0.6", lw=1, label="one standard error")
+    for ok, colour, label in ((True, "#1f5fae", "status ok"), (False, "#b3372a", "status not ok")):
+        kept = [row for row in rows if (row.status == "ok") == ok and np.isfinite(row.error)]
+        sizes = [100 * row.se / row.target for row in kept], [max(100 * abs(row.error), 1e-2) for row in kept]
+        left.loglog(*sizes, "o", ms=3, alpha=0.6, color=colour, label=label)
+    left.set(xlabel="llc_se / target (%)", ylabel="|error| / target (%)", title="Errors and error bars")
+    left.legend(frameon=False)
+    z = np.array([row.z for row in rows if np.isfinite(row.z)])
+    grid = np.linspace(-5, 5, 201)
+    right.hist(
+        np.clip(z, -5, 5), bins=np.linspace(-5, 5, 41), density=True, color="#9dbbe0", label="estimates"
+    )
+    right.plot(
+        grid, np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi), color="0.3", lw=1.2, label="standard normal"
+    )
+    right.set(xlabel="(estimate - target) / error", title="Calibration")
+    right.legend(frameon=False)
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+def write_rows(rows: list[Row], path: Path) -> None:
+    """Write every row as CSV."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(Row._fields)
+        writer.writerows(rows)
 
 
 def main() -> None:
@@ -89,15 +194,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, default=5)
     parser.add_argument("--only", default="", help="substring of the problems' names")
+    parser.add_argument("--quick", action="store_true", help="closed forms only, one key")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     problems = [problem for problem in table() if arguments.only in problem.name]
-    rows = list(run(problems, arguments.keys))
+    if arguments.quick:
+        problems = [problem for problem in problems if problem.name.startswith(QUICK)]
+    rows = list(run(problems, 1 if arguments.quick else arguments.keys))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    with (arguments.out / "accuracy.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(Row._fields)
-        writer.writerows(rows)
+    write_rows(rows, arguments.out / "accuracy.csv")
+    command = "make bench-accuracy" if arguments.out == RESULTS else "benchmarks/accuracy.py"
+    write_table(rows, arguments.out / "accuracy.md", command)
+    draw(rows, arguments.out / "accuracy.png")
+    for name, value in summarize(rows).items():
+        print(f"{name:<40} {value}")
 
 
 if __name__ == "__main__":
