@@ -4,7 +4,7 @@ export UV_COMPILE_BYTECODE = 1
 export JAX_PLATFORMS ?= cpu
 export KERAS_BACKEND = jax
 
-.PHONY: demo test check setup format constraints bench-accuracy bench-transitions clean
+.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-transitions clean
 
 demo: .venv/ready
 	.venv/bin/lltc demo --out lltc-demo
@@ -32,6 +32,9 @@ constraints:
 
 bench-accuracy: .venv/ready
 	$(PYTHON) benchmarks/accuracy.py
+
+bench-accuracy-quick: .venv/ready
+	$(PYTHON) benchmarks/accuracy.py --quick --out build/benchmarks
 
 bench-transitions: .venv/ready
 	$(PYTHON) benchmarks/transitions.py

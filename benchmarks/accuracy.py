@@ -16,7 +16,14 @@ from lltc import estimate_llc
 from lltc.toys import ToyProblem, table
 
 RESULTS = Path(__file__).parent / "results"
-QUICK = ("quadratic d", "even powers", "normal crossing", "linear regression d=10,", "parabola", "circle")
+QUICK = (
+    "quadratic d",
+    "even powers",
+    "normal crossing",
+    "parabola",
+    "circle",
+    "linear regression d=10,",
+)
 
 
 class Row(NamedTuple):
