@@ -27,7 +27,7 @@ QUICK = (
 
 
 class Row(NamedTuple):
-    """One estimate beside its target; `gradients` counts per-example gradients, `z` is (estimate - target)/error."""
+    """One estimate beside its target; `gradients` counts per-example ones, `z` is the miss in errors."""
 
     problem: str
     method: str
