@@ -1,0 +1,182 @@
+"""A reference value by the No-U-Turn sampler: slow, tuned by nobody, and on all the data."""
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lltc.assessment import assess
+from lltc.calibration import initial_scale
+from lltc.components import Restriction
+from lltc.data import Data, as_data
+from lltc.diagnostics import Status
+from lltc.estimate import LLCEstimate
+from lltc.gradients import full_slope
+from lltc.llc import Observable, _check_counts, _prepare
+from lltc.posterior import LocalPosterior, Model, local_posterior, unflatten
+from lltc.sampling import Draws, Run
+from lltc.warmup import is_hot
+
+PyTree = Any
+COLD, HOT = 0.1, 2.0
+ACCEPTANCE = 0.99
+MOST_DIVERGING = 0.01
+
+
+def reference_llc(
+    model: Model,
+    params: PyTree,
+    data: PyTree | Data,
+    *,
+    key: jax.Array | int = 0,
+    nbeta: float | None = None,
+    localization: float | None = None,
+    num_chains: int = 4,
+    num_draws: int = 2000,
+    num_warmup: int = 1000,
+    restrict: Restriction | None = None,
+    observables: Mapping[str, Observable] | None = None,
+    progress: bool = False,
+) -> LLCEstimate:
+    """Return λ̂ of the posterior that `estimate_llc` samples, by NumPyro's NUTS on all the data.
+
+    U(w) = nβ (L_n(w) - L_n(w*)) + (γ/2)‖w - w*‖², the loss differenced an example at a time. Moves are
+    accepted or refused, so neither step size nor minibatches bias the value: the yardstick for problems of
+    up to some hundred parameters. The first half of the chains starts near w*, the second twice as far out
+    as the posterior reaches.
+
+    Args:
+        model: as for `estimate_llc`.
+        params: the checkpoint w*.
+        data: as for `estimate_llc`; all of it is held in memory.
+        key: JAX key or int; the same key gives the same numbers.
+        nbeta: nβ; default n/ln n.
+        localization: γ; default d/(½‖w*‖)², or 1 where w* = 0.
+        num_chains: chains run side by side; default 4.
+        num_draws: draws of each chain, each of up to 1023 gradients; default 2000.
+        num_warmup: draws that adapt step size and metric; default 1000.
+        restrict: which parameters move, as for `estimate_llc`.
+        observables: functions of params recorded at every draw.
+        progress: show NumPyro's progress bar.
+
+    Returns:
+        An `LLCEstimate` without minibatch heat. `acceptance` is the share of moves that NUTS could follow;
+        below 99 % part of the posterior was missed and the status is `not_equilibrated`. `step_size` is the
+        mean square of the adapted leapfrog steps.
+
+    Raises:
+        InputError: as `estimate_llc`.
+
+    Source:
+        Hoffman & Gelman (2014, arXiv:1111.4246); Phan, Pradhan & Jankowiak (2019, arXiv:1912.11554).
+
+    Example:
+        >>> loss = lambda w, x: 0.5 * jnp.sum(w**2) * jnp.ones(len(x))
+        >>> settings = {"nbeta": 100, "localization": 1.0, "num_draws": 500, "num_warmup": 200}
+        >>> estimate = reference_llc(loss, jnp.zeros(4), jnp.zeros(100), **settings)
+        >>> bool(abs(estimate.llc - 2 * 100 / 101) < 4 * estimate.llc_se)
+        True
+    """
+    began = time.perf_counter()
+    _check_counts(num_chains=num_chains, num_draws=num_draws, num_warmup=num_warmup, target_rel_se=1.0)
+    held = _held(as_data(data))
+    posterior = local_posterior(
+        model,
+        params,
+        held,
+        nbeta=nbeta,
+        localization=localization,
+        batch_size=max(held.size, 2),
+        restrict=restrict,
+    )
+    run = _prepare(posterior, key, observables)
+    positions, followed, step_size = _nuts(run, num_chains, num_draws, num_warmup, progress)
+    draws, seen = _record(run, positions, followed)
+    found = assess(posterior, draws, heat=0.0, complete=True, finite=True)
+    missed = found.status is Status.ok and found.acceptance < 1 - MOST_DIVERGING
+    return LLCEstimate(
+        **found._replace(status=Status.not_equilibrated if missed else found.status)._asdict(),
+        nbeta=posterior.nbeta,
+        localization=posterior.localization,
+        init_loss=float(run.anchor.loss),
+        kernel="nuts",
+        step_size=step_size,
+        memory=0.0,
+        num_params=posterior.num_params,
+        num_warmup=num_warmup,
+        batch_size=posterior.batch_size,
+        seconds=time.perf_counter() - began,
+        energy=draws.energy,
+        distance=draws.distance,
+        virial=draws.virial,
+        observables=seen,
+    )
+
+
+def _held(data: Data) -> Data:
+    """Return `data` with every example in memory."""
+    return data if data.in_memory else as_data(jax.tree.map(np.asarray, data.batch(np.arange(data.size))))
+
+
+def _potential(posterior: LocalPosterior, anchor_losses: jax.Array, position: jax.Array) -> jax.Array:
+    """Return U(w) - U(w*) at `position` `(d,)`."""
+    center = posterior.center
+    losses = posterior.target.losses(center, position, posterior.data.arrays)
+    pull = 0.5 * posterior.localization * jnp.sum((position - center.position) ** 2)
+    return posterior.nbeta * jnp.mean(losses - anchor_losses) + pull
+
+
+def _nuts(
+    run: Run, num_chains: int, num_draws: int, num_warmup: int, progress: bool
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return positions `(chain, draw, d)`, which moves were followed `(chain, draw)`, and the step size."""
+    from numpyro.infer import MCMC, NUTS
+
+    center = run.posterior.center.position
+    start_key, run_key = jax.random.split(run.key)
+    spread = initial_scale(run.posterior, start_key) * np.where(is_hot(num_chains), HOT, COLD)
+    starts = center + spread[:, None] * jax.random.normal(start_key, (num_chains, center.size))
+    kernel = NUTS(
+        potential_fn=partial(_potential, run.posterior, run.anchor.losses), target_accept_prob=ACCEPTANCE
+    )
+    mcmc = MCMC(
+        kernel,
+        num_warmup=num_warmup,
+        num_samples=num_draws,
+        num_chains=num_chains,
+        chain_method="vectorized",
+        progress_bar=progress,
+    )
+    mcmc.run(run_key, init_params=starts, extra_fields=("diverging", "adapt_state.step_size"))
+    fields = mcmc.get_extra_fields(group_by_chain=True)
+    positions: Any = mcmc.get_samples(group_by_chain=True)
+    step_size = float(np.mean(np.asarray(fields["adapt_state.step_size"])[:, -1] ** 2))
+    return np.asarray(positions), ~np.asarray(fields["diverging"]), step_size
+
+
+def _record(run: Run, positions: np.ndarray, followed: np.ndarray) -> tuple[Draws, dict[str, np.ndarray]]:
+    """Return what the draws at `positions` `(chain, draw, d)` record, and the observables there."""
+    posterior, anchor = run.posterior, run.anchor
+    target, center = posterior.target, posterior.center
+
+    def at(points: jax.Array) -> Any:
+        slope = full_slope(target, center, anchor, points, posterior.data.arrays)
+        params = jax.vmap(partial(unflatten, target.layout, center))(points)
+        return slope, {name: jax.vmap(function)(params) for name, function in run.observables}
+
+    found = jax.jit(lambda points: jax.lax.map(at, points))(jnp.asarray(positions.swapaxes(0, 1)))
+    slope, seen = jax.tree.map(lambda a: np.asarray(a).swapaxes(0, 1), found)
+    displacement = positions - np.asarray(center.position)
+    draws = Draws(
+        energy=slope.energy,
+        distance=np.sum(displacement**2, -1),
+        virial=np.sum(displacement * slope.gradient, -1),
+        tilt=displacement @ np.asarray(anchor.gradient),
+        control=slope.control,
+        accepted=followed,
+    )
+    return draws, seen
