@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lltc.estimate import LLCEstimate as LLCEstimate
     from lltc.llc import estimate_llc as estimate_llc
     from lltc.models import behavioral as behavioral
+    from lltc.reference import reference_llc as reference_llc
     from lltc.sweeps import Sweep as Sweep
     from lltc.sweeps import sweep as sweep
     from lltc.transitions import Transition as Transition
@@ -27,6 +28,7 @@ _HOMES = {
     "estimate_llc": "lltc.llc",
     "find_checkpoints": "lltc.checkpoints",
     "find_transitions": "lltc.transitions",
+    "reference_llc": "lltc.reference",
     "sweep": "lltc.sweeps",
 }
 _ROOMS = ("checkpoints", "models", "toys")

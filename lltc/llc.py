@@ -94,7 +94,7 @@ def estimate_llc(
         True
     """
     began = time.perf_counter()
-    _check_counts(
+    check_counts(
         num_chains=num_chains, num_draws=num_draws, num_warmup=num_warmup, target_rel_se=target_rel_se
     )
     posterior = local_posterior(
@@ -108,7 +108,7 @@ def estimate_llc(
         linear=linear,
     )
     step_size = _check_step_size(step_size)
-    run = _prepare(posterior, key, observables)
+    run = prepare_run(posterior, key, observables)
     with Progress(num_warmup + (num_draws or FIRST_DRAWS), show=progress) as bar:
         warm = warm_up(
             run, num_chains=num_chains, num_warmup=num_warmup, step_size=step_size, on_chunk=bar.advance
@@ -117,9 +117,10 @@ def estimate_llc(
     return _conclude(run, warm, trace, num_warmup, time.perf_counter() - began)
 
 
-def _prepare(
+def prepare_run(
     posterior: LocalPosterior, key: jax.Array | int, observables: Mapping[str, Observable] | None
 ) -> Run:
+    """Measure the anchor, refuse a checkpoint whose loss is not finite, and choose the kernel."""
     anchor = measure_anchor(posterior)
     if not np.isfinite(float(anchor.loss)) or not np.isfinite(np.asarray(anchor.gradient)).all():
         raise InputError(
@@ -186,7 +187,8 @@ def _conclude(run: Run, warm: WarmUp, trace: Trace, num_warmup: int, seconds: fl
     )
 
 
-def _check_counts(*, num_chains: int, num_draws: int | None, num_warmup: int, target_rel_se: float) -> None:
+def check_counts(*, num_chains: int, num_draws: int | None, num_warmup: int, target_rel_se: float) -> None:
+    """Refuse counts that no run can be made of."""
     for name, value, least in (
         ("num_chains", num_chains, 2),
         ("num_draws", num_draws, 8),

@@ -16,7 +16,7 @@ from lltc.data import Data, as_data
 from lltc.diagnostics import Status
 from lltc.estimate import LLCEstimate
 from lltc.gradients import full_slope
-from lltc.llc import Observable, _check_counts, _prepare
+from lltc.llc import Observable, check_counts, prepare_run
 from lltc.posterior import LocalPosterior, Model, local_posterior, unflatten
 from lltc.sampling import Draws, Run
 from lltc.warmup import is_hot
@@ -82,7 +82,7 @@ def reference_llc(
         True
     """
     began = time.perf_counter()
-    _check_counts(num_chains=num_chains, num_draws=num_draws, num_warmup=num_warmup, target_rel_se=1.0)
+    check_counts(num_chains=num_chains, num_draws=num_draws, num_warmup=num_warmup, target_rel_se=1.0)
     held = _held(as_data(data))
     posterior = local_posterior(
         model,
@@ -93,7 +93,7 @@ def reference_llc(
         batch_size=max(held.size, 2),
         restrict=restrict,
     )
-    run = _prepare(posterior, key, observables)
+    run = prepare_run(posterior, key, observables)
     positions, followed, step_size = _nuts(run, num_chains, num_draws, num_warmup, progress)
     draws, seen = _record(run, positions, followed)
     found = assess(posterior, draws, heat=0.0, complete=True, finite=True)
