@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+LEAST_VIRIAL = 0.75
+
 
 class Status(Enum):
     """What became of an estimate; each member's value is a sentence with the cause and the remedy."""
@@ -14,6 +16,11 @@ class Status(Enum):
         "Chains started hot and cold, or chains among themselves, still disagree by more than their noise: "
         "draw longer "
         "(num_warmup, num_draws) or tighten the localization."
+    )
+    unexplored = (
+        "Flat directions have not spread out as far as the localization lets them (the virial share is "
+        "below 75 %), so the "
+        "number may still move by more than its error: draw longer (num_draws), or raise the localization."
     )
     few_draws = (
         "The draws amount to fewer than 50 independent ones, too few for the error bar: raise num_draws."
@@ -135,7 +142,7 @@ def error_budget(series: np.ndarray, hot: np.ndarray, *, spread: float, heat: fl
     return ErrorBudget(monte_carlo_error(series), float(excess), spread, heat)
 
 
-def judge(llc: float, budget: ErrorBudget, mixed: Mixing, *, complete: bool) -> Status:
+def judge(llc: float, budget: ErrorBudget, mixed: Mixing, *, virial_share: float, complete: bool) -> Status:
     """Return the status of finite draws."""
     if not complete:
         return Status.interrupted
@@ -148,4 +155,4 @@ def judge(llc: float, budget: ErrorBudget, mixed: Mixing, *, complete: bool) -> 
     apart = abs(mixed.gap) > 4 * mixed.gap_se and abs(mixed.gap) > 0.1 * abs(llc)
     if apart or mixed.rhat > 1.1 or budget.spread > 0.1 * abs(llc):
         return Status.not_equilibrated
-    return Status.ok
+    return Status.unexplored if virial_share < LEAST_VIRIAL else Status.ok

@@ -147,3 +147,12 @@ def test_a_gap_beyond_its_noise_enters_the_budget_by_half():
     assert budget.equilibration == pytest.approx(1.0, rel=0.05)
     assert budget.total == pytest.approx(np.sqrt(budget.monte_carlo**2 + budget.equilibration**2 + 0.25))
     assert mixing(apart, hot).rhat > 1.2
+
+
+def test_directions_that_have_not_spread_out_are_named_in_the_status():
+    flat = constant(lambda w: 0.5 * w[0] ** 2 + 0.0 * w[1] + 0.0 * w[2])
+    settings = {"nbeta": 1e4, "localization": 1e-2, "num_draws": 400, "num_warmup": 200, "progress": False}
+    estimate = estimate_llc(flat, jnp.zeros(3), DUMMY, **settings)
+    assert estimate.virial_share < 0.75
+    assert estimate.status is Status.unexplored
+    assert "localization" in estimate.status.value
