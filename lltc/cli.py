@@ -51,6 +51,7 @@ def sweep(
     step_size: float | None = None,
     target_rel_se: float = 0.02,
     restrict: list[str] | None = None,
+    linear: bool = True,
     params_key: str | None = None,
     template: str | None = None,
     overwrite: bool = False,
@@ -88,6 +89,8 @@ def sweep(
         Relative standard error to reach when num_draws is not given.
     restrict
         Globs over parameter paths; only these move.
+    linear
+        With --no-linear, the loss without its slope at the checkpoint.
     params_key
         Where the params lie inside each checkpoint, such as params.
     template
@@ -114,6 +117,7 @@ def sweep(
         step_size=step_size,
         target_rel_se=target_rel_se,
         restrict=restrict,
+        linear=linear,
         params_key=params_key,
         template=_called(load_attribute("template", template)) if template else None,
         overwrite=overwrite,
@@ -138,6 +142,7 @@ def estimate(
     batch_size: int | None = None,
     step_size: float | None = None,
     restrict: list[str] | None = None,
+    linear: bool = True,
     params_key: str | None = None,
     template: str | None = None,
     progress: bool = True,
@@ -172,6 +177,8 @@ def estimate(
         Step size ε; measured when not given.
     restrict
         Globs over parameter paths; only these move.
+    linear
+        With --no-linear, the loss without its slope at the checkpoint.
     params_key
         Where the params lie inside the checkpoint, such as params.
     template
@@ -197,6 +204,7 @@ def estimate(
         batch_size=batch_size,
         step_size=step_size,
         restrict=restrict,
+        linear=linear,
         progress=progress,
     )
     if out is not None:

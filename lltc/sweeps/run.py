@@ -37,6 +37,7 @@ def sweep(
     step_size: float | None = None,
     target_rel_se: float = TARGET_REL_SE,
     restrict: Restriction | None = None,
+    linear: bool = True,
     observables: Mapping[str, Callable[[PyTree], Any]] | None = None,
     params_key: str | None = None,
     template: PyTree | None = None,
@@ -101,6 +102,7 @@ def sweep(
         step_size=step_size,
         target_rel_se=target_rel_se,
         restrict=restrict,
+        linear=linear,
     )
     if recorded is not None:
         _check_same(folder, recorded, plan.settings)
