@@ -178,7 +178,11 @@ def test_nbeta_and_localization_are_fixed_once(tmp_path):
 
 def test_all_checkpoints_share_one_compilation(tmp_path):
     compiled = []
-    watch = lambda name, *_, **__: compiled.append(name) if "backend_compile" in name else None
+
+    def watch(event: str, duration_secs: float, **_: str | int) -> None:
+        del duration_secs
+        compiled.extend([event] if "backend_compile" in event else [])
+
     run(checkpoints(tmp_path / "a"), tmp_path / "out")
     jax.monitoring.register_event_duration_secs_listener(watch)
     run(checkpoints(tmp_path / "b", ranks=(3, 1, 0, 2, 1)), tmp_path / "other")

@@ -77,9 +77,9 @@ class Sweep:
             hot=self._hot(),
         )
 
-    def _hot(self) -> np.ndarray:
-        """Return which chains started hot, `(chain,)`."""
-        return is_hot(int(self.settings["options"]["num_chains"]))
+    def _hot(self) -> list[bool]:
+        """Return which chains started hot."""
+        return is_hot(int(self.settings["options"]["num_chains"])).tolist()
 
     def _chains(self) -> dict[int, np.ndarray]:
         """Return thinned chains `(chain, draw)` of every estimate, for the page."""
