@@ -45,6 +45,8 @@ def set_up(peer: str, home: Path) -> Path:
     python = home / peer / "bin" / "python"
     ready = home / peer / "ready"
     if not ready.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        (home / ".gitignore").write_text("*\n")
         subprocess.run([find_python(peer), "-m", "venv", "--clear", home / peer], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *PINS[peer]], check=True)
         ready.touch()
@@ -86,7 +88,7 @@ def summarise(mine: list[dict[str, str]], theirs: list[dict[str, str]]) -> list[
         errors = np.array([size(row) for row, _ in pairs])
         reference = np.median([size(match) for _, match in pairs])
         spent = np.median([int(row["gradients"]) / int(match["gradients"]) for row, match in pairs])
-        median, p90 = np.quantile(errors, [0.5, 0.9], method="higher")
+        median, p90 = np.median(errors), np.quantile(errors, 0.9, method="higher")
         lines.append(
             f"| {method} | {len(rows)} | {np.isinf(errors).sum()} | {percent(median)} | {percent(p90)} "
             f"| {percent(reference)} | {median / reference:.1f} | {spent:.2f} |"
@@ -144,7 +146,7 @@ def main() -> None:
     parser.add_argument("rows", type=Path, help="accuracy.csv with lltc's rows")
     parser.add_argument("--keys", type=int, default=2)
     parser.add_argument("--problems", type=Path, help="a file of problems' names, one a line; default all")
-    parser.add_argument("--peers", nargs="*", default=list(PINS), choices=list(PINS))
+    parser.add_argument("--peers", nargs="*", default=list(PINS), help="peers to run; none: only sum up")
     parser.add_argument("--resume", action="store_true", help="keep the rows of an earlier, broken-off run")
     parser.add_argument("--home", type=Path, default=HERE / ".peers", help="where the environments go")
     parser.add_argument("--out", type=Path, default=HERE / "results")
@@ -158,19 +160,23 @@ def write(arguments: argparse.Namespace) -> None:
     """Join the rows of the peers and write them with their summary."""
     files = [arguments.home / f"rows-{peer}.csv" for peer in PINS]
     theirs = [row for file in files if file.exists() for row in read(file)]
+    if not theirs:
+        raise SystemExit(f"No peer has left rows in {arguments.home}; run at least one of {', '.join(PINS)}.")
     mine = read(arguments.rows)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    done = {(row["problem"], row["key"]) for row in theirs}
     with (arguments.out / "accuracy_peers.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(theirs[0]))
         writer.writeheader()
+        writer.writerows([row for row in mine if (row["problem"], row["key"]) in done])
         writer.writerows(theirs)
     command = f"python benchmarks/peers.py {arguments.rows.name} --keys {arguments.keys}"
     text = [
         "# Other estimators on lltc's problems",
         "",
-        "Same density, parameters and data; the per-example gradients lltc spent on each problem and key (`gradients",
-        "spent` is the median share of them; NUTS may overrun, its warm-up being of fixed length). What the peers",
-        "spend on choosing a step size is not counted.",
+        "Same density, parameters and data, and the per-example gradients lltc spent on each problem and key;",
+        "`gradients spent` is the median share of them (NUTS, its warm-up of fixed length, may overrun).",
+        "What the peers spend on choosing a step size is not counted.",
         '"Best step in hindsight" is chosen by the known answer, which no user has.',
         "",
         *summarise(mine, theirs),

@@ -101,6 +101,11 @@ def row(job: Job, method: str, chains: np.ndarray, *, gradients: int, seconds: f
     }
 
 
+def misfit(job: Job, chains: np.ndarray) -> float:
+    """Return the distance of an estimate from the target, infinite where a chain diverged."""
+    return abs(float(np.mean(chains)) - job.target) if np.isfinite(chains).all() else np.inf
+
+
 def main(description: str, measure: Callable[[Job], Iterator[dict]]) -> None:
     """Measure every job that the output does not hold yet, writing rows as they come."""
     parser = ArgumentParser(description=description)

@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from common import NUM_CHAINS, STEP_SIZES, Job, flat_loss, main, row, take
+from common import NUM_CHAINS, STEP_SIZES, Job, flat_loss, main, misfit, row, take
 from devinterp.optim.sgld import SGLD
 from devinterp.optim.sgmcmc import SGMCMC
 from devinterp.slt.mala import MalaAcceptanceRate
@@ -199,10 +199,6 @@ def search(job: Job, start: int) -> dict[float, tuple[np.ndarray, int, float]]:
             if misfit(job, runs[step_size][0]) >= best:
                 break
     return runs
-
-
-def misfit(job: Job, chains: np.ndarray) -> float:
-    return abs(float(np.mean(chains)) - job.target) if np.isfinite(chains).all() else np.inf
 
 
 if __name__ == "__main__":
