@@ -174,7 +174,7 @@ def write(arguments: argparse.Namespace) -> None:
     text = [
         "# Other estimators on lltc's problems",
         "",
-        "Same density, parameters and data, and the per-example gradients lltc spent on each problem and key;",
+        "Same density, parameters, data, and the per-example gradients lltc spent on each problem and key:",
         "`gradients spent` is the median share of them (NUTS, its warm-up of fixed length, may overrun).",
         "What the peers spend on choosing a step size is not counted.",
         '"Best step in hindsight" is chosen by the known answer, which no user has.',
