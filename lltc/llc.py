@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lltc.arguments import check_counts, check_step_size
 from lltc.assessment import Assessment, assess
 from lltc.components import Restriction
 from lltc.data import Data
@@ -107,7 +108,7 @@ def estimate_llc(
         restrict=restrict,
         linear=linear,
     )
-    step_size = _check_step_size(step_size)
+    step_size = check_step_size(step_size)
     run = prepare_run(posterior, key, observables)
     with Progress(num_warmup + (num_draws or FIRST_DRAWS), show=progress) as bar:
         warm = warm_up(
@@ -185,33 +186,3 @@ def _conclude(run: Run, warm: WarmUp, trace: Trace, num_warmup: int, seconds: fl
         virial=np.asarray(trace.draws.virial),
         observables=trace.observables,
     )
-
-
-def check_counts(*, num_chains: int, num_draws: int | None, num_warmup: int, target_rel_se: float) -> None:
-    """Refuse counts that no run can be made of."""
-    for name, value, least in (
-        ("num_chains", num_chains, 2),
-        ("num_draws", num_draws, 8),
-        ("num_warmup", num_warmup, 8),
-    ):
-        if name == "num_draws" and value is None:
-            continue
-        if not isinstance(value, int | np.integer) or value < least:
-            raise InputError(
-                f"{name} must be an integer of at least {least}, but {value!r} was given; raise it."
-            )
-    if not target_rel_se > 0:
-        raise InputError(
-            f"target_rel_se must be a number > 0, but {target_rel_se!r} was given; .02 asks for two percent."
-        )
-
-
-def _check_step_size(step_size: float | None) -> float | None:
-    if step_size is None:
-        return None
-    if not np.isfinite(step_size) or step_size <= 0:
-        raise InputError(
-            f"step_size must be a finite number > 0, but {step_size!r} was given; pass such a number, or "
-            "None to have it measured."
-        )
-    return float(step_size)

@@ -1,7 +1,5 @@
 """The local posterior: model, checkpoint, data, inverse temperature and localization."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,12 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.components import Restriction, path_name, select
+from lltc.arguments import (
+    Model,
+    check_batch_size,
+    check_finite_params,
+    check_model,
+    check_positive,
+    default_nbeta,
+    is_hashable,
+)
+from lltc.components import Restriction, select
 from lltc.data import Data, as_data
-from lltc.errors import InputError
 
 PyTree = Any
-Model = Callable[..., jax.Array]
 
 
 @dataclass(frozen=True)
@@ -162,14 +167,14 @@ def local_posterior(
     """
     data = as_data(data)
     layout, center = locate(params, restrict)
-    nbeta = _positive("nbeta", _default_nbeta(data.size) if nbeta is None else nbeta)
-    gamma = _positive(
+    nbeta = check_positive("nbeta", default_nbeta(data.size) if nbeta is None else nbeta)
+    gamma = check_positive(
         "localization", default_localization(center) if localization is None else localization, zero=True
     )
-    batch_size = _batch_size(batch_size, data)
-    _check_finite_params(params)
-    model = model if _hashable(model) else partial(model)
-    per_example = _check_model(model, params, data, batch_size)
+    batch_size = check_batch_size(batch_size, data)
+    check_finite_params(params)
+    model = model if is_hashable(model) else partial(model)
+    per_example = check_model(model, params, data, batch_size)
     return LocalPosterior(Target(model, layout, per_example, linear), center, data, nbeta, gamma, batch_size)
 
 
@@ -177,116 +182,6 @@ def default_localization(center: Center) -> float:
     """Return γ = d / (½‖w*‖)², or 1 where w* = 0."""
     norm = float(jnp.linalg.norm(center.position))
     return center.position.size / (0.5 * norm) ** 2 if norm > 0 else 1.0
-
-
-def _default_nbeta(size: int) -> float:
-    if size < 3:
-        raise InputError(
-            f"nbeta is not given and its default n/ln n needs at least 3 examples, but data holds {size}; "
-            "pass nbeta."
-        )
-    return size / math.log(size)
-
-
-def _positive(name: str, value: float, *, zero: bool = False) -> float:
-    allowed = "a finite number ≥ 0" if zero else "a finite number > 0"
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise InputError(
-            f"{name} must be {allowed}, but {value!r} was given; pass such a number or None."
-        ) from None
-    if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
-        raise InputError(
-            f"{name} must be {allowed}, but {number:g} was given; pass such a number or None for the default."
-        )
-    return number
-
-
-def _batch_size(batch_size: int | None, data: Data) -> int:
-    if batch_size is None:
-        batch_size = data.size if data.size <= 1024 else 512
-    if not isinstance(batch_size, int | np.integer) or (batch_size < 2 and data.size > 1):
-        raise InputError(
-            "batch_size must be an integer of at least 2 (its two halves measure the noise), but "
-            f"{batch_size!r} was given; "
-            "pass such a number or None."
-        )
-    if batch_size >= data.size:
-        return data.size
-    return int(batch_size) - int(batch_size) % 2
-
-
-def _check_finite_params(params: PyTree) -> None:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        values = jnp.asarray(leaf)
-        if jnp.issubdtype(values.dtype, jnp.floating) and not bool(jnp.isfinite(values).all()):
-            raise InputError(
-                f"params has non-finite values in {path_name(path) or 'its only leaf'}, but a checkpoint "
-                "must be finite; "
-                "check that training did not diverge before this checkpoint."
-            )
-
-
-def _check_model(model: Model, params: PyTree, data: Data, batch_size: int) -> bool:
-    """Trace the model once and return whether it gives one loss an example (else one mean)."""
-    batch = data.batch(np.arange(min(batch_size, data.size)))
-    count = min(batch_size, data.size)
-    call = partial(model.against, params) if hasattr(model, "against") else model  # pyright: ignore[reportFunctionMemberAccess]
-    try:
-        losses = jax.eval_shape(call, params, batch)
-    except InputError:
-        raise
-    except (
-        jax.errors.JAXTypeError,
-        jax.errors.JAXIndexError,
-        TypeError,
-        ValueError,
-        KeyError,
-        IndexError,
-        AttributeError,
-    ) as error:
-        raise InputError(_explain(error, params)) from error
-    if not hasattr(losses, "shape") or not jnp.issubdtype(losses.dtype, jnp.floating):
-        raise InputError(
-            f"model must return floating-point losses of shape (batch,), but it returned {losses}; return "
-            "one loss an example."
-        )
-    if losses.shape not in ((count,), ()):
-        raise InputError(
-            f"model returned losses of shape {losses.shape} for a batch of {count}, but ({count},) (one "
-            "loss an example, in "
-            "nats) or () (their mean) is allowed; reduce every axis but the first."
-        )
-    return losses.shape != ()
-
-
-def _explain(error: Exception, params: PyTree) -> str:
-    first = str(error).strip().split("\n")[0][:300]
-    if isinstance(error, jax.errors.JAXTypeError):
-        return (
-            "model could not be traced by JAX because it turns params or batch into a concrete value or "
-            "closes over one that is "
-            f"not JAX's ({type(error).__name__}: {first}); write it with jax.numpy only and without "
-            "float(), if or numpy on params."
-        )
-    shapes = ", ".join(
-        f"{path_name(path) or 'params'} {np.shape(leaf)}"
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)[:8]
-    )
-    return (
-        f"model failed on params ({shapes}) and one batch of data ({type(error).__name__}: {first}); check "
-        "that params fit "
-        "the model and that it takes (params, batch) with JAX arrays inside."
-    )
-
-
-def _hashable(model: Model) -> bool:
-    try:
-        hash(model)
-    except TypeError:
-        return False
-    return True
 
 
 def _ravel(leaves: list[jax.Array]) -> jax.Array:

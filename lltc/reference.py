@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lltc.arguments import check_counts
 from lltc.assessment import assess
 from lltc.calibration import initial_scale
 from lltc.components import Restriction
@@ -16,7 +17,7 @@ from lltc.data import Data, as_data
 from lltc.diagnostics import Status
 from lltc.estimate import LLCEstimate
 from lltc.gradients import full_slope
-from lltc.llc import Observable, check_counts, prepare_run
+from lltc.llc import Observable, prepare_run
 from lltc.posterior import LocalPosterior, Model, local_posterior, unflatten
 from lltc.sampling import Draws, Run
 from lltc.warmup import is_hot

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "lltc"
 LAYERS = [
     ["errors"],
     ["components", "data", "progress"],
+    ["arguments"],
     ["posterior"],
     ["gradients"],
     ["kernels"],

@@ -1,0 +1,163 @@
+"""What the estimators accept: each argument checked, and refused in one sentence."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lltc.components import path_name
+from lltc.data import Data
+from lltc.errors import InputError
+
+PyTree = Any
+Model = Callable[..., jax.Array]
+
+
+def default_nbeta(size: int) -> float:
+    """Return n/ln n."""
+    if size < 3:
+        raise InputError(
+            f"nbeta is not given and its default n/ln n needs at least 3 examples, but data holds {size}; "
+            "pass nbeta."
+        )
+    return size / math.log(size)
+
+
+def check_positive(name: str, value: float, *, zero: bool = False) -> float:
+    """Return `value` as a positive, finite float, or refuse it."""
+    allowed = "a finite number ≥ 0" if zero else "a finite number > 0"
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{name} must be {allowed}, but {value!r} was given; pass such a number or None."
+        ) from None
+    if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
+        raise InputError(
+            f"{name} must be {allowed}, but {number:g} was given; pass such a number or None for the default."
+        )
+    return number
+
+
+def check_batch_size(batch_size: int | None, data: Data) -> int:
+    """Return the batch size as an even number, or all examples."""
+    if batch_size is None:
+        batch_size = data.size if data.size <= 1024 else 512
+    if not isinstance(batch_size, int | np.integer) or (batch_size < 2 and data.size > 1):
+        raise InputError(
+            "batch_size must be an integer of at least 2 (its two halves measure the noise), but "
+            f"{batch_size!r} was given; "
+            "pass such a number or None."
+        )
+    if batch_size >= data.size:
+        return data.size
+    return int(batch_size) - int(batch_size) % 2
+
+
+def check_finite_params(params: PyTree) -> None:
+    """Refuse params that hold NaN or infinity."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        values = jnp.asarray(leaf)
+        if jnp.issubdtype(values.dtype, jnp.floating) and not bool(jnp.isfinite(values).all()):
+            raise InputError(
+                f"params has non-finite values in {path_name(path) or 'its only leaf'}, but a checkpoint "
+                "must be finite; "
+                "check that training did not diverge before this checkpoint."
+            )
+
+
+def check_model(model: Model, params: PyTree, data: Data, batch_size: int) -> bool:
+    """Trace the model once and return whether it gives one loss an example (else one mean)."""
+    batch = data.batch(np.arange(min(batch_size, data.size)))
+    count = min(batch_size, data.size)
+    call = partial(model.against, params) if hasattr(model, "against") else model  # pyright: ignore[reportFunctionMemberAccess]
+    try:
+        losses = jax.eval_shape(call, params, batch)
+    except InputError:
+        raise
+    except (
+        jax.errors.JAXTypeError,
+        jax.errors.JAXIndexError,
+        TypeError,
+        ValueError,
+        KeyError,
+        IndexError,
+        AttributeError,
+    ) as error:
+        raise InputError(_explain(error, params)) from error
+    if not hasattr(losses, "shape") or not jnp.issubdtype(losses.dtype, jnp.floating):
+        raise InputError(
+            f"model must return floating-point losses of shape (batch,), but it returned {losses}; return "
+            "one loss an example."
+        )
+    if losses.shape not in ((count,), ()):
+        raise InputError(
+            f"model returned losses of shape {losses.shape} for a batch of {count}, but ({count},) (one "
+            "loss an example, in "
+            "nats) or () (their mean) is allowed; reduce every axis but the first."
+        )
+    return losses.shape != ()
+
+
+def _explain(error: Exception, params: PyTree) -> str:
+    first = str(error).strip().split("\n")[0][:300]
+    if isinstance(error, jax.errors.JAXTypeError):
+        return (
+            "model could not be traced by JAX because it turns params or batch into a concrete value or "
+            "closes over one that is "
+            f"not JAX's ({type(error).__name__}: {first}); write it with jax.numpy only and without "
+            "float(), if or numpy on params."
+        )
+    shapes = ", ".join(
+        f"{path_name(path) or 'params'} {np.shape(leaf)}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)[:8]
+    )
+    return (
+        f"model failed on params ({shapes}) and one batch of data ({type(error).__name__}: {first}); check "
+        "that params fit "
+        "the model and that it takes (params, batch) with JAX arrays inside."
+    )
+
+
+def is_hashable(model: Model) -> bool:
+    """True when `model` can key a cache of compiled programs."""
+    try:
+        hash(model)
+    except TypeError:
+        return False
+    return True
+
+
+def check_counts(*, num_chains: int, num_draws: int | None, num_warmup: int, target_rel_se: float) -> None:
+    """Refuse counts that no run can be made of."""
+    for name, value, least in (
+        ("num_chains", num_chains, 2),
+        ("num_draws", num_draws, 8),
+        ("num_warmup", num_warmup, 8),
+    ):
+        if name == "num_draws" and value is None:
+            continue
+        if not isinstance(value, int | np.integer) or value < least:
+            raise InputError(
+                f"{name} must be an integer of at least {least}, but {value!r} was given; raise it."
+            )
+    if not target_rel_se > 0:
+        raise InputError(
+            f"target_rel_se must be a number > 0, but {target_rel_se!r} was given; .02 asks for two percent."
+        )
+
+
+def check_step_size(step_size: float | None) -> float | None:
+    """Return `step_size` as a positive float, or None where it is to be measured."""
+    if step_size is None:
+        return None
+    if not np.isfinite(step_size) or step_size <= 0:
+        raise InputError(
+            f"step_size must be a finite number > 0, but {step_size!r} was given; pass such a number, or "
+            "None to have it measured."
+        )
+    return float(step_size)
