@@ -63,11 +63,12 @@ def assess(
     by_gamma = _localization_sensitivity(series, distance, gamma)
     spread = spread_error(by_gamma.value, virial, gamma * distance.mean(), dimension)
     budget = error_budget(series, hot, spread=spread, heat=0.5 * heat)
+    acceptance = float(np.mean(draws.accepted))
     llc, share = float(series.mean()) - heat, float(virial.mean()) / dimension
     return Assessment(
         llc=llc,
         llc_se=budget.total,
-        status=judge(llc, budget, mixed, virial_share=share, complete=complete),
+        status=judge(llc, budget, mixed, acceptance=acceptance, virial_share=share, complete=complete),
         ess=mixed.ess,
         rhat=mixed.rhat,
         hot_cold_gap=mixed.gap,
@@ -76,7 +77,7 @@ def assess(
         d_llc_d_log_nbeta=by_nbeta,
         d_llc_d_log_localization=by_gamma,
         gradient_contribution=posterior.nbeta * float(np.mean(draws.tilt)),
-        acceptance=float(np.mean(draws.accepted)),
+        acceptance=acceptance,
         virial_share=share,
         prior_share=gamma * float(distance.mean()) / dimension,
         draws=series,

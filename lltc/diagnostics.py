@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 LEAST_VIRIAL = 0.75
+LEAST_ACCEPTANCE = 0.05
 
 
 class Status(Enum):
@@ -94,6 +95,8 @@ def controlled(energy: np.ndarray, control: np.ndarray) -> np.ndarray:
     The coefficient is that of the chain-averaged series, whose mean is the estimate: chains share their
     batches.
     """
+    if not control.size:
+        return energy
     centred = control.mean(0) - control.mean()
     variance = np.sum(centred**2)
     if variance == 0 or not np.isfinite(variance):
@@ -142,12 +145,22 @@ def error_budget(series: np.ndarray, hot: np.ndarray, *, spread: float, heat: fl
     return ErrorBudget(monte_carlo_error(series), float(excess), spread, heat)
 
 
-def judge(llc: float, budget: ErrorBudget, mixed: Mixing, *, virial_share: float, complete: bool) -> Status:
+def judge(
+    llc: float,
+    budget: ErrorBudget,
+    mixed: Mixing,
+    *,
+    acceptance: float,
+    virial_share: float,
+    complete: bool,
+) -> Status:
     """Return the status of finite draws."""
     if not complete:
         return Status.interrupted
     if llc < -3 * max(budget.monte_carlo, 1e-12):
         return Status.negative
+    if acceptance < LEAST_ACCEPTANCE:
+        return Status.few_draws
     if not np.isfinite(mixed.ess) and budget.monte_carlo == 0:
         return Status.ok
     if not mixed.ess >= 50:

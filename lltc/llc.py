@@ -67,7 +67,7 @@ def estimate_llc(
             are made.
         num_warmup: steps before drawing; default 1000.
         batch_size: examples a step; default 512, or all of up to 1024.
-        step_size: ε of w ← w - (ε/2)∇U + √ε·noise; measured when None.
+        step_size: ε of uncorrected, memoryless moves w ← w - (ε/2)∇U + √ε·noise; measured when None.
         target_rel_se: wanted `llc_se`/λ̂ when `num_draws` is None; default .02.
         restrict: which parameters move: a glob or globs over paths, a function `(path, leaf) -> mask`, or a
             pytree of masks.
@@ -109,7 +109,7 @@ def estimate_llc(
         linear=linear,
     )
     step_size = check_step_size(step_size)
-    run = prepare_run(posterior, key, observables)
+    run = prepare_run(posterior, key, observables, exact=may_correct(posterior) and step_size is None)
     with Progress(num_warmup + (num_draws or FIRST_DRAWS), show=progress) as bar:
         warm = warm_up(
             run, num_chains=num_chains, num_warmup=num_warmup, step_size=step_size, on_chunk=bar.advance
@@ -119,9 +119,13 @@ def estimate_llc(
 
 
 def prepare_run(
-    posterior: LocalPosterior, key: jax.Array | int, observables: Mapping[str, Observable] | None
+    posterior: LocalPosterior,
+    key: jax.Array | int,
+    observables: Mapping[str, Observable] | None,
+    *,
+    exact: bool = False,
 ) -> Run:
-    """Measure the anchor, refuse a checkpoint whose loss is not finite, and choose the kernel."""
+    """Measure the anchor, refuse a loss that is not finite; `exact` moves are accepted or refused."""
     anchor = measure_anchor(posterior)
     if not np.isfinite(float(anchor.loss)) or not np.isfinite(np.asarray(anchor.gradient)).all():
         raise InputError(
@@ -131,9 +135,13 @@ def prepare_run(
             "and the loss for logarithms or divisions that overflow."
         )
     key = jax.random.key(key) if isinstance(key, int | np.integer) else key
-    exact = posterior.full_batch and posterior.num_params <= MOST_EXACT
     kernel = ghmc() if exact else baoab()
     return Run(posterior, anchor, kernel, key, tuple((observables or {}).items()))
+
+
+def may_correct(posterior: LocalPosterior) -> bool:
+    """True where Metropolis corrections are cheap: every step sees all the data and few parameters move."""
+    return posterior.full_batch and posterior.num_params <= MOST_EXACT
 
 
 def _draw(run: Run, warm: WarmUp, num_draws: int | None, target_rel_se: float, bar: Progress) -> Trace:
