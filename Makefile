@@ -4,7 +4,7 @@ export UV_COMPILE_BYTECODE = 1
 export JAX_PLATFORMS ?= cpu
 export KERAS_BACKEND = jax
 
-.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-transitions clean
+.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-peers bench-transitions clean
 
 demo: .venv/ready
 	.venv/bin/lltc demo --out lltc-demo
@@ -35,6 +35,9 @@ bench-accuracy: .venv/ready
 
 bench-accuracy-quick: .venv/ready
 	$(PYTHON) benchmarks/accuracy.py --quick --out build/benchmarks
+
+bench-peers: .venv/ready
+	$(PYTHON) benchmarks/peers.py benchmarks/results/accuracy.csv --keys 2
 
 bench-transitions: .venv/ready
 	$(PYTHON) benchmarks/transitions.py
