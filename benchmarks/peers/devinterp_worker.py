@@ -13,7 +13,7 @@ Settings and where they come from (https://github.com/timaeus-research/devinterp
   next draw, is emptied by `zero_grad`.
 - RMSprop-SGLD divides by √v + 0.1, so its step at w* is ten times its learning rate: beside 1e-3 it is run at
   a tenth of the accepted learning rate.
-- `init_loss` is the loss on the full data, which the maintainers prefer (its thread 38), not on a few batches.
+- `init_loss` is the loss on the full data, which the maintainers prefer (thread 38), not on a few batches.
 - nbeta and localization are the problem's: they define the density. devinterp's update,
   `w ← w - ε/2 (nβ ∇L_B + γ (w - w*)) + √ε ξ`, is that of lltc.
 """
