@@ -18,6 +18,11 @@ from lltc.errors import CheckpointError, InputError
 PARAMS = {"dense": {"kernel": jnp.arange(6.0).reshape(2, 3), "bias": jnp.full(3, 1.5, jnp.bfloat16)}}
 
 
+ONE_LEAF = {
+    "w": {"key_metadata": [{"key": "w", "key_type": 2}], "value_metadata": {"value_type": "np.ndarray"}}
+}
+
+
 def write_msgpack(path, state):
     path.write_bytes(flax.serialization.to_bytes(state))
     return open_checkpoint(path)
@@ -95,13 +100,17 @@ def test_equinox_misfits_and_damage_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("module", "name", "command"),
     [
-        ("torch", "step_1.pt", "pip install torch"),
-        ("flax.serialization", "step_1.msgpack", "pip install flax"),
+        ("msgpack", "step_1.msgpack", "pip install msgpack"),
+        ("tensorstore", "step_1", "pip install orbax-checkpoint"),
     ],
 )
 def test_a_missing_library_is_named_with_its_command(tmp_path, monkeypatch, module, name, command):
     monkeypatch.setitem(sys.modules, module, None)
-    (tmp_path / name).write_bytes(b"")
+    if "." in name:
+        (tmp_path / name).write_bytes(b"")
+    else:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "_METADATA").write_text(json.dumps({"tree_metadata": ONE_LEAF}))
     [checkpoint] = find_checkpoints(tmp_path)
     with pytest.raises(InputError, match=f"install it with: {command}$"):
         checkpoint.load()

@@ -5,10 +5,12 @@ from lltc.checkpoints.fit import fit_params
 from lltc.checkpoints.folder import find_checkpoints, open_checkpoint
 from lltc.checkpoints.npz import save_npz
 from lltc.checkpoints.safetensors import save_safetensors
+from lltc.checkpoints.saver import Saver
 from lltc.checkpoints.steps import log_spaced_steps, parse_step
 
 __all__ = [
     "Checkpoint",
+    "Saver",
     "find_checkpoints",
     "fit_params",
     "log_spaced_steps",

@@ -1,21 +1,24 @@
 """One checkpoint: where it lies, what step it is, its content's fingerprint, its parameters."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lltc.checkpoints.equinox import read_equinox
-from lltc.checkpoints.files import digest_files, reading
+from lltc.checkpoints.files import digest_files, first_line, reading
 from lltc.checkpoints.fit import fit_params
 from lltc.checkpoints.flax import read_msgpack
 from lltc.checkpoints.npz import read_npz
 from lltc.checkpoints.orbax import read_orbax
-from lltc.checkpoints.safetensors import read_safetensors, safetensors_files
+from lltc.checkpoints.remote import local_copy
+from lltc.checkpoints.safetensors import read_safetensors
+from lltc.checkpoints.shards import weight_files
 from lltc.checkpoints.torch import read_torch
-from lltc.errors import CheckpointError
+from lltc.checkpoints.tree import select_params
+from lltc.errors import CheckpointError, InputError
 
 _READERS = {
-    "orbax": read_orbax,
     "safetensors": read_safetensors,
     "npz": read_npz,
     "msgpack": read_msgpack,
@@ -29,21 +32,25 @@ class Checkpoint:
 
     Attributes:
         step: the training step its name carries, -1 where it carries none.
-        path: the file or folder.
-        format: "orbax", "safetensors", "npz", "msgpack" (Flax), "equinox" or "torch".
+        path: the file or folder; one on a remote file system is copied here while it is read.
+        format: "orbax", "safetensors", "npz", "msgpack" (Flax), "equinox", "torch" or "loader".
         params_key: the part of the tree that holds the parameters, as "params" or "state/params"; None
             finds the model's part of a training state. Equinox files have no parts.
+        loader: what reads the path, where the format is "loader".
+        transpose: "torch" where a template wants PyTorch's `weight` arrays turned (see `fit_params`).
     """
 
     step: int
     path: Path
     format: str
     params_key: str | None = None
+    loader: Callable[[Path], Any] | None = None
+    transpose: Literal["torch"] | None = None
 
     def load(self, template: Any = None) -> Any:
         """Return the parameters, NumPy arrays in nested dicts, or in the structure of `template`.
 
-        An Equinox file records no names and cannot do without `template`.
+        An Equinox file records no names and cannot do without `template`; neither can `transpose`.
 
         Raises:
             CheckpointError: the checkpoint is damaged, lacks `params_key`, or does not fit `template`.
@@ -56,26 +63,50 @@ class Checkpoint:
             >>> open_checkpoint(path).load(template=(np.zeros(2), np.zeros(2)))
             (array([0., 0.]), array([1., 1.]))
         """
-        if self.format == "equinox":
-            params = read_equinox(self.path, template)
-        else:
-            params = _READERS[self.format](self.path, self.params_key)
+        if template is None and self.transpose is not None:
+            raise InputError(
+                f"checkpoint '{self.path}' is to be transposed to fit a template; pass template."
+            )
+        with local_copy(self.path) as path:
+            params = self._read(path, template)
         if template is None:
             return params
         try:
-            return fit_params(params, template)
+            return fit_params(params, template, transpose=self.transpose)
         except CheckpointError as error:
             raise CheckpointError(f"Checkpoint '{self.path}': {error}") from error
 
     def fingerprint(self) -> str:
         """Return the SHA-256 (hex) of the checkpoint's content, the same wherever it is moved or copied."""
-        with reading(self.path):
-            return digest_files(*self._content())
-
-    def _content(self) -> tuple[Path, list[Path]]:
-        if self.path.is_file():
+        with local_copy(self.path) as path, reading(path):
             # A renamed file is the same checkpoint, so its own name stays out of the hash.
-            return self.path, [self.path]
-        if self.format == "safetensors":
-            return self.path, list(safetensors_files(self.path))
-        return self.path, [file for file in self.path.rglob("*") if file.is_file()]
+            return digest_files(path, [path] if path.is_file() else self._files(path))
+
+    def _files(self, folder: Path) -> list[Path]:
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        return files if self.format in ("orbax", "loader") else list(weight_files(folder))
+
+    def _read(self, path: Path, template: Any) -> Any:
+        if self.loader is not None:
+            return _call_loader(self.loader, path, self.params_key)
+        if self.format == "orbax":
+            return read_orbax(path, self.params_key)
+        with reading(path):
+            files = weight_files(path)
+        if not files:
+            raise CheckpointError(f"Cannot read checkpoint '{path}': its weights are gone; copy it again.")
+        # Only shards need the folder around them.
+        path = files[0] if len(files) == 1 else path
+        if self.format == "equinox":
+            return read_equinox(path, template)
+        return _READERS[self.format](path, self.params_key)
+
+
+def _call_loader(loader: Callable[[Path], Any], path: Path, params_key: str | None) -> Any:
+    try:
+        params = loader(path)
+    # The loader is the caller's own code, which may raise anything.
+    except Exception as error:
+        reason = f"loader raised {type(error).__name__}: {first_line(str(error))}"
+        raise CheckpointError(f"Cannot read checkpoint '{path}': {reason}.") from error
+    return params if params_key is None else select_params(params, params_key, path)

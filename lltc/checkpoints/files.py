@@ -5,9 +5,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISDIR
 from typing import BinaryIO
 
-from lltc.errors import CheckpointError
+from lltc.errors import CheckpointError, InputError
 
 _CHUNK = 1 << 20
 
@@ -23,9 +24,44 @@ def reading(path: Path) -> Iterator[None]:
     except Exception as error:
         lines = str(error).split(" [tensorstore_spec")[0].split(" [source locations")[0].splitlines()
         reason = lines[0][:300].rstrip(". ") if lines else type(error).__name__
+        if "'<f1'" in reason:
+            reason = "NumPy wrote float8 without its type; save it as safetensors"
         raise CheckpointError(
             f"Cannot read checkpoint '{path}', it may be truncated or damaged: {reason}."
         ) from error
+
+
+def path_kind(path: Path) -> str | None:
+    """Return "file", "folder" or, where there is nothing, None; an `InputError` where that cannot be seen."""
+    try:
+        # Other questions take a path that may not be looked at for one that is not there.
+        if isinstance(path, Path):
+            return "folder" if S_ISDIR(path.stat().st_mode) else "file"
+        return "folder" if path.is_dir() else "file" if path.exists() else None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except Exception as error:
+        raise _unreachable(path, error) from error
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """Return what lies in `folder`, by name; an `InputError` where that cannot be seen."""
+    try:
+        return sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except Exception as error:
+        raise _unreachable(folder, error) from error
+
+
+def _unreachable(path: Path, error: Exception) -> InputError:
+    reason = (
+        (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0].rstrip(". ")
+    )
+    return InputError(f"path '{path}' cannot be looked at ({reason}); check the path and its permissions.")
+
+
+def first_line(message: str) -> str:
+    """Return the first line of a message, without its full stop."""
+    return (message.splitlines() or [""])[0].rstrip(". ")
 
 
 def digest_files(root: Path, files: Iterable[Path]) -> str:

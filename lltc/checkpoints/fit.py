@@ -2,18 +2,24 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from lltc.checkpoints.tree import key_names
-from lltc.errors import CheckpointError
+from lltc.errors import CheckpointError, InputError
 
 Leaves = dict[tuple[str, ...], Any]
-_MAX_ROWS = 20
+_MAX_ROWS = 10
+# What other libraries call PyTorch's names.
+_TORCH_NAMES = {
+    **dict.fromkeys(("kernel", "w", "scale", "embedding", "embeddings"), "weight"),
+    **dict.fromkeys(("b", "offset"), "bias"),
+}
+_NEVER_TURNED = ("scale", "embedding", "embeddings")
 
 
-def fit_params(params: Any, template: Any) -> Any:
+def fit_params(params: Any, template: Any, *, transpose: Literal["torch"] | None = None) -> Any:
     """Return the arrays of `params` in the structure of the pytree `template`.
 
     Names are compared after normalising: indices and attributes count as dict keys ("0", "kernel"),
@@ -23,7 +29,13 @@ def fit_params(params: Any, template: Any) -> Any:
     template keeps its functions, its random keys and streams (nnx's `rngs`), and those of its Python
     numbers that the checkpoint lacks.
 
+    With `transpose="torch"` PyTorch's `weight` also fits a `kernel`, `w`, `scale` or `embedding`, its `bias`
+    a `b` or `offset`, and weights of linear and convolutional layers are turned from (out, in, …) to
+    (…, in, out), except an array that fits only as it is. The order in which a network flattens an image is
+    not changed.
+
     Raises:
+        InputError: `transpose` is neither None nor "torch".
         CheckpointError: names or shapes differ; below its first sentence the message shows the two trees
             side by side where they differ.
 
@@ -31,15 +43,24 @@ def fit_params(params: Any, template: Any) -> Any:
         >>> import numpy as np
         >>> fit_params({"params": {"layers.0": np.array([1.0, 2.0])}}, {"layers": [np.zeros(2)]})
         {'layers': [array([1., 2.])]}
+        >>> saved = {"fc.weight": np.array([[1.0, 2.0]]), "fc.bias": np.array([3.0])}
+        >>> fit_params(saved, {"fc": {"kernel": np.zeros((2, 1)), "bias": np.zeros(1)}}, transpose="torch")
+        {'fc': {'bias': array([3.]), 'kernel': array([[1.], [2.]])}}
     """
     import jax
 
+    if transpose not in (None, "torch"):
+        raise InputError(f"transpose is {transpose!r}, but must be 'torch' or None; pass one of these.")
     saved = jax.tree_util.tree_flatten_with_path(params)[0]
     found = _by_levels([(path, leaf) for path, leaf in saved if not _is_random_stream(path)])
     slots, treedef = jax.tree_util.tree_flatten_with_path(template)
     wanted = _by_levels([(path, slot) for path, slot in slots if _is_filled(path, slot)])
-    stripped, depth = _align(found, wanted)
-    _check_fit(stripped, {name[depth:]: slot for name, slot in wanted.items()})
+    spelled = {_as_torch(name): slot for name, slot in wanted.items()} if transpose else wanted
+    stripped, depth = _align(found, spelled)
+    inner = {name[depth:]: slot for name, slot in wanted.items()}
+    if transpose:
+        stripped = _turn_weights(stripped, inner)
+    _check_fit(stripped, inner)
     arrays = iter([_cast(stripped.get(name[depth:]), slot, name) for name, slot in wanted.items()])
     leaves = [next(arrays) if _is_filled(path, slot) else slot for path, slot in slots]
     return jax.tree_util.tree_unflatten(treedef, leaves)
@@ -93,12 +114,38 @@ def _num_outer(leaves: Leaves) -> int:
     return depth
 
 
-def _check_fit(found: Leaves, wanted: Leaves) -> None:
+def _as_torch(name: tuple[str, ...]) -> tuple[str, ...]:
+    return (*name[:-1], *(_TORCH_NAMES.get(level, level) for level in name[-1:]))
+
+
+def _turn_weights(found: Leaves, wanted: Leaves) -> Leaves:
+    """Return `found` under the names of `wanted`, with the weights that PyTorch holds transposed turned."""
+    turned = dict(found)
+    for name, slot in wanted.items():
+        torch_name = _as_torch(name)
+        if torch_name not in turned:
+            continue
+        array = turned.pop(torch_name)
+        if torch_name[-1:] == ("weight",) and name[-1] not in _NEVER_TURNED and np.ndim(array) > 1:
+            moved = np.moveaxis(array, (0, 1), (-1, -2))
+            array = moved if moved.shape == np.shape(slot) else array
+        turned[name] = array
+    return turned
+
+
+def _differences(found: Leaves, wanted: Leaves) -> tuple[list, list, list]:
     missing = [name for name, slot in wanted.items() if name not in found and hasattr(slot, "shape")]
     extra = [name for name in found if name not in wanted]
     reshaped = [name for name in wanted if name in found and np.shape(found[name]) != np.shape(wanted[name])]
+    return missing, extra, reshaped
+
+
+def _check_fit(found: Leaves, wanted: Leaves) -> None:
+    missing, extra, reshaped = _differences(found, wanted)
     if not (missing or extra or reshaped):
         return
+    turned = sum(map(len, _differences(_turn_weights(found, wanted), wanted)))
+    hint = "; pass transpose='torch' if PyTorch saved it" if turned < len(missing + extra + reshaped) else ""
     counts = [
         f"{len(names)} of {len(whole)} {verdict}"
         for names, whole, verdict in (
@@ -109,7 +156,7 @@ def _check_fit(found: Leaves, wanted: Leaves) -> None:
         if names
     ]
     table = _side_by_side(found, wanted, sorted({*missing, *extra, *reshaped}))
-    raise CheckpointError(f"params do not fit the template: {', and '.join(counts)}.\n{table}")
+    raise CheckpointError(f"params do not fit the template: {', and '.join(counts)}{hint}.\n{table}")
 
 
 def _side_by_side(found: Leaves, wanted: Leaves, names: list[tuple[str, ...]]) -> str:

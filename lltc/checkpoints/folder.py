@@ -1,44 +1,57 @@
 """Finding checkpoints: a folder becomes checkpoints ordered by training step."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from os import PathLike
 from pathlib import Path
+from typing import Any, Literal
 
 from lltc.checkpoints.checkpoint import Checkpoint
+from lltc.checkpoints.files import list_folder, path_kind
 from lltc.checkpoints.orbax import is_orbax
-from lltc.checkpoints.safetensors import INDEX
+from lltc.checkpoints.remote import as_path
+from lltc.checkpoints.shards import SUFFIXES, weight_format
 from lltc.checkpoints.steps import parse_step
 from lltc.errors import InputError
 
-FORMATS = "Orbax folders, .safetensors files or folders, .npz, .msgpack, .eqx, .pt, .pth, .bin or .ckpt files"
-_SUFFIXES = {
-    ".npz": "npz",
-    ".safetensors": "safetensors",
-    ".msgpack": "msgpack",
-    ".eqx": "equinox",
-    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), "torch"),
-}
-_UNFINISHED = re.compile(r"-tmp-|orbax-checkpoint-tmp|\.tmp$")
-_ALIAS = re.compile(r"(?<![a-z])(best|last|latest)(?![a-z])", re.IGNORECASE)
+_FORMATS = "Orbax, .safetensors, .npz, .msgpack, .eqx, .pt, .pth, .bin or .ckpt, as files or in folders"
+_UNFINISHED = re.compile(
+    r"^tmp|^\.|~$|-tmp-|orbax-checkpoint-tmp|\.(tmp|temp|part|partial|incomplete|crdownload|lock)(\.|$)",
+    re.IGNORECASE,
+)
+_ALIAS = re.compile(r"(?<![a-z])(best|last|latest|current)(?![a-z])", re.IGNORECASE)
+_VERSION = re.compile(r"-v\d+(?=\.|$)")
 _FLAX_LEGACY = re.compile(r"checkpoint_\d+")
-_SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")
 
 
-def find_checkpoints(folder: str | Path, *, params_key: str | None = None) -> tuple[Checkpoint, ...]:
+def find_checkpoints(
+    folder: str | PathLike[str],
+    *,
+    params_key: str | None = None,
+    loader: Callable[[Path], Any] | None = None,
+    transpose: Literal["torch"] | None = None,
+) -> tuple[Checkpoint, ...]:
     """Return the checkpoints in `folder`, ordered by the step their names carry.
 
-    Orbax step folders (manager, checkpointers, v1), .safetensors files or folders of them, .npz files,
-    Flax .msgpack files, Equinox .eqx files and PyTorch .pt, .pth, .bin and .ckpt files.
-    Hidden and half-written entries and the aliases best, last and latest are passed over, and so are
-    files of other kinds.
+    Orbax step folders (manager, checkpointers, v1, legacy), and files of safetensors, npz, Flax msgpack,
+    Equinox and PyTorch, alone or in a folder each, as Hugging Face's `checkpoint-500/model.safetensors` or
+    its shards with their index. Hidden and half-written entries and the aliases best, last and latest are
+    passed over, and so are files of other kinds.
 
     Args:
-        folder: the folder that holds one file or folder a checkpoint.
+        folder: the folder that holds one file or folder a checkpoint; a path, or a URL such as
+            "s3://bucket/run" or "https://host/run/" (needs universal-pathlib and the library of that
+            store, such as s3fs), or a `UPath` with options of its own.
         params_key: the part of each checkpoint that holds the parameters, as "params" or "state/params".
+        loader: reads formats lltc does not know: `loader(path) -> params`, any pytree. Every entry with a
+            step in its name is then a checkpoint.
+        transpose: "torch" turns PyTorch's `weight` arrays into the layout and names of the template they
+            are loaded into (see `fit_params`).
 
     Raises:
-        InputError: the folder is missing, holds no checkpoint, mixes formats, is itself one checkpoint,
-            or holds a name without a step or two with the same.
+        InputError: the folder is missing or cannot be listed, holds no checkpoint, mixes formats, is itself
+            one checkpoint, or holds a name without a step or two with the same.
 
     Example:
         >>> import tempfile, numpy as np
@@ -49,23 +62,35 @@ def find_checkpoints(folder: str | Path, *, params_key: str | None = None) -> tu
         >>> [checkpoint.step for checkpoint in find_checkpoints(folder)]
         [0, 20, 100]
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        kind = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise InputError(f"folder '{folder}' {kind}; pass the folder that holds the checkpoints.")
-    entries = [entry for entry in sorted(folder.iterdir()) if not _is_passed_over(entry)]
-    formats = {entry: kind for entry in entries if (kind := _detect_format(entry)) is not None}
+    folder = as_path(folder)
+    if (kind := path_kind(folder)) != "folder":
+        what = "is a file, not a folder" if kind == "file" else "does not exist"
+        raise InputError(f"folder '{folder}' {what}; pass the folder that holds the checkpoints.")
+    entries = [entry for entry in list_folder(folder) if not _is_passed_over(entry.name)]
+    detect = _detect_format if loader is None else lambda _: "loader"
+    formats = {entry: kind for entry in entries if (kind := detect(entry)) is not None}
     numbered = {entry: step for entry in formats if (step := parse_step(entry.name)) is not None}
-    _check_names(folder, entries, formats, numbered)
+    if loader is None:
+        _check_names(folder, entries, formats, numbered)
+    elif not numbered:
+        raise InputError(f"folder '{folder}' holds no name with a step; it holds {_listing(entries)}.")
     _check_steps(folder, numbered)
     return tuple(
-        Checkpoint(step, entry, formats[entry], params_key)
+        Checkpoint(step, entry, formats[entry], params_key, loader, transpose)
         for entry, step in sorted(numbered.items(), key=lambda item: item[1])
     )
 
 
-def open_checkpoint(path: str | Path, params_key: str | None = None) -> Checkpoint:
+def open_checkpoint(
+    path: str | PathLike[str],
+    params_key: str | None = None,
+    *,
+    loader: Callable[[Path], Any] | None = None,
+    transpose: Literal["torch"] | None = None,
+) -> Checkpoint:
     """Return the one checkpoint at `path`; its step is -1 where the name carries none.
+
+    The arguments are those of `find_checkpoints`.
 
     Raises:
         InputError: `path` is missing or is no checkpoint of a format that can be read.
@@ -76,34 +101,30 @@ def open_checkpoint(path: str | Path, params_key: str | None = None) -> Checkpoi
         >>> open_checkpoint(save_npz(tempfile.mkdtemp() + "/ckpt-30.npz", {"w": np.zeros(2)})).step
         30
     """
-    path = Path(path)
-    if not path.exists():
+    path = as_path(path)
+    if path_kind(path) is None:
         raise InputError(f"path '{path}' does not exist; pass a checkpoint's file or folder.")
-    kind = _detect_format(path)
+    kind = "loader" if loader is not None else _detect_format(path)
     if kind is None:
-        raise InputError(f"path '{path}' is not one checkpoint of a format that can be read ({FORMATS}).")
+        raise InputError(
+            f"path '{path}' is not one checkpoint of a format that can be read ({_FORMATS})"
+            f"{_pickle_hint([path])}."
+        )
     step = parse_step(path.name)
-    return Checkpoint(-1 if step is None else step, path, kind, params_key)
+    return Checkpoint(-1 if step is None else step, path, kind, params_key, loader, transpose)
 
 
-def _is_passed_over(entry: Path) -> bool:
-    name = entry.name
-    unfinished = name.startswith(".") or _UNFINISHED.search(name) or _SHARD.search(name)
-    alias = parse_step(name) is None and _ALIAS.search(name)
-    return bool(unfinished or alias)
+def _is_passed_over(name: str) -> bool:
+    alias = _ALIAS.search(name) and parse_step(_VERSION.sub("", name)) is None
+    return bool(alias or _UNFINISHED.search(name) or _SHARD.search(name))
 
 
 def _detect_format(path: Path) -> str | None:
-    if path.is_file():
-        return "msgpack" if _FLAX_LEGACY.fullmatch(path.name) else _SUFFIXES.get(path.suffix)
-    if is_orbax(path):
-        return "orbax"
-    if not path.is_dir():
-        return None
-    files = [file for file in path.glob("*.safetensors") if not file.name.startswith(".")]
-    if (path / INDEX).is_file() or (path / "model.safetensors").is_file():
-        return "safetensors"
-    return "safetensors" if len(files) == 1 and parse_step(files[0].name) is None else None
+    kind = path_kind(path)
+    if kind == "file":
+        return "msgpack" if _FLAX_LEGACY.fullmatch(path.name) else SUFFIXES.get(path.suffix)
+    entries = list_folder(path) if kind == "folder" else []
+    return "orbax" if is_orbax(entries) else weight_format(path, entries)
 
 
 def _check_names(
@@ -116,15 +137,12 @@ def _check_names(
         )
     if not formats:
         raise InputError(
-            f"folder '{folder}' holds no checkpoint that can be read ({FORMATS}); it holds "
-            f"{_listing(entries)}."
+            f"folder '{folder}' holds no checkpoint that can be read ({_FORMATS}); it holds "
+            f"{_listing(entries)}{_pickle_hint(entries)}."
         )
-    # A trainer's output folder keeps the final model and PyTorch files of settings beside its checkpoints.
-    nameless = [
-        entry
-        for entry, kind in formats.items()
-        if entry not in numbered and entry.name != "model.safetensors" and kind != "torch"
-    ]
+    unnumbered = {entry: kind for entry, kind in formats.items() if entry not in numbered}
+    nameless = [entry for entry, kind in unnumbered.items() if _wants_step(entry, kind)]
+
     if nameless or not numbered:
         entry = (nameless or list(formats))[0]
         raise InputError(
@@ -135,6 +153,14 @@ def _check_names(
     if len(kinds) > 1:
         mixed = " and ".join(f"'{name}' ({kind})" for kind, name in sorted(kinds.items()))
         raise InputError(f"folder '{folder}' mixes checkpoint formats, {mixed}; keep one format a folder.")
+
+
+def _wants_step(entry: Path, kind: str) -> bool:
+    # Beside its checkpoints a trainer keeps the final model, PyTorch files of settings and folders of data.
+
+    if kind == "torch" or entry.name == "model.safetensors":
+        return False
+    return entry.suffix in SUFFIXES or kind in ("orbax", "safetensors")
 
 
 def _check_steps(folder: Path, numbered: dict[Path, int]) -> None:
@@ -151,3 +177,9 @@ def _check_steps(folder: Path, numbered: dict[Path, int]) -> None:
 def _listing(entries: Iterable[Path]) -> str:
     names = [f"'{entry.name}'" for entry in entries]
     return (", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")) or "nothing"
+
+
+def _pickle_hint(entries: Iterable[Path]) -> str:
+    if not any(entry.suffix in (".pkl", ".pickle") for entry in entries):
+        return ""
+    return "; pickles are never read, as that runs the code they carry: save the parameters with save_npz"

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from lltc.checkpoints.files import reading, write_atomically
+from lltc.checkpoints.shards import check_shards, split_index, weight_files
 from lltc.checkpoints.tree import flatten, nest, select_params
 from lltc.errors import CheckpointError, InputError
 
-INDEX = "model.safetensors.index.json"
 _SEPARATOR_KEY = "lltc.separator"
 _DTYPES = {
     "BOOL": "bool",
@@ -21,6 +21,9 @@ _DTYPES = {
     "BF16": "bfloat16",
     "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
     "I64": "int64",
     "I32": "int32",
     "I16": "int16",
@@ -33,35 +36,18 @@ _DTYPES = {
 }
 
 
-def safetensors_files(path: Path) -> tuple[Path, ...]:
-    """Return the files that make up the checkpoint at `path`: itself, or those of its folder."""
-    if not path.is_dir():
-        return (path,)
-    index = path / INDEX
-    if index.is_file():
-        shards = sorted({path / Path(name).name for name in _read_index(index).values()})
-        return (index, *shards)
-    model = path / "model.safetensors"
-    return (model,) if model.is_file() else tuple(sorted(path.glob("*.safetensors")))
-
-
 def read_safetensors(path: Path, params_key: str | None = None) -> Any:
     """Return the parameters of one safetensors checkpoint as nested dicts of NumPy arrays.
 
     Names nest at "/" where any holds one, else at ".". bfloat16 and float8 survive.
     """
-    files = safetensors_files(path)
+    index, files = split_index(weight_files(path))
     named: dict[str, np.ndarray] = {}
     separator = None
     for file in files:
-        if file.name != INDEX:
-            arrays, separator = _read_file(file)
-            named |= arrays
-    if files[0].name == INDEX and (missing := sorted(_read_index(files[0]).keys() - named.keys())):
-        raise CheckpointError(
-            f"Cannot read checkpoint '{path}': its index names {len(missing)} arrays its shards do not hold, "
-            f"the first being '{missing[0]}'; copy the missing shards."
-        )
+        arrays, separator = _read_file(file)
+        named |= arrays
+    check_shards(index, named)
     return select_params(nest(named, separator), params_key, path)
 
 
@@ -122,8 +108,3 @@ def _as_array(path: Path, name: str, entry: dict[str, Any]) -> np.ndarray:
             f"match for; convert it to one of {', '.join(_DTYPES)}."
         )
     return np.frombuffer(entry["data"], dtype=_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-
-
-def _read_index(path: Path) -> dict[str, str]:
-    with reading(path):
-        return dict(json.loads(path.read_text())["weight_map"])

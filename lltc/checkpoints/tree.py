@@ -89,11 +89,12 @@ def select_params(tree: Any, params_key: str | None, path: Path) -> Any:
         return tree
     if "params" in tree and (len(tree) == 1 or _is_training_state(tree)):
         return tree["params"]
+    models = [key for key in MODEL_KEYS if key in tree]
+    counted = any(not isinstance(tree.get(key, {}), dict) for key in COUNTER_KEYS)
+    if len(models) == 1 and (counted or OPTIMIZER_KEYS & tree.keys()):
+        return tree[models[0]]
     if not OPTIMIZER_KEYS & tree.keys():
         return tree
-    models = [key for key in MODEL_KEYS if key in tree]
-    if len(models) == 1:
-        return tree[models[0]]
     raise CheckpointError(
         f"Checkpoint '{path}' holds a training state ({_listing(tree)}) in which the parameters are not "
         "named 'params'; pass params_key with the name of the part that holds them."

@@ -1,0 +1,103 @@
+"""Remote folders (s3, gs, az, https, …): URLs become paths, and checkpoints are copied here to be read."""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, cast
+
+from lltc.checkpoints.files import first_line
+from lltc.errors import CheckpointError, InputError
+
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_LOCAL = ("", "file", "local")
+_LIBRARIES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "http": "aiohttp requests",
+    "https": "aiohttp requests",
+    "hf": "huggingface_hub",
+}
+
+
+def as_path(path: Any) -> Path:
+    """Return `path` as a `pathlib.Path`, or as universal-pathlib's counterpart where it is a URL.
+
+    Credentials and other options of a file system go into a `UPath` of one's own, which passes unchanged.
+
+    Raises:
+        InputError: the URL's kind is unknown, or a library it needs is missing.
+
+    Example:
+        >>> as_path("runs/1").name, as_path("file:///runs/1").as_posix()
+        ('1', '/runs/1')
+    """
+    if not isinstance(path, str):
+        if not hasattr(path, "iterdir") and not isinstance(path, PathLike):
+            raise InputError(
+                f"path is a {type(path).__name__}, but must be a path or a URL; pass one of these."
+            )
+        return cast(Path, path) if hasattr(path, "iterdir") else Path(path)
+
+    if not (match := _URL.match(path)):
+        return Path(path)
+    scheme = match[1].lower()
+    if scheme in _LOCAL:
+        return Path(path[match.end() :])
+    try:
+        from upath import UPath
+    except ImportError as error:
+        raise _missing(path, f"universal-pathlib {_LIBRARIES.get(scheme, '')}".rstrip()) from error
+    return _connect(path, scheme, UPath)
+
+
+def _connect(path: str, scheme: str, make: Any) -> Path:
+    try:
+        remote = make(path)
+        _ = remote.fs
+    except ImportError as error:
+        raise _missing(path, _LIBRARIES.get(scheme, scheme)) from error
+    except ValueError as error:
+        raise InputError(
+            f"path '{path}' is of no kind fsspec knows; pass a local path or one like s3://bucket/run."
+        ) from error
+    return remote
+
+
+def _missing(path: str, libraries: str) -> InputError:
+    return InputError(f"Reading '{path}' needs a library; install it with: pip install {libraries}")
+
+
+@contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """Yield `path` itself where it is local, else a copy of the file or folder that is deleted afterwards."""
+    if getattr(path, "protocol", "") in _LOCAL:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="lltc-") as folder:
+        copy = Path(folder) / path.name
+        try:
+            _fetch(path, copy)
+        except Exception as error:
+            reason = first_line(str(error)) or type(error).__name__
+
+            raise CheckpointError(
+                f"Cannot fetch checkpoint '{path}' ({reason}); check its access."
+            ) from error
+        try:
+            yield copy
+        except CheckpointError as error:
+            raise CheckpointError(str(error).replace(str(copy), str(path))) from error
+
+
+def _fetch(path: Any, copy: Path) -> None:
+    if path.is_dir():
+        path.fs.get(f"{path.path.rstrip('/')}/", f"{copy}/", recursive=True)
+    else:
+        path.fs.get_file(path.path, str(copy))
