@@ -97,7 +97,13 @@ def local_copy(path: Path) -> Iterator[Path]:
 
 
 def _fetch(path: Any, copy: Path) -> None:
-    if path.is_dir():
-        path.fs.get(f"{path.path.rstrip('/')}/", f"{copy}/", recursive=True)
-    else:
+    if not path.is_dir():
         path.fs.get_file(path.path, str(copy))
+        return
+    root = path.path.rstrip("/") + "/"
+    # Web servers list folders, too, as if they were files.
+    files = [file for file in path.fs.find(root) if not file.endswith("/")]
+    copies = [copy / file.removeprefix(root) for file in files]
+    for target in copies:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    path.fs.get(files, [str(target) for target in copies])

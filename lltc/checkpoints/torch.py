@@ -114,7 +114,10 @@ def _open_legacy(handle: BinaryIO) -> Any:
     @cache
     def fetch(storage: _Storage) -> bytes:
         handle.seek(starts[storage.key])
-        return handle.read(_num_bytes(storage))
+        content = handle.read(_num_bytes(storage))
+        if len(content) < _num_bytes(storage):
+            raise ValueError("it ends before its last number")
+        return content
 
     def refer(pid: Any) -> _Storage:
         storage = _storage(pid, fetch)

@@ -75,7 +75,7 @@ def select_params(tree: Any, params_key: str | None, path: Path) -> Any:
     With `params_key` ("params", "state/params") that sub-tree; without it the model's part of a training
     state, never the optimizer's, and the whole tree where there is no training state.
     """
-    if isinstance(tree, dict) and not tree:
+    if _is_empty(tree):
         raise CheckpointError(
             f"Cannot read checkpoint '{path}': it holds no array; delete it or copy it again."
         )
@@ -99,6 +99,11 @@ def select_params(tree: Any, params_key: str | None, path: Path) -> Any:
         f"Checkpoint '{path}' holds a training state ({_listing(tree)}) in which the parameters are not "
         "named 'params'; pass params_key with the name of the part that holds them."
     )
+
+
+def _is_empty(tree: Any) -> bool:
+    children = list(tree.values()) if isinstance(tree, dict) else tree
+    return tree is None or (isinstance(children, list) and all(map(_is_empty, children)))
 
 
 def _is_training_state(tree: Any) -> bool:
