@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from lltc.llc import estimate_llc as estimate_llc
     from lltc.models import behavioral as behavioral
     from lltc.reference import reference_llc as reference_llc
+    from lltc.sweeps import Runs as Runs
     from lltc.sweeps import Sweep as Sweep
     from lltc.sweeps import sweep as sweep
+    from lltc.sweeps import sweep_runs as sweep_runs
     from lltc.transitions import Transition as Transition
     from lltc.transitions import find_transitions as find_transitions
 
@@ -21,6 +23,7 @@ _HOMES = {
     "CheckpointError": "lltc.errors",
     "InputError": "lltc.errors",
     "LLCEstimate": "lltc.estimate",
+    "Runs": "lltc.sweeps",
     "Status": "lltc.diagnostics",
     "Sweep": "lltc.sweeps",
     "Transition": "lltc.transitions",
@@ -30,6 +33,7 @@ _HOMES = {
     "find_transitions": "lltc.transitions",
     "reference_llc": "lltc.reference",
     "sweep": "lltc.sweeps",
+    "sweep_runs": "lltc.sweeps",
 }
 _ROOMS = ("checkpoints", "models", "toys")
 

@@ -128,32 +128,84 @@ def test_bad_checkpoints_become_flagged_rows_and_the_sweep_goes_on(tmp_path):
     assert mended.curve["status"].values[1] != "failed"
 
 
+def test_the_last_checkpoint_may_be_bad_in_any_way(tmp_path):
+    folder = checkpoints(tmp_path / "in", ranks=(1, 2))
+    good = run(folder, tmp_path / "good", localization=None).curve
+    params = balanced(2)[0]
+    save_npz(folder / "step_200.npz", {"first": params["first"][:4], "second": params["second"]})
+    save_npz(folder / "step_300.npz", params | {"first": params["first"] * np.nan})
+    (folder / "step_400.npz").write_bytes(b"PK")
+    curve = run(folder, tmp_path / "out", localization=None).curve
+    assert list(curve["status"].values) == [*good["status"].values, "failed", "failed", "failed"]
+    np.testing.assert_array_equal(curve["llc"].values[:2], good["llc"])
+
+
 def test_every_checkpoint_bad_is_one_sentence(tmp_path):
     pairs = [(step, {"first": np.ones((5, 3)) * np.nan, "second": np.ones((3, 5))}) for step in (0, 1)]
     with pytest.raises(InputError, match="params has non-finite values in first"):
         run(pairs, tmp_path / "out")
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"nbeta": 500.0}, "nbeta 1000.0 → 500.0"),
-        ({"num_draws": 65}, "num_draws 64 → 65"),
-        ({"key": 1}, "key"),
-        ({"model": lltc.behavioral(lambda p, x: 2 * apply(p, x), "squared")}, "model"),
-        ({"data": 2 * DATA}, "data"),
-    ],
-)
-def test_a_folder_made_with_other_settings_is_refused_and_kept(tmp_path, change, named):
-    folder = checkpoints(tmp_path / "in", ranks=(0, 1))
+CHANGES = {
+    "nbeta 1000 -> 500": {"nbeta": 500.0},
+    "num_draws 64 -> 65": {"num_draws": 65},
+    "key changed": {"key": 1},
+    "model changed": {"model": lltc.behavioral(lambda p, x: 2 * apply(p, x), "squared")},
+    "data changed": {"data": 2 * DATA},
+    "restrict None -> first": {"restrict": "first"},
+}
+
+
+def said(caplog) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "lltc.sweeps"]
+
+
+@pytest.mark.parametrize("cause", CHANGES)
+def test_a_change_estimates_anew_and_says_why_in_one_line(tmp_path, caplog, cause):
+    folder = checkpoints(tmp_path / "in", ranks=(2, 3))
     before = run(folder, tmp_path / "out").curve
-    with pytest.raises(InputError, match=r"holds a sweep made with other settings") as caught:
-        run(folder, tmp_path / "out", **change)
-    assert named in str(caught.value)
-    np.testing.assert_array_equal(Sweep.open(tmp_path / "out").curve["llc"], before["llc"])
-    changed = run(folder, tmp_path / "out", overwrite=True, **change)
-    assert changed.curve.sizes["step"] == 2
-    assert np.any(changed.curve["llc"].values != before["llc"].values)
+    assert said(caplog) == []
+    changed = run(folder, tmp_path / "out", **CHANGES[cause])
+    assert said(caplog) == [f"{cause}: 2 checkpoints are estimated anew"]
+    fresh = run(folder, tmp_path / "fresh", **CHANGES[cause])
+    np.testing.assert_array_equal(changed.curve["llc"], fresh.curve["llc"])
+    assert np.all(changed.curve["llc"].values != before["llc"].values)
+
+
+def test_a_change_taken_back_costs_nothing_that_was_not_replaced(tmp_path, caplog, monkeypatch):
+    folder = checkpoints(tmp_path / "in")
+    before = run(folder, tmp_path / "out").curve
+    written, write = [], store.write_result
+
+    def stop_after_one(*arguments):
+        if written:
+            raise KeyboardInterrupt
+        written.append(arguments[1])
+        return write(*arguments)
+
+    monkeypatch.setattr(store, "write_result", stop_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, tmp_path / "out", nbeta=500.0)
+    assert list(Sweep.open(tmp_path / "out").curve["step"].values) == [0]
+    monkeypatch.setattr(store, "write_result", write)
+    caplog.clear()
+    after = run(folder, tmp_path / "out").curve
+    assert said(caplog) == ["nbeta 500 -> 1000: 1 checkpoint is estimated anew"]
+    np.testing.assert_array_equal(after["llc"], before["llc"])
+
+
+def test_steps_that_left_the_plan_leave_the_curve_and_come_back_for_free(tmp_path, monkeypatch):
+    folder = checkpoints(tmp_path / "in")
+    whole = run(folder, tmp_path / "out").curve
+    (folder / "step_100.npz").rename(tmp_path / "aside.npz")
+    (folder / "step_300.npz").write_bytes(b"")
+    assert list(run(folder, tmp_path / "out").curve["step"].values) == [0, 200, 300]
+    failed = Sweep.open(tmp_path / "out").curve["status"].values == "failed"
+    assert list(failed) == [False, False, True]
+    (tmp_path / "aside.npz").rename(folder / "step_100.npz")
+    save_npz(folder / "step_300.npz", balanced(3)[0])
+    monkeypatch.setattr(store, "write_result", None)
+    np.testing.assert_array_equal(run(folder, tmp_path / "out").curve["llc"], whole["llc"])
 
 
 def test_the_same_model_written_elsewhere_is_the_same_model(tmp_path):
@@ -197,6 +249,40 @@ def test_observables_become_variables_of_the_curve(tmp_path):
     np.testing.assert_allclose(swept.curve["norm"], np.sqrt([0, 1, 2, 3]), rtol=1e-6)
     with pytest.raises(InputError, match="one number a checkpoint"):
         run(checkpoints(tmp_path / "in"), tmp_path / "o", observables={"map": lambda p: p["first"]})
+    with pytest.raises(InputError, match="failed on a checkpoint"):
+        run(checkpoints(tmp_path / "in"), tmp_path / "o", observables={"key": lambda p: p["absent"]})
+
+
+def scaled(factor):
+    return lambda params: float(np.linalg.norm(params["first"])) * factor
+
+
+def test_new_and_changed_observables_are_evaluated_without_chains(tmp_path, caplog, monkeypatch):
+    folder = checkpoints(tmp_path / "in")
+    before = run(folder, tmp_path / "out", observables={"norm": scaled(1)}).curve
+    monkeypatch.setattr(store, "write_result", None)
+    monkeypatch.setattr("lltc.sweeps.work.estimate_llc", None)
+    run(folder, tmp_path / "out", observables={"norm": scaled(1)})
+    assert said(caplog) == []
+    traced = {"sum": lambda params: jnp.sum(params["first"])}
+    after = run(folder, tmp_path / "out", observables={"norm": scaled(2)} | traced).curve
+    assert said(caplog) == [
+        "observable norm changed: 4 checkpoints are evaluated",
+        "observable sum is new: 4 checkpoints are evaluated",
+    ]
+    np.testing.assert_array_equal(after["norm"], 2 * before["norm"])
+    np.testing.assert_array_equal(after["sum"], [0, 1, 2, 3])
+    np.testing.assert_array_equal(after["llc"], before["llc"])
+    fewer = run(folder, tmp_path / "out", observables=traced).curve
+    assert "norm" not in fewer
+
+
+def test_an_observable_that_fails_at_one_checkpoint_spares_its_estimate(tmp_path):
+    inverse = {"inverse": lambda params: 1 / int(params["first"].sum())}
+    curve = run(checkpoints(tmp_path / "in"), tmp_path / "out", observables=inverse).curve
+    np.testing.assert_array_equal(curve["inverse"], [np.nan, 1, 1 / 2, 1 / 3])
+    assert np.isfinite(curve["llc"]).all()
+    assert str(curve["reason"].values[0]).startswith("observables['inverse'] failed (ZeroDivisionError")
 
 
 def test_task_loss_is_reported_beside_the_behavioral_loss(tmp_path):
@@ -219,6 +305,35 @@ def test_sources_that_cannot_be_swept(tmp_path):
     with pytest.raises(InputError, match=r"no sweep\.json"):
         Sweep.open(tmp_path / "empty")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_loader_reads_what_lltc_does_not_know(tmp_path, caplog):
+    known = run(checkpoints(tmp_path / "known", ranks=(1, 3)), tmp_path / "out").curve
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for i, rank in enumerate((1, 3)):
+        (folder / f"weights-{100 * i}.txt").write_text(str(rank))
+
+    def load(path):
+        return balanced(int(path.read_text()))[0]
+
+    own = run(folder, tmp_path / "other", loader=load).curve
+    np.testing.assert_array_equal(own["llc"], known["llc"])
+    run(folder, tmp_path / "other", loader=lambda path: load(path))
+    assert said(caplog) == ["loader changed: 2 checkpoints are estimated anew"]
+    with pytest.raises(InputError, match="loader says how to read a folder"):
+        run([(0, balanced(1)[0])], tmp_path / "o", loader=load)
+
+
+def test_reading_other_params_from_the_same_bytes_estimates_anew(tmp_path, caplog):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for step in (0, 1):
+        save_npz(folder / f"step_{step}.npz", {"now": balanced(2)[0], "mean": balanced(3)[0]})
+    now = run(folder, tmp_path / "out", params_key="now").curve
+    mean = run(folder, tmp_path / "out", params_key="mean").curve
+    assert said(caplog) == ["params_key now -> mean: 2 checkpoints are estimated anew"]
+    assert np.all(mean["llc"].values > now["llc"].values)
 
 
 def test_a_results_file_is_a_datatree_with_its_settings(tmp_path):

@@ -1,7 +1,18 @@
-"""A folder of checkpoints → one file a checkpoint → the curve and its markers."""
+"""A folder of checkpoints → one file a checkpoint, worked on anywhere → the curve and its markers."""
 
-from lltc.sweeps.plan import checkpoint_key
+from lltc.sweeps.preview import Preview, preview_runs, preview_sweep
 from lltc.sweeps.result import Sweep
 from lltc.sweeps.run import sweep
+from lltc.sweeps.runs import Runs, sweep_runs
+from lltc.sweeps.setup import checkpoint_key
 
-__all__ = ["Sweep", "checkpoint_key", "sweep"]
+__all__ = [
+    "Preview",
+    "Runs",
+    "Sweep",
+    "checkpoint_key",
+    "preview_runs",
+    "preview_sweep",
+    "sweep",
+    "sweep_runs",
+]

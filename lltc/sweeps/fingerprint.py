@@ -3,30 +3,49 @@
 import hashlib
 import json
 import re
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal  # pyright: ignore[reportPrivateImportUsage]
 
 from lltc.data import Data
 from lltc.posterior import Model
+from lltc.sweeps.code import describe_code
 
 PyTree = Any
 SAMPLED_ROWS = 64
 
 
 def fingerprint_model(model: Model, params: PyTree, data: Data) -> str:
-    """Return a hash of the model's traced program on `params` and two examples, closed-over arrays included.
+    """Return a hash of the traced program of the losses and their gradient, closed-over arrays included.
 
     Comments, names and files may change without changing it; anything that changes the computation changes
-    it.
+    it. Only the shapes of `params` and of two examples matter, not their values.
     """
     batch = data.batch(np.arange(min(2, data.size)))
-    call = partial(model.against, params) if hasattr(model, "against") else model  # pyright: ignore[reportFunctionMemberAccess]
-    traced = jax.make_jaxpr(call)(params, batch)
-    program = re.sub(r" at 0x[0-9a-f]+", "", str(traced.jaxpr))
-    return _digest([program.encode(), *(_leaf_bytes(const) for const in traced.consts)])
+    against: Callable | None = getattr(model, "against", None)
+
+    def slope(params: PyTree, anchor: PyTree, batch: PyTree) -> list[jax.Array]:
+        losses, pull = jax.vjp(lambda p: against(p, anchor, batch) if against else model(p, batch), params)
+        moved = jax.tree.leaves(pull(jax.numpy.ones_like(losses)))
+        return [losses, *(leaf for leaf in moved if leaf.dtype != jax.dtypes.float0)]
+
+    return _digest(_program(jax.make_jaxpr(slope)(params, params, batch)))
+
+
+def fingerprint_function(function: Callable, params: PyTree) -> str:
+    """Return a hash of `function(params)`: its traced program, or its code where JAX cannot trace it."""
+    try:
+        return _digest(_program(jax.make_jaxpr(function)(params)))
+    except Exception:  # Whatever stops the trace, the function may still run outside it.
+        return fingerprint_code(function)
+
+
+def fingerprint_code(function: Callable) -> str:
+    """Return a hash of a function's code and of the values it closes over."""
+    return _digest(describe_code(function))
 
 
 def fingerprint_data(data: Data) -> str:
@@ -46,8 +65,37 @@ def fingerprint_params(params: PyTree) -> str:
 
 
 def fingerprint_settings(settings: dict[str, Any]) -> str:
-    """Return a hash of a JSON-able dictionary, whatever the order of its keys."""
-    return _digest([json.dumps(settings, sort_keys=True).encode()])
+    """Return a hash of a JSON-able dictionary, whatever the order of its keys; None is as good as absent."""
+    return _digest([json.dumps(_present(settings), sort_keys=True).encode()])
+
+
+def _present(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _present(item) for name, item in value.items() if item is not None}
+    return value
+
+
+def _program(traced: ClosedJaxpr) -> Iterator[bytes]:
+    """Yield the text of a traced program and the bytes of the arrays it holds, wherever they are nested."""
+    yield re.sub(r" at 0x[0-9a-fA-FX]+", "", str(traced.jaxpr)).encode()
+    yield from _constants(traced)
+
+
+def _constants(program: ClosedJaxpr | Jaxpr) -> Iterator[bytes]:
+    if isinstance(program, ClosedJaxpr):
+        yield from (_leaf_bytes(const) for const in program.consts)
+        program = program.jaxpr
+    for equation in program.eqns:
+        yield from (_leaf_bytes(var.val) for var in equation.invars if isinstance(var, Literal))
+        for value in jax.tree.leaves(equation.params, is_leaf=_is_program):
+            if _is_program(value):
+                yield from _constants(value)
+            elif hasattr(value, "callback_func"):
+                yield from describe_code(value.callback_func)
+
+
+def _is_program(value: Any) -> bool:
+    return isinstance(value, ClosedJaxpr | Jaxpr)
 
 
 def _leaf_bytes(leaf: Any) -> bytes:
@@ -57,7 +105,7 @@ def _leaf_bytes(leaf: Any) -> bytes:
     return f"{array.dtype}{array.shape}".encode() + array.tobytes()
 
 
-def _digest(parts: list[bytes]) -> str:
+def _digest(parts: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))

@@ -1,6 +1,5 @@
 """The finished sweep: its curve, markers, pictures and page."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 NUMBERS = ("llc", "llc_se", "ess", "rhat", "step_size", "hot_cold_gap", "seconds", "num_draws")
 CHAIN_POINTS = 200
+UNREPORTED = ("checkpoints", "given", "configuration")
 DRIFT = 0.01  # share of its level by which a plateau may wander without being a transition
 
 
@@ -43,7 +43,7 @@ class Sweep:
         """
         folder = Path(out)
         settings = store.read_settings(folder)
-        curve = make_curve(store.rows(folder), settings)
+        curve = make_curve(store.rows(folder, settings), settings)
         return cls(folder, settings, curve, mark(curve))
 
     def __repr__(self) -> str:
@@ -51,6 +51,13 @@ class Sweep:
         doubtful = int(np.sum(self.curve["status"].to_numpy() != "ok"))
         marked = len(self.transitions)
         return f"Sweep({str(self.out)!r}, {count} checkpoints, {doubtful} not ok, {marked} transitions)"
+
+    @property
+    def why_empty(self) -> str:
+        """The first reason why there is not one estimate; nothing where there is one."""
+        if np.any(self.curve["status"].to_numpy() != "failed"):
+            return ""
+        return str(self.curve["reason"].values[0]) if self.curve.sizes["step"] else "no checkpoint is done."
 
     def estimate(self, step: int) -> LLCEstimate:
         """Return the whole estimate at `step`, chains included."""
@@ -71,7 +78,7 @@ class Sweep:
             where,
             self.curve,
             self.transitions,
-            settings=self.settings,
+            settings={name: value for name, value in self.settings.items() if name not in UNREPORTED},
             known=known,
             chains=self._chains(),
             hot=self._hot(),
@@ -92,26 +99,32 @@ class Sweep:
 
 
 def make_curve(rows: list[dict[str, Any]], settings: dict[str, Any]) -> "Dataset":
-    """Return the curve made of stored rows, in step order; only rows of the recorded configuration count."""
+    """Return the curve made of stored rows, in step order."""
     from xarray import Dataset
 
-    from lltc.sweeps.fingerprint import fingerprint_settings
-
-    configuration = fingerprint_settings(settings)
-    rows = [row for row in rows if row.get("configuration") == configuration]
-    seen = [json.loads(row.get("observables", "{}")) for row in rows]
     columns: dict[str, Any] = {name: [float(row.get(name, np.nan)) for row in rows] for name in NUMBERS}
     columns["loss"] = [float(row.get("init_loss", np.nan)) for row in rows]
     columns["status"] = np.array([str(row["status"]) for row in rows], dtype=object)
-    columns["reason"] = np.array([str(row.get("reason", "")) for row in rows], dtype=object)
-    for name in settings["observables"]:
-        columns[name] = [float(values.get(name, np.nan)) for values in seen]
+    columns["reason"] = np.array([_reason(row) for row in rows], dtype=object)
+    for name, current in settings["observables"].items():
+        columns[name] = [_observed(row["observables"].get(name), current) for row in rows]
     curve = Dataset(
         {name: ("step", values) for name, values in columns.items()},
         coords={"step": [int(row["step"]) for row in rows]},
     )
     options = {name: value for name, value in settings["options"].items() if value is not None}
     return curve.assign_attrs(observables=list(settings["observables"]), **options)
+
+
+def _reason(row: dict[str, Any]) -> str:
+    """Return why a row has no estimate, or which of its observables failed."""
+    return str(
+        row.get("reason") or "; ".join(seen.error for seen in row["observables"].values() if seen.error)
+    )
+
+
+def _observed(seen: store.Observed | None, current: str) -> float:
+    return seen.value if seen is not None and seen.fingerprint == current else float("nan")
 
 
 def mark(curve: "Dataset") -> tuple[Transition, ...]:

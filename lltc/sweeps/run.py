@@ -1,24 +1,30 @@
-"""Running a plan: what is done stays, what is missing is estimated, what cannot be is flagged."""
+"""Running a sweep: what is done stays, what is out of date or missing is estimated, failures are flagged."""
 
-import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
-import numpy as np
 
-from lltc.components import Restriction
 from lltc.data import Data
-from lltc.diagnostics import Status
 from lltc.errors import InputError
-from lltc.llc import TARGET_REL_SE, estimate_llc
 from lltc.posterior import Model
 from lltc.sweeps import store
-from lltc.sweeps.plan import Checkpoints, Plan, Task, checkpoint_key, make_plan, make_tasks
+from lltc.sweeps.compilation import cached_compilation
+from lltc.sweeps.engine import check_engine, run_works
+from lltc.sweeps.files import hold, remove_leftovers
+from lltc.sweeps.plan import Plan, plan_sweep
 from lltc.sweeps.result import Sweep
+from lltc.sweeps.setup import Observables, make_request
+from lltc.sweeps.survey import Work, explain, survey, with_checkpoints
+from lltc.sweeps.tasks import Checkpoints
+from lltc.sweeps.watch import Watch
 
 PyTree = Any
+log = logging.getLogger("lltc.sweeps")
 
 
 def sweep(
@@ -28,49 +34,56 @@ def sweep(
     *,
     out: str | Path,
     key: jax.Array | int = 0,
-    nbeta: float | None = None,
-    localization: float | None = None,
-    num_chains: int = 8,
-    num_draws: int | None = None,
-    num_warmup: int = 1000,
-    batch_size: int | None = None,
-    step_size: float | None = None,
-    target_rel_se: float = TARGET_REL_SE,
-    restrict: Restriction | None = None,
-    linear: bool = True,
-    observables: Mapping[str, Callable[[PyTree], Any]] | None = None,
+    observables: Observables | None = None,
     params_key: str | None = None,
     template: PyTree | None = None,
-    overwrite: bool = False,
+    loader: Callable[[Path], PyTree] | None = None,
+    transpose: Literal["torch"] | None = None,
+    workers: int = 0,
+    scheduler: str | None = None,
+    executor: Executor | None = None,
     progress: bool = True,
+    **options: Any,
 ) -> Sweep:
     """Estimate the learning coefficient at every checkpoint, in step order, and mark its transitions.
 
     nβ and γ are fixed once for the whole sweep (defaults: n/ln n, and γ of the last checkpoint), as is
-    everything but the measured step size, so that the curve compares like with like; one compilation serves
-    all checkpoints. Each finished checkpoint is one file in `out`, written atomically; calling `sweep` again
-    resumes. A checkpoint that cannot be read or evaluated becomes a row with status "failed" and its reason.
+    everything but the measured step size, so that the curve compares like with like. One compilation serves
+    all checkpoints, and JAX's persistent cache later processes too. Workers write each finished checkpoint
+    into `out`, whole or not at all: stop the sweep in any way and call it again, it goes on where it was, bit
+    for bit. What a changed model, data set, setting or checkpoint puts out of date is estimated anew, and one
+    logged line a cause says so; new or changed observables are evaluated without chains. A checkpoint that
+    cannot be read or evaluated, or that kills its workers, becomes a row with status "failed" and its reason,
+    and is tried again by the next call.
 
     Args:
-        checkpoints: a folder in Orbax, safetensors or npz, records of `lltc.find_checkpoints`, or `(step,
-            params)` pairs.
+        checkpoints: a folder or its URL, records of `lltc.find_checkpoints`, or `(step, params)` pairs.
         model: pure `(params, batch) -> (batch,)` loss in nats, or `lltc.behavioral(…)`, for which every
             checkpoint is a minimum.
         data: the data set; see `lltc.estimate_llc`.
-        out: the sweep's folder, created when missing.
-        observables: functions `params -> scalar`, evaluated once at each checkpoint; each becomes a variable
+        out: the sweep's folder, created when missing; one sweep at a time.
+        key: JAX key or int, folded with each step (`lltc.sweeps.checkpoint_key`).
+        observables: functions `params -> number`, evaluated once at each checkpoint; each becomes a variable
             of the curve.
         params_key: where the params lie inside each checkpoint, such as "params" or "state/params".
         template: pytree the params are fitted to; default `model.params` where the model carries one.
-        overwrite: start anew in an `out` made with other settings.
-        Every other argument is `lltc.estimate_llc`'s.
+        loader: function `path -> params` for checkpoints in a format of your own.
+        transpose: "torch" turns PyTorch's weights into the template's layout; see `lltc.find_checkpoints`.
+        workers: 0 works in this process; N starts N single-threaded processes here (Dask), one GPU each where
+            there are GPUs. A script that does so needs `if __name__ == "__main__":`.
+        scheduler: address of a running Dask scheduler, such as "tcp://host:8786", whose workers see `out`.
+        executor: any `concurrent.futures.Executor` instead, whose workers see `out`.
+        progress: a bar on a terminal, else one line a checkpoint, on standard error.
+        options: every other argument of `lltc.estimate_llc`: nbeta, localization, num_chains, num_draws,
+            num_warmup, batch_size, step_size, target_rel_se, restrict, linear, ….
 
     Returns:
         A `Sweep` with `curve`, `transitions`, `plot` and `report`.
 
     Raises:
-        InputError: for arguments that cannot be worked with, or an `out` made with other settings, model or
-        data.
+        InputError: for arguments that cannot be worked with, an `out` that is being swept or cannot be
+        written (a full disk), a scheduler that is lost, or when not one checkpoint gave an estimate. Whatever
+        was finished is kept.
 
     Example:
         >>> import tempfile, jax.numpy as jnp
@@ -81,98 +94,62 @@ def sweep(
         >>> swept.curve.sizes["step"]
         3
     """
-    folder = Path(out)
-    if template is None:
-        template = getattr(model, "params", None)
-    tasks = make_tasks(checkpoints, params_key=params_key, template=template)
-    recorded = None if overwrite or not (folder / store.SETTINGS).exists() else store.read_settings(folder)
-    plan = make_plan(
-        tasks,
+    engine = {"workers": workers, "scheduler": scheduler, "executor": executor}
+    check_engine(**engine)
+    request = make_request(
         model,
         data,
         key=key,
-        recorded=recorded,
-        observables=dict(observables or {}),
-        nbeta=nbeta,
-        localization=localization,
-        num_chains=num_chains,
-        num_draws=num_draws,
-        num_warmup=num_warmup,
-        batch_size=batch_size,
-        step_size=step_size,
-        target_rel_se=target_rel_se,
-        restrict=restrict,
-        linear=linear,
+        observables=observables,
+        params_key=params_key,
+        template=template,
+        loader=loader,
+        transpose=transpose,
+        **options,
     )
-    if recorded is not None:
-        _check_same(folder, recorded, plan.settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    store.write_settings(folder, plan.settings)
-    _run(plan, folder, progress)
-    return _finished(folder, plan)
+    with cached_compilation():
+        run_plans([plan_sweep(checkpoints, request, Path(out))], engine, progress=progress)
+    return _finished(Path(out))
 
 
-def _run(plan: Plan, folder: Path, progress: bool) -> None:
-    from tqdm.auto import tqdm
-
-    for task in tqdm(plan.tasks, desc="sweep", unit="checkpoint", disable=not progress, leave=False):
-        try:
-            identity = {"configuration": plan.configuration, "checkpoint": task.fingerprint()}
-            if not _is_done(folder, task, identity):
-                _estimate(plan, task, folder, identity)
-        except InputError as error:
-            identity = {"configuration": plan.configuration, "checkpoint": ""}
-            store.write_failure(folder, task.step, " ".join(str(error).split()), identity)
-
-
-def _is_done(folder: Path, task: Task, identity: dict[str, Any]) -> bool:
-    path = store.result_path(folder, task.step)
-    row = store.read_row(path) if path.exists() else None
-    return row is not None and all(row[name] == value for name, value in identity.items())
+def run_plans(plans: Sequence[Plan], engine: dict[str, Any], *, progress: bool) -> None:
+    """Work on all that is missing or out of date, of several sweeps at once."""
+    with ExitStack() as stack:
+        for plan in plans:
+            stack.enter_context(hold(plan.setup.out))
+        works = [work for plan in plans for work in _prepare(plan)]
+        _announce(works)
+        needed = [work for work in works if work.needed]
+        setups = {plan.run: plan.setup for plan in plans}
+        with Watch(len(needed), show=progress) as watch:
+            for row in run_works(setups, needed, **engine):
+                watch.tell(row)
 
 
-def _estimate(plan: Plan, task: Task, folder: Path, identity: dict[str, Any]) -> None:
-    params = task.load()
-    seen = {name: _scalar(name, function(params)) for name, function in plan.observables.items()}
-    estimate = estimate_llc(
-        plan.model, params, plan.data, key=checkpoint_key(plan.key, task.step), progress=False, **plan.options
-    )
-    if estimate.status is Status.interrupted:
-        raise KeyboardInterrupt
-    store.write_result(folder, task.step, estimate, identity | {"observables": json.dumps(seen)})
-
-
-def _scalar(name: str, value: Any) -> float:
-    if np.size(value) != 1:
+def _finished(out: Path) -> Sweep:
+    """Return the sweep that lies in `out`, refused where not one checkpoint gave an estimate."""
+    swept = Sweep.open(out)
+    reason = swept.why_empty
+    if reason:
         raise InputError(
-            f"observables[{name!r}] returned shape {np.shape(value)}, but one number a checkpoint is "
-            "allowed; reduce it."
+            f"checkpoints gave no estimate at any of {swept.curve.sizes['step']} steps; the first reason: "
+            f"{reason}"
         )
-    return float(np.asarray(value).reshape(()))
+    return swept
 
 
-def _check_same(folder: Path, recorded: dict[str, Any], settings: dict[str, Any]) -> None:
-    changed = [f"{name} {old} → {new}" for name, old, new in _differences(recorded, settings)]
-    if changed:
-        raise InputError(
-            f"out={str(folder)!r} holds a sweep made with other settings ({'; '.join(changed)}), but one "
-            "folder holds one sweep; pass "
-            "another out, the settings it was made with, or overwrite=True to recompute it."
-        )
+def _prepare(plan: Plan) -> tuple[Work, ...]:
+    """Look at what lies in the folder and record what the sweep is from now on."""
+    setup = plan.setup
+    remove_leftovers(setup.out)
+    works = survey(setup, plan.tasks, run=plan.run)
+    store.write_settings(setup.out, with_checkpoints(setup.settings, works))
+    for work in works:
+        if not work.estimate:
+            store.failure_path(setup.out, work.task.step).unlink(missing_ok=True)
+    return works
 
 
-def _differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        names = sorted(old.keys() | new.keys())
-        return [found for each in names for found in _differences(old.get(each), new.get(each), each)]
-    return [] if old == new else [(name, old, new)]
-
-
-def _finished(folder: Path, plan: Plan) -> Sweep:
-    finished = Sweep.open(folder)
-    if not np.any(finished.curve["status"].to_numpy() != "failed"):
-        raise InputError(
-            f"checkpoints gave no estimate at any of {len(plan.tasks)} steps; the first reason: "
-            f"{finished.curve['reason'].values[0]}"
-        )
-    return finished
+def _announce(works: Iterable[Work]) -> None:
+    for line in explain(works):
+        log.warning("%s", line)

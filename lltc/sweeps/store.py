@@ -1,17 +1,30 @@
-"""The sweep's folder: `sweep.json` defines the numbers; one file a checkpoint, renamed into place."""
+"""The sweep's folder: `sweep.json` defines the numbers; each checkpoint has its own files.
+
+A checkpoint has one result (netCDF4), or one failure (JSON) with the reason why it has none, and one file of
+observables (JSON) where there are any. All are written whole or not at all.
+"""
 
 import json
-import os
-import secrets
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from lltc.errors import InputError
-from lltc.estimate import SCALARS, LLCEstimate
+from lltc.estimate import LLCEstimate
+from lltc.sweeps.files import write_whole
 
 SETTINGS = "sweep.json"
-FAILED = ".failed.json"
+RUNS = "runs.json"
+
+
+class Observed(NamedTuple):
+    """One observable at one checkpoint: the function's fingerprint, its value, what went wrong."""
+
+    fingerprint: str
+    value: float
+    error: str = ""
 
 
 def result_path(out: Path, step: int) -> Path:
@@ -21,91 +34,142 @@ def result_path(out: Path, step: int) -> Path:
 
 def failure_path(out: Path, step: int) -> Path:
     """Return where the reason lies why the checkpoint at `step` has no estimate."""
-    return out / f"step_{step:012d}{FAILED}"
+    return out / f"step_{step:012d}.failed.json"
+
+
+def observables_path(out: Path, step: int) -> Path:
+    """Return where the observables of the checkpoint at `step` lie."""
+    return out / f"step_{step:012d}.observables.json"
 
 
 def write_settings(out: Path, settings: dict[str, Any]) -> None:
     """Write `sweep.json`."""
-    write_atomically(out / SETTINGS, lambda path: path.write_text(json.dumps(settings, indent=2) + "\n"))
+    write_whole(out / SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
 
 
 def read_settings(out: Path) -> dict[str, Any]:
     """Return what `sweep.json` holds; raises `InputError` where `out` is no sweep."""
     path = out / SETTINGS
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
+        settings = json.loads(path.read_text())
+        if not {"configuration", "checkpoints", "given"} <= settings.keys():
+            raise KeyError("it names no checkpoints")
+        return settings
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"out={str(out)!r} holds no {SETTINGS}, but a sweep's folder does; pass the folder given to "
             "lltc.sweep as out."
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, AttributeError) as error:
         raise InputError(
             f"out={str(out)!r} has an unreadable {SETTINGS} ({error}); move the folder away or sweep into "
             "another one."
         ) from None
 
 
-def write_result(out: Path, step: int, estimate: LLCEstimate, identity: dict[str, Any]) -> Path:
-    """Write one estimate with its `identity`: configuration and checkpoint hashes, observables."""
+def recorded_settings(out: Path) -> dict[str, Any] | None:
+    """Return what `sweep.json` holds, or None where there is none that can be read."""
+    try:
+        return read_settings(out)
+    except InputError:
+        return None
+
+
+def write_runs(out: Path, names: Sequence[str], settings: dict[str, Any]) -> None:
+    """Write `runs.json`: the names of several runs and what fixed their common nβ and γ."""
+    kept = {name: settings[name] for name in ("options", "data", "given")}
+    write_whole(out / RUNS, (json.dumps({"runs": list(names)} | kept, indent=2) + "\n").encode())
+
+
+def recorded_runs(out: Path) -> dict[str, Any] | None:
+    """Return what `runs.json` holds, or None where there is none that can be read."""
+    try:
+        found = json.loads((out / RUNS).read_text())
+        return found if {"runs", "options", "data", "given"} <= found.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def write_result(out: Path, step: int, estimate: LLCEstimate, identity: dict[str, str]) -> Path:
+    """Write one estimate with its `identity`: the settings, their hash, the checkpoint's."""
     tree = estimate.to_datatree()
     tree.attrs |= {"step": step} | identity
     path = result_path(out, step)
-    write_atomically(path, lambda temporary: tree.to_netcdf(temporary, engine="h5netcdf"))
+    write_whole(path, tree.to_netcdf(engine="h5netcdf"))
     failure_path(out, step).unlink(missing_ok=True)
     return path
 
 
-def write_failure(out: Path, step: int, reason: str, identity: dict[str, Any]) -> None:
-    """Record why a checkpoint has no estimate; an older result of it, made from other bytes, goes."""
-    text = json.dumps({"step": step, "reason": reason} | identity)
-    write_atomically(failure_path(out, step), lambda path: path.write_text(text))
-    result_path(out, step).unlink(missing_ok=True)
+def write_failure(out: Path, step: int, reason: str, configuration: str) -> Path:
+    """Record why a checkpoint has no estimate; it stands in for an older result until one is written."""
+    path = failure_path(out, step)
+    write_whole(path, json.dumps({"step": step, "reason": reason, "configuration": configuration}).encode())
+    return path
 
 
-def read_row(path: Path) -> dict[str, Any] | None:
-    """Return the scalars and identity of a result or failure file, or None where it cannot be read."""
-    if path.name.endswith(FAILED):
-        try:
-            return json.loads(path.read_text()) | {"status": "failed"}
-        except (OSError, ValueError):
-            return None
-    import h5netcdf
+def write_observables(out: Path, step: int, checkpoint: str, values: Mapping[str, Observed]) -> None:
+    """Write the observables of the checkpoint whose content has the hash `checkpoint`."""
+    content = {"checkpoint": checkpoint, "values": {name: list(found) for name, found in values.items()}}
+    write_whole(observables_path(out, step), json.dumps(content).encode())
+
+
+def read_result(out: Path, step: int) -> dict[str, Any] | None:
+    """Return the scalars and the identity of a result, or None where there is none that can be read."""
+    path = result_path(out, step)
+    if not path.exists():
+        return None
+    import h5py
 
     try:
-        with h5netcdf.File(path, "r") as file:
-            attributes = dict(file.attrs)
-            row = {
-                name: attributes[name]
-                for name in ("step", "status", "configuration", "checkpoint", "observables", *SCALARS)
-            }
-            row["num_draws"] = file.groups["posterior"].dimensions["draw"].size
-            return row
+        with h5py.File(path, "r") as file:
+            found = {name: np.asarray(value) for name, value in file.attrs.items()}
+            row = {name: value.item() for name, value in found.items() if value.size == 1}
+            row["num_draws"] = file["posterior/llc"].shape[1]  # pyright: ignore[reportAttributeAccessIssue]
+            return (
+                row
+                if {"step", "status", "llc", "configuration", "settings", "checkpoint"} <= set(row)
+                else None
+            )
     except (OSError, KeyError, ValueError):
         return None
 
 
-def rows(out: Path) -> list[dict[str, Any]]:
-    """Return every readable row in step order."""
-    found = [read_row(path) for path in [*out.glob("step_*.nc"), *out.glob(f"step_*{FAILED}")]]
-    return sorted((row for row in found if row is not None), key=lambda row: int(row["step"]))
-
-
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call `write` on a temporary beside `path`, flush and rename it: `path` is whole or absent."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+def read_failure(out: Path, step: int) -> dict[str, Any] | None:
+    """Return why the checkpoint at `step` has no estimate, or None."""
     try:
-        write(temporary)
-        _flush(temporary)
-        os.replace(temporary, path)
-        _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        return json.loads(failure_path(out, step).read_text()) | {"status": "failed"}
+    except (OSError, ValueError, TypeError):
+        return None
 
 
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def read_observables(out: Path, step: int) -> tuple[str, dict[str, Observed]]:
+    """Return the checkpoint's hash and what was observed there; nothing where that cannot be read."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        content = json.loads(observables_path(out, step).read_text())
+        return content["checkpoint"], {name: Observed(*found) for name, found in content["values"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return "", {}
+
+
+def rows(out: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each checkpoint of the sweep that has one, in step order.
+
+    Only rows made with the recorded settings count, and only of checkpoints whose content is still the one
+    they were made from, as far as the last run could tell.
+    """
+    kept = []
+    for name, content in sorted(settings["checkpoints"].items(), key=lambda item: int(item[0])):
+        step = int(name)
+        failure, result = read_failure(out, step), read_result(out, step)
+        if failure and failure.get("configuration") == settings["configuration"]:
+            row = failure
+        elif (
+            result
+            and result["configuration"] == settings["configuration"]
+            and content in (None, result["checkpoint"])
+        ):
+            row = result
+        else:
+            continue
+        kept.append(row | {"observables": read_observables(out, step)[1]})
+    return kept

@@ -1,0 +1,93 @@
+"""Flags that several commands share, and the objects they name."""
+
+import sys
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from cyclopts import Parameter
+
+from lltc.errors import InputError
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """What is sampled and how long.
+
+    Parameters
+    ----------
+    key
+        Random seed.
+    nbeta
+        Inverse temperature nβ; default n/ln n.
+    localization
+        Strength γ of the pull towards the checkpoint; default from its norm, in a sweep the last one's.
+    num_chains
+        Chains run side by side.
+    num_draws
+        Draws a chain; by default as many as target_rel_se needs.
+    num_warmup
+        Steps before drawing.
+    batch_size
+        Examples a step; default 512, or all of up to 1024.
+    step_size
+        Step size ε; measured when not given.
+    target_rel_se
+        Relative standard error to reach when num_draws is not given.
+    restrict
+        Globs over parameter paths; only these move.
+    linear
+        With --no-linear, the loss without its slope at the checkpoint.
+    """
+
+    key: int = 0
+    nbeta: float | None = None
+    localization: float | None = None
+    num_chains: int = 8
+    num_draws: int | None = None
+    num_warmup: int = 1000
+    batch_size: int | None = None
+    step_size: float | None = None
+    target_rel_se: float = 0.02
+    restrict: list[str] | None = None
+    linear: bool = True
+
+
+def as_options(sampling: Sampling | None) -> dict[str, Any]:
+    """Return the arguments of `estimate_llc` the flags stand for."""
+    return asdict(sampling or Sampling())
+
+
+def load_attribute(argument: str, reference: str) -> Any:
+    """Return the object `pkg.module:attr` names, looking in the current folder first."""
+    module_name, separator, attribute = reference.partition(":")
+    if not (module_name and separator and attribute):
+        raise InputError(
+            f"{argument} must be written pkg.module:attr, but {reference!r} was given; name the module and "
+            "the attribute."
+        )
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        value: Any = import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{argument}={reference!r} names a module that cannot be imported ({error}); run lltc where it "
+            "can be, or install it."
+        ) from None
+    for name in attribute.split("."):
+        if not hasattr(value, name):
+            raise InputError(
+                f"{argument}={reference!r} names {name!r}, which {module_name} does not have; check its "
+                "spelling."
+            )
+        value = getattr(value, name)
+    return value
+
+
+def load_value(argument: str, reference: str | None) -> Any:
+    """Return what `pkg.module:attr` names, called where it is a function; None for no reference."""
+    value = load_attribute(argument, reference) if reference else None
+    return value() if callable(value) and not hasattr(value, "__getitem__") else value

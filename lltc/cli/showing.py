@@ -1,0 +1,89 @@
+"""`lltc show` and `lltc report`: a sweep, or several runs, as text, JSON or pages."""
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+
+def show(folder: Path, *, as_json: Annotated[bool, Parameter(name="--json", negative=())] = False) -> None:
+    """Print a sweep's table, a sketch of its curve and its transitions; of several runs, those of each.
+
+    Parameters
+    ----------
+    folder
+        The sweep's folder.
+    as_json
+        Print the curve and the transitions as JSON instead; of several runs, by name.
+    """
+    found = open_sweeps(folder)
+    if as_json:
+        shown = {name: to_json(swept) for name, swept in found.items()}
+        print(json.dumps(shown.get("", shown), allow_nan=False))
+        return
+    for name, swept in found.items():
+        print_sweep(swept, name)
+
+
+def report(folder: Path, *, out: Path | None = None) -> None:
+    """Write a sweep's HTML page and print its path; of several runs, a page each.
+
+    Parameters
+    ----------
+    folder
+        The sweep's folder.
+    out
+        Where the page goes, of several runs the folder of pages; default report.html in the sweep's folder.
+    """
+    for name, swept in open_sweeps(folder).items():
+        print(swept.report(out / f"{name}.html" if out and name else out))
+
+
+def open_sweeps(folder: Path) -> dict[str, Any]:
+    """Return the sweep in `folder` under the empty name, or several runs by theirs."""
+    from lltc.sweeps import Runs, Sweep, store
+
+    if (folder / store.RUNS).exists():
+        return dict(Runs.open(folder))
+    return {"": Sweep.open(folder)}
+
+
+def to_json(swept: Any) -> dict[str, list[dict[str, Any]]]:
+    """Return the curve and the transitions as plain JSON values; numbers that are not finite become null."""
+    curve = swept.curve
+    columns = {name: curve[name].values for name in ("llc", "llc_se", "loss")}
+    points = [
+        {"step": int(step)}
+        | {name: _number(values[i]) for name, values in columns.items()}
+        | {"status": str(status)}
+        for i, (step, status) in enumerate(zip(curve["step"].values, curve["status"].values, strict=True))
+    ]
+    markers = [
+        {
+            "step_low": int(t.step_low),
+            "step_high": int(t.step_high),
+            "delta_llc": _number(t.delta_llc),
+            "delta_llc_se": _number(t.delta_llc_se),
+            "kind": t.kind,
+            "probability": _number(t.probability),
+        }
+        for t in swept.transitions
+    ]
+    return {"curve": points, "transitions": markers}
+
+
+def print_sweep(swept: Any, name: str = "") -> None:
+    """Print a sweep's table and sketch, under the name of its run where it has one."""
+    from lltc.report import sketch, table
+
+    if name:
+        print(f"\n{name}")
+    print(table(swept.curve, swept.transitions))
+    print()
+    print(sketch(swept.curve["step"].values, swept.curve["llc"].values, swept.transitions))
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None

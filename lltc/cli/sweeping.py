@@ -1,0 +1,91 @@
+"""`lltc sweep`."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from lltc.cli.arguments import Sampling, as_options, load_attribute, load_value
+from lltc.cli.showing import print_sweep
+
+
+def sweep(
+    checkpoints: str,
+    *,
+    model: str,
+    data: str,
+    out: Path,
+    runs: bool = False,
+    pattern: str = "*",
+    workers: int = 0,
+    scheduler: str | None = None,
+    dry_run: bool = False,
+    observables: str | None = None,
+    params_key: str | None = None,
+    template: str | None = None,
+    loader: str | None = None,
+    transpose: Literal["torch"] | None = None,
+    progress: bool = True,
+    sampling: Sampling | None = None,
+) -> None:
+    """Estimate the learning coefficient at every checkpoint of a folder; run again to resume.
+
+    What is done stays; what a changed model, data set, setting or checkpoint puts out of date is estimated
+    anew, and a line says why.
+
+    Parameters
+    ----------
+    checkpoints
+        Folder, or its URL, of Orbax, safetensors, npz, Flax, Equinox or PyTorch checkpoints; with --runs, of
+        such folders.
+    model
+        Loss (params, batch) -> (batch,) as pkg.module:attr.
+    data
+        Data set as pkg.module:attr; a function without arguments is called.
+    out
+        The sweep's folder, created when missing.
+    runs
+        Each sub-folder is a run (seed or setting), swept into its own folder in out at one nβ and γ.
+    pattern
+        Which sub-folders are runs, such as "seed*".
+    workers
+        Worker processes started here, one GPU each where there are GPUs; 0 works in this one.
+    scheduler
+        Address of a running Dask scheduler whose workers do the work, such as tcp://host:8786.
+    dry_run
+        Print what would be done, why and how long it would take; write nothing.
+    observables
+        Dictionary of functions params -> number as pkg.module:attr; each becomes a column of the curve.
+    params_key
+        Where the params lie inside each checkpoint, such as params.
+    template
+        Pytree the params are fitted to, as pkg.module:attr.
+    loader
+        Function path -> params as pkg.module:attr, for checkpoints in a format of your own.
+    transpose
+        With torch, PyTorch's weights are turned into the template's layout.
+    progress
+        Show a bar on a terminal, one line a checkpoint elsewhere.
+    """
+    from lltc import sweeps
+
+    arguments: dict[str, Any] = as_options(sampling) | {
+        "out": out,
+        "workers": workers,
+        "observables": load_value("observables", observables),
+        "params_key": params_key,
+        "template": load_value("template", template),
+        "transpose": transpose,
+        "loader": load_attribute("loader", loader) if loader else None,
+    }
+    loss, examples = load_attribute("model", model), load_value("data", data)
+    if runs:
+        arguments["pattern"] = pattern
+    if dry_run:
+        preview = sweeps.preview_runs if runs else sweeps.preview_sweep
+        print(preview(checkpoints, loss, examples, **arguments))
+        return
+    arguments |= {"scheduler": scheduler, "progress": progress}
+    if runs:
+        for name, swept in sweeps.sweep_runs(checkpoints, loss, examples, **arguments).items():
+            print_sweep(swept, name)
+    else:
+        print_sweep(sweeps.sweep(checkpoints, loss, examples, **arguments))

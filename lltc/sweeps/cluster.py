@@ -1,0 +1,198 @@
+"""Checkpoints worked on by Dask: local processes, or a cluster reached by its scheduler's address."""
+
+import logging
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from lltc.errors import InputError
+from lltc.sweeps.files import FolderError
+from lltc.sweeps.handover import hand_over
+from lltc.sweeps.setup import Setup
+from lltc.sweeps.survey import Work
+from lltc.sweeps.work import Row, do_work, fail
+
+Setups = Mapping[str, Setup]
+PATIENCE = "10s"
+LOCAL_DEATHS = 1
+
+
+def on_cluster(
+    setups: Setups, works: Sequence[Work], *, workers: int = 0, scheduler: str | None = None
+) -> Iterator[Row]:
+    """Yield a row for each checkpoint as a Dask worker finishes it.
+
+    Workers are handed the setups once, also those that join later. A checkpoint whose worker was killed is
+    given to another; one that killed all it was given to is tried once more alone on the cluster, for it may
+    only have waited beside another that did, and then becomes a failed row.
+    """
+    dask = _import_dask()
+    with ExitStack() as stack:
+        if scheduler is None:
+            scheduler = stack.enter_context(_local_cluster(min(workers, len(works))))
+        client = stack.enter_context(_connected(dask, scheduler))
+        name = f"lltc-{secrets.token_hex(8)}"
+        stack.enter_context(_handed_over(dask, client, name, setups, scheduler))
+        blamed = []
+        for work, row in _collect(dask, client, name, works, scheduler):
+            if row is None:
+                blamed.append(work)
+            else:
+                yield row
+        for work in blamed:
+            ((_, row),) = _collect(dask, client, name, [work], scheduler)
+            yield row or fail(setups[work.run], work, _killed(work))
+
+
+def do_here(name: str, work: Work) -> Row:
+    """Work on a checkpoint with the setups handed over to this Dask worker under `name`."""
+    from distributed import get_worker
+
+    return do_work(get_worker().plugins[name].setups[work.run], work)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _import_dask() -> Any:
+    try:
+        import distributed
+        from distributed import as_completed
+        from distributed.scheduler import KilledWorker
+    except ImportError:
+        raise InputError(
+            "workers and scheduler need Dask, which is not installed; run: pip install 'lltc[dask]'."
+        ) from None
+    return SimpleNamespace(distributed=distributed, as_completed=as_completed, KilledWorker=KilledWorker)
+
+
+@contextmanager
+def _local_cluster(workers: int) -> Iterator[str]:
+    """Start single-threaded worker processes here, one GPU each where there are GPUs; yield the address."""
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    if _is_being_spawned():
+        raise InputError(
+            "workers starts processes that import the script again, which must not sweep by itself there; "
+            "put the call under: if __name__ == '__main__':"
+        )
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    devices = _devices()
+    common = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "silence_logs": logging.CRITICAL}
+    specs = {
+        index: {
+            "cls": Nanny,
+            "options": common
+            | {"env": {"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {}},
+        }
+        for index in range(workers)
+    }
+    head = {
+        "cls": Scheduler,
+        "options": {
+            "host": "127.0.0.1",
+            "port": 0,
+            "dashboard": False,
+            "allowed_failures": LOCAL_DEATHS,
+        },
+    }
+    with SpecCluster(workers=specs, scheduler=head, silence_logs=logging.CRITICAL) as cluster:  # pyright: ignore[reportArgumentType]
+        yield cluster.scheduler_address  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@contextmanager
+def _connected(dask: Any, scheduler: str) -> Iterator[Any]:
+    try:
+        client = dask.distributed.Client(scheduler, timeout=PATIENCE, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"scheduler={scheduler!r} does not answer ({type(error).__name__}); check the address and that "
+            "it is running."
+        ) from error
+    try:
+        yield client
+    finally:
+        with suppress(Exception):  # Nothing more is wanted of a cluster that may be gone.
+            client.close(timeout="2s")
+
+
+@contextmanager
+def _handed_over(dask: Any, client: Any, name: str, setups: Setups, scheduler: str) -> Iterator[None]:
+    class Handover(dask.distributed.WorkerPlugin):
+        def __init__(self, setups: Setups):
+            self.setups = setups
+
+    light = {run: replace(setup, data=hand_over(setup.data)) for run, setup in setups.items()}
+    try:
+        client.register_plugin(Handover(light), name=name)
+    except Exception as error:
+        raise InputError(
+            f"scheduler={scheduler!r} could not hand model and data to its workers ({type(error).__name__}: "
+            f"{error}); the modules they come from must be importable there, at the same versions."
+        ) from error
+    try:
+        yield
+    finally:
+        with suppress(Exception):
+            client.unregister_worker_plugin(name)
+
+
+def _collect(
+    dask: Any, client: Any, name: str, works: Sequence[Work], scheduler: str
+) -> Iterator[tuple[Work, Row | None]]:
+    """Yield each checkpoint with its row, or None where its workers were killed."""
+    prefix = secrets.token_hex(4)
+    keys = [f"lltc-{prefix}-{number}" for number in range(len(works))]
+    futures = client.map(do_here, [name] * len(works), works, key=keys, pure=False)
+    owners = dict(zip(keys, works, strict=True))
+    try:
+        for future in dask.as_completed(futures):
+            if future.status == "finished":
+                yield owners[future.key], future.result()
+                continue
+            error = future.exception() if future.status == "error" else None
+            if isinstance(error, dask.KilledWorker):
+                yield owners[future.key], None
+            elif isinstance(error, FolderError):
+                raise error
+            else:
+                raise _lost(scheduler, error)
+    finally:
+        with suppress(Exception):
+            client.cancel(futures, force=True)
+
+
+def _lost(scheduler: str, error: BaseException | None) -> InputError:
+    if error is None:
+        return InputError(
+            f"scheduler={scheduler!r} was lost before the sweep was done; what is finished is kept: start "
+            "it again and run the same sweep again."
+        )
+    return InputError(
+        f"scheduler={scheduler!r} has a worker that cannot work on a checkpoint ({type(error).__name__}: "
+        f"{error}); it needs the same versions of lltc and of what model, data and loader import."
+    )
+
+
+def _killed(work: Work) -> str:
+    return (
+        f"every worker that was given the checkpoint of step {work.task.step} was killed, the last time "
+        "alone on the cluster; it may need more memory than a worker has."
+    )
+
+
+def _is_being_spawned() -> bool:
+    """True while a child process imports the main script again."""
+    import multiprocessing
+
+    return getattr(multiprocessing.current_process(), "_inheriting", False)
+
+
+def _devices() -> list[str]:
+    """Return the GPUs of this machine as CUDA_VISIBLE_DEVICES names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name]
+    return [str(index) for index, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*")))]

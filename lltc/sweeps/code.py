@@ -1,0 +1,78 @@
+"""A hash of what a Python function does, for functions JAX cannot trace."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+
+PLAIN = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis))
+
+
+def describe_code(function: Callable) -> Iterator[bytes]:
+    """Yield a function's bytecode and constants and the values it closes over, defaults and globals it names.
+
+    Functions of the same package among them are followed likewise; those of others count by their names.
+    """
+    home = (getattr(function, "__module__", None) or "").partition(".")[0]
+    yield from _describe(function, home, set())
+
+
+def _describe(value: Any, home: str, seen: set[int]) -> Iterator[bytes]:
+    if isinstance(value, PLAIN):
+        yield repr(value).encode()
+    elif isinstance(value, np.ndarray | np.generic | jax.Array):
+        yield f"{value.dtype}{value.shape}".encode()
+        yield np.ascontiguousarray(value).tobytes()
+    elif isinstance(value, ModuleType):
+        yield value.__name__.encode()
+    elif id(value) not in seen:
+        seen.add(id(value))
+        yield type(value).__qualname__.encode()
+        for part in _parts(value, home):
+            yield from _describe(part, home, seen)
+
+
+def _parts(value: Any, home: str) -> Iterator[Any]:
+    """Yield what a function, a piece of code, a container or an object is made of."""
+    if isinstance(value, CodeType):
+        yield from (value.co_code, *value.co_names, *value.co_consts)
+    elif isinstance(value, FunctionType):
+        if (value.__module__ or "").partition(".")[0] != home:
+            yield f"{value.__module__}.{value.__qualname__}"
+            return
+        yield from (value.__code__, value.__defaults__, value.__kwdefaults__)
+        yield from (cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell))
+        yield from (value.__globals__[name] for name in _names(value.__code__) if name in value.__globals__)
+    elif isinstance(value, MethodType):
+        yield from (value.__func__, value.__self__)
+    elif isinstance(value, partial):
+        yield from (value.func, value.args, value.keywords)
+    elif isinstance(value, dict):
+        for item in value.items():
+            yield from item
+    elif isinstance(value, list | tuple):
+        yield from value
+    elif isinstance(value, set | frozenset):
+        yield from sorted(value, key=repr)
+    elif isinstance(value, type):
+        yield f"{value.__module__}.{value.__qualname__}"
+    else:
+        yield type(value).__call__ if callable(value) else None
+        yield vars(value) if hasattr(value, "__dict__") else None
+
+
+def _names(code: CodeType) -> list[str]:
+    """Return the global names a piece of code and those inside it use."""
+    inner = [name for const in code.co_consts if isinstance(const, CodeType) for name in _names(const)]
+    return sorted({*code.co_names, *inner})
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,58 @@
+"""The arguments of an estimate as a sweep takes and records them."""
+
+import inspect
+from typing import Any
+
+import jax
+import numpy as np
+
+from lltc.errors import InputError
+from lltc.llc import estimate_llc
+from lltc.sweeps.fingerprint import fingerprint_code, fingerprint_params
+
+
+def complete_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `estimate_llc` that shape the numbers, its defaults filled in."""
+    fixed = ("key", "observables", "progress")
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(estimate_llc).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in fixed
+    }
+    unknown = sorted(given.keys() - defaults.keys())
+    if unknown:
+        raise InputError(
+            f"{unknown[0]} is no argument of sweep or of estimate_llc, which takes {', '.join(defaults)}; "
+            "check its spelling."
+        )
+    return defaults | given
+
+
+def describe_option(value: Any) -> Any:
+    """Return `value` as JSON holds it; functions and masks by what they are."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return list(value)
+    if callable(value):
+        name = getattr(value, "__qualname__", type(value).__name__)
+        return f"{getattr(value, '__module__', '')}.{name} {fingerprint_code(value)}"
+    return fingerprint_params(value)
+
+
+def describe_structure(template: Any) -> str | None:
+    """Return a hash of a template's paths, shapes and types; its values do not matter."""
+    if template is None:
+        return None
+    return fingerprint_params(jax.tree.map(lambda leaf: f"{np.shape(leaf)}{_type(leaf)}", template))
+
+
+def _type(leaf: Any) -> Any:
+    return getattr(leaf, "dtype", type(leaf).__name__)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions the numbers come from."""
+    import lltc
+
+    return {"lltc": lltc.__version__, "jax": jax.__version__, "numpy": np.__version__}

@@ -1,0 +1,133 @@
+"""What a sweep would do and how long it would take, without doing it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lltc.data import Data
+from lltc.llc import estimate_llc
+from lltc.posterior import Model
+from lltc.sweeps import store
+from lltc.sweeps.plan import Plan, plan_runs, plan_sweep
+from lltc.sweeps.setup import Setup, find_reference, make_request
+from lltc.sweeps.survey import Work, explain, survey
+from lltc.sweeps.tasks import Checkpoints
+from lltc.sweeps.watch import clock
+
+PyTree = Any
+SHORT_RUN, LONGER_RUN = 64, 320
+TYPICAL_DRAWS = 1000
+LISTED = 8
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What would be done: `works`, a checkpoint each, and the `seconds` one estimate takes.
+
+    `measured` says where the seconds come from; they count `workers` at a time.
+    """
+
+    works: tuple[Work, ...]
+    seconds: float
+    measured: str
+    workers: int
+
+    @property
+    def total_seconds(self) -> float:
+        """The time all estimates would take."""
+        count = sum(work.estimate for work in self.works)
+        return self.seconds * -(-count // self.workers)
+
+    def __str__(self) -> str:
+        groups = {
+            "done": [work for work in self.works if not work.needed],
+            "observables": [work for work in self.works if work.needed and not work.estimate],
+            "anew": [work for work in self.works if work.estimate and work.causes],
+            "missing": [work for work in self.works if work.estimate and not work.causes],
+        }
+        lines = [f"{name:<12} {_list(works)}" for name, works in groups.items() if works]
+        lines += [f"{'why':<12} {line}" for line in explain(self.works)]
+        count = sum(work.estimate for work in self.works)
+        if count:
+            lines.append(
+                f"{'time':<12} {clock(self.total_seconds)} for {count} estimates of {self.seconds:.2g} s "
+                f"({self.measured}), {self.workers} at a time"
+            )
+        return "\n".join(lines)
+
+
+def preview_sweep(
+    checkpoints: Checkpoints,
+    model: Model,
+    data: PyTree | Data,
+    *,
+    out: str | Path,
+    workers: int = 0,
+    **arguments: Any,
+) -> Preview:
+    """Tell what `lltc.sweep` with the same arguments would do; nothing is written.
+
+    An estimate's time is that of the finished ones, else measured by three short runs.
+    """
+    return _preview([plan_sweep(checkpoints, make_request(model, data, **arguments), Path(out))], workers)
+
+
+def preview_runs(
+    folder: str | Path,
+    model: Model,
+    data: PyTree | Data,
+    *,
+    out: str | Path,
+    pattern: str = "*",
+    workers: int = 0,
+    **arguments: Any,
+) -> Preview:
+    """Tell what `lltc.sweep_runs` with the same arguments would do; nothing is written."""
+    request = make_request(model, data, **arguments)
+    return _preview(plan_runs(Path(folder), request, Path(out), pattern=pattern), workers)
+
+
+def _preview(plans: Sequence[Plan], workers: int) -> Preview:
+    works = tuple(work for plan in plans for work in survey(plan.setup, plan.tasks, run=plan.run))
+    seconds, measured = _seconds(plans, works)
+    return Preview(works, seconds, measured, max(1, workers))
+
+
+def _seconds(plans: Sequence[Plan], works: Sequence[Work]) -> tuple[float, str]:
+    """Return the seconds an estimate takes: as finished ones took, else by short runs on one checkpoint."""
+    setups = {plan.run: plan.setup for plan in plans}
+    if not any(work.estimate for work in works):
+        return 0.0, "nothing to do"
+    rows = [store.read_result(setups[work.run].out, work.task.step) for work in works]
+    taken = [float(row["seconds"]) for row in rows if row and "seconds" in row]
+    if taken:
+        return float(np.median(taken)), "as finished ones took"
+    return _time_one(plans[0]), f"by a short run, at {TYPICAL_DRAWS} draws unless num_draws is given"
+
+
+def _time_one(plan: Plan) -> float:
+    setup = plan.setup
+    params, _ = find_reference(plan.tasks, setup.model, setup.data, setup.template, setup.options)
+    _time(setup, params, SHORT_RUN)
+    short, longer = (_time(setup, params, draws) for draws in (SHORT_RUN, LONGER_RUN))
+    a_draw = max(0.0, longer - short) / (LONGER_RUN - SHORT_RUN)
+    steps = setup.options["num_warmup"] + (setup.options["num_draws"] or TYPICAL_DRAWS)
+    return short + a_draw * max(0, steps - 2 * SHORT_RUN)
+
+
+def _time(setup: Setup, params: PyTree, num_draws: int) -> float:
+    options: dict[str, Any] = setup.options | {"num_warmup": SHORT_RUN, "num_draws": num_draws}
+    began = time.perf_counter()
+    estimate_llc(setup.model, params, setup.data, key=setup.key, progress=False, **options)
+    return time.perf_counter() - began
+
+
+def _list(works: Sequence[Work]) -> str:
+    names = [f"{work.run}/{work.task.step}" if work.run else str(work.task.step) for work in works]
+    shown = ", ".join(names[:LISTED]) + (f", … {names[-1]}" if len(names) > LISTED else "")
+    noun = "checkpoint" if len(names) == 1 else "checkpoints"
+    return f"{len(names)} {noun}: step{'s' * (len(names) > 1)} {shown}"

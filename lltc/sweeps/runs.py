@@ -1,0 +1,116 @@
+"""Several training runs swept at the same posterior, so that their curves can be compared."""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from lltc.data import Data
+from lltc.errors import InputError
+from lltc.posterior import Model
+from lltc.sweeps import store
+from lltc.sweeps.compilation import cached_compilation
+from lltc.sweeps.engine import check_engine
+from lltc.sweeps.files import hold
+from lltc.sweeps.plan import plan_runs
+from lltc.sweeps.result import Sweep
+from lltc.sweeps.run import run_plans
+from lltc.sweeps.setup import make_request
+
+PyTree = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Runs(Mapping[str, Sweep]):
+    """Sweeps of several runs by name, all at one nβ and γ."""
+
+    out: Path
+    sweeps: dict[str, Sweep]
+
+    @classmethod
+    def open(cls, out: str | Path) -> Self:
+        """Rebuild the sweeps from their folder, finished or not.
+
+        Raises `InputError` when `out` was not made by `sweep_runs`.
+        """
+        folder = Path(out)
+        recorded = store.recorded_runs(folder)
+        if recorded is None:
+            raise InputError(
+                f"out={str(folder)!r} holds no {store.RUNS} that can be read, but a folder of several runs "
+                "does; pass the folder given to lltc.sweep_runs as out."
+            )
+        return cls(folder, {name: Sweep.open(folder / name) for name in recorded["runs"]})
+
+    def __getitem__(self, name: str) -> Sweep:
+        return self.sweeps[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.sweeps)
+
+    def __len__(self) -> int:
+        return len(self.sweeps)
+
+
+def sweep_runs(
+    folder: str | Path,
+    model: Model,
+    data: PyTree | Data,
+    *,
+    out: str | Path,
+    pattern: str = "*",
+    workers: int = 0,
+    scheduler: str | None = None,
+    executor: Executor | None = None,
+    progress: bool = True,
+    **arguments: Any,
+) -> Runs:
+    """Sweep each sub-folder of `folder`, a run with its own checkpoints, into its own sub-folder of `out`.
+
+    nβ and γ are fixed once for all runs (defaults: n/ln n, and γ of the first run's last checkpoint), and the
+    noise of each is independent: its key is `key` folded with its name. The checkpoints of all runs share the
+    workers and one compilation; calling again resumes, and runs may be added.
+
+    Args:
+        folder: the folder whose sub-folders are runs (seeds or settings).
+        model: the loss; see `lltc.sweep`.
+        data: the data set of all runs.
+        out: the folder of the sweeps, created when missing.
+        pattern: which sub-folders are runs, such as "seed*"; default all but hidden ones.
+        workers, scheduler, executor, progress: as `lltc.sweep`'s.
+        arguments: every other argument of `lltc.sweep`.
+
+    Returns:
+        A `Runs`: a mapping of names to `Sweep`s.
+
+    Raises:
+        InputError: as `lltc.sweep`; for a folder without runs, or a run without checkpoints.
+
+    Example:
+        >>> import tempfile, numpy as np, jax.numpy as jnp
+        >>> from lltc.checkpoints import save_npz
+        >>> loss = lambda params, x: 0.5 * jnp.sum((params["w"] - x) ** 2, -1)
+        >>> with tempfile.TemporaryDirectory() as home:
+        ...     for run in ("seed0", "seed1"):
+        ...         path = save_npz(f"{home}/in/{run}/step_5.npz", {"w": np.ones(2)})
+        ...     few = {"num_draws": 100, "num_warmup": 100, "progress": False}
+        ...     runs = sweep_runs(f"{home}/in", loss, jnp.zeros((9, 2)), out=f"{home}/out", **few)
+        >>> {name: swept.curve.sizes["step"] for name, swept in runs.items()}
+        {'seed0': 1, 'seed1': 1}
+    """
+    engine = {"workers": workers, "scheduler": scheduler, "executor": executor}
+    check_engine(**engine)
+    home = Path(out)
+    with cached_compilation():
+        plans = plan_runs(Path(folder), make_request(model, data, **arguments), home, pattern=pattern)
+        with hold(home):
+            store.write_runs(home, [plan.run for plan in plans], plans[0].setup.settings)
+            run_plans(plans, engine, progress=progress)
+    runs = Runs.open(home)
+    reasons = [swept.why_empty for swept in runs.values() if swept.why_empty]
+    if len(reasons) == len(runs):
+        raise InputError(
+            f"folder gave no estimate in any of {len(runs)} runs; the first reason: {reasons[0]}"
+        )
+    return runs

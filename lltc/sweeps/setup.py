@@ -1,0 +1,206 @@
+"""What all checkpoints of a sweep share: settings fixed once for all, and the hash of it all."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from lltc.arguments import check_finite_params
+from lltc.data import Data, as_data
+from lltc.errors import CheckpointError, InputError
+from lltc.posterior import LocalPosterior, Model, local_posterior
+from lltc.sweeps.compilation import NUMERICS
+from lltc.sweeps.fingerprint import (
+    fingerprint_data,
+    fingerprint_function,
+    fingerprint_model,
+    fingerprint_settings,
+)
+from lltc.sweeps.options import complete_options, describe_option, describe_structure, versions
+from lltc.sweeps.tasks import Task
+
+PyTree = Any
+Observables = Mapping[str, Callable[[PyTree], Any]]
+STICKY = ("nbeta", "localization")
+NUMBERS = ("options", "key", "model", "reading", "data", "num_examples", "jax", "versions")
+MISFITS = 3
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of every checkpoint, whatever folder it lies in.
+
+    `reading` are `find_checkpoints`' arguments, `options` those of `estimate_llc`.
+    """
+
+    model: Model
+    data: Data
+    key: jax.Array
+    observables: Observables
+    template: PyTree | None
+    reading: dict[str, Any]
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all checkpoints of one sweep share: all a worker needs besides the checkpoint.
+
+    `options` are arguments of `estimate_llc`; `settings` is what `sweep.json` will hold, but for the
+    checkpoints.
+    """
+
+    out: Path
+    model: Model
+    data: Data
+    options: dict[str, Any]
+    key: jax.Array
+    observables: Observables
+    template: PyTree | None
+    settings: dict[str, Any]
+
+    @property
+    def configuration(self) -> str:
+        """A hash of all that defines the numbers, besides the checkpoint itself."""
+        return self.settings["configuration"]
+
+
+def checkpoint_key(key: jax.Array | int, step: int) -> jax.Array:
+    """Return the key a sweep with `key` uses at `step`: independent noise at every checkpoint."""
+    return jax.random.fold_in(as_key(key), step)
+
+
+def as_key(key: jax.Array | int) -> jax.Array:
+    """Return a JAX key made from an int, or the key itself."""
+    return jax.random.key(key) if isinstance(key, int | np.integer) else key
+
+
+def make_request(
+    model: Model,
+    data: PyTree | Data,
+    *,
+    key: jax.Array | int = 0,
+    observables: Observables | None = None,
+    params_key: str | None = None,
+    template: PyTree | None = None,
+    loader: Callable[[Path], PyTree] | None = None,
+    transpose: Literal["torch"] | None = None,
+    **options: Any,
+) -> Request:
+    """Check what is asked and fill in what needs no checkpoint; see `lltc.sweep` for the arguments."""
+    template = getattr(model, "params", None) if template is None else template
+    options = complete_options(options)
+    observables = dict(sorted((observables or {}).items()))
+    reading = {"params_key": params_key, "loader": loader, "transpose": transpose}
+    return Request(model, as_data(data), as_key(key), observables, template, reading, options)
+
+
+def make_setup(
+    request: Request, tasks: tuple[Task, ...], *, out: Path, recorded: dict[str, Any] | None
+) -> Setup:
+    """Fix nβ and γ once, from the last checkpoint that will do unless given or recorded; gather the settings.
+
+    A default that an earlier run fixed stays while the data and the moved parameters are the same, so that
+    checkpoints that come later join the same curve.
+    """
+    model, data, options = request.model, request.data, request.options
+    content = {"data": fingerprint_data(data), "restrict": describe_option(options["restrict"])}
+    options = options | _recorded_defaults(options, recorded, content)
+    params, posterior = find_reference(tasks, model, data, request.template, options)
+    options |= {name: getattr(posterior, name) for name in (*STICKY, "batch_size")}
+    observed = {name: _observable(name, call, params) for name, call in request.observables.items()}
+    settings = {
+        "options": {name: describe_option(value) for name, value in options.items()},
+        "model": fingerprint_model(model, params, data),
+        "reading": {name: describe_option(value) for name, value in request.reading.items()}
+        | {"template": describe_structure(request.template)},
+        "data": content["data"],
+        "num_examples": data.size,
+        "jax": {name: describe_option(getattr(jax.config, name)) for name in NUMERICS},
+        "versions": versions(),
+        "given": {name: request.options[name] for name in STICKY},
+        "observables": observed,
+    }
+    setup = Setup(out, model, data, options, request.key, request.observables, request.template, settings)
+    return with_key(setup, request.key)
+
+
+def with_key(setup: Setup, key: jax.Array) -> Setup:
+    """Return the setup with another key, which its settings and their hash follow."""
+    settings = setup.settings | {"key": np.asarray(jax.random.key_data(key)).tolist()}
+    configuration = fingerprint_settings({name: settings[name] for name in NUMBERS})
+    return replace(setup, key=key, settings=settings | {"configuration": configuration})
+
+
+def find_reference(
+    tasks: tuple[Task, ...], model: Model, data: Data, template: PyTree | None, options: dict[str, Any]
+) -> tuple[PyTree, LocalPosterior]:
+    """Return the params of the last checkpoint that can be read and evaluated, and its posterior."""
+    chosen = {name: options[name] for name in (*STICKY, "batch_size", "restrict")}
+    errors: list[InputError] = []
+    misfits = 0
+    for task in reversed(tasks):
+        try:
+            params = _load(task, template)
+            check_finite_params(params)
+        except InputError as error:
+            errors.append(error)
+            continue
+        try:
+            return params, local_posterior(model, params, data, **chosen)
+        except InputError as error:
+            errors.append(error)
+            misfits += 1
+        if misfits == MISFITS:
+            break
+    raise errors[0]
+
+
+def scalar(name: str, value: Any) -> float:
+    """Return what an observable returned as a float, or refuse it."""
+    if np.size(value) != 1:
+        raise InputError(
+            f"observables[{name!r}] returned shape {np.shape(value)}, but one number a checkpoint is "
+            "allowed; reduce it."
+        )
+    return float(np.asarray(value).reshape(()))
+
+
+def _recorded_defaults(
+    options: dict[str, Any], recorded: dict[str, Any] | None, content: dict[str, Any]
+) -> dict[str, float]:
+    """Return nβ and γ as the last run fixed them, where both runs leave them to lltc."""
+    if not recorded or recorded["data"] != content["data"]:
+        return {}
+    if recorded["options"].get("restrict") != content["restrict"]:
+        return {}
+    left = [name for name in STICKY if options[name] is None and recorded["given"][name] is None]
+    return {name: recorded["options"][name] for name in left}
+
+
+def _observable(name: str, function: Callable[[PyTree], Any], params: PyTree) -> str:
+    """Return an observable's fingerprint once it is known to give one number."""
+    try:
+        scalar(name, function(params))
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"observables[{name!r}] failed on a checkpoint ({type(error).__name__}: {error}), but it must "
+            "turn params into one number; try it on one checkpoint's params."
+        ) from error
+    return fingerprint_function(function, params)
+
+
+def _load(task: Task, template: PyTree | None) -> PyTree:
+    try:
+        return task.load(template)
+    except InputError:
+        raise
+    except Exception as error:  # A loader is the user's: it may stop in any way.
+        raise CheckpointError(
+            f"checkpoint of step {task.step} could not be loaded ({type(error).__name__}: {error})."
+        ) from error

@@ -1,0 +1,88 @@
+"""The checkpoints of a sweep in step order, from a folder, records or params in memory."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, cast
+
+from lltc.checkpoints import Checkpoint, find_checkpoints
+from lltc.checkpoints.remote import local_copy
+from lltc.errors import InputError
+from lltc.sweeps.fingerprint import fingerprint_params
+
+PyTree = Any
+Checkpoints = str | PathLike[str] | Iterable[Checkpoint] | Iterable[tuple[int, PyTree]]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A checkpoint given as params in memory."""
+
+    step: int
+    params: PyTree
+
+    def load(self, template: PyTree | None = None) -> PyTree:
+        """Return the params as they were given, whatever `template`."""
+        del template
+        return self.params
+
+    def fingerprint(self) -> str:
+        """Return a hash of the params."""
+        return fingerprint_params(self.params)
+
+
+Task = Checkpoint | Given
+
+
+def make_tasks(checkpoints: Checkpoints, reading: dict[str, Any]) -> tuple[Task, ...]:
+    """Return the checkpoints in step order, from a folder, records or `(step, params)` pairs.
+
+    `reading` holds `find_checkpoints`' arguments: params_key, loader, transpose.
+    """
+    if isinstance(checkpoints, str | PathLike) or hasattr(checkpoints, "iterdir"):
+        tasks: list[Task] = list(find_checkpoints(cast(Path, checkpoints), **reading))
+    elif named := [name for name, value in reading.items() if value is not None]:
+        raise InputError(
+            f"{named[0]} says how to read a folder, but checkpoints holds records or params; pass the "
+            f"folder, or no {named[0]}."
+        )
+    else:
+        tasks = [_task(item) for item in cast(Iterable, checkpoints)]
+    if not tasks:
+        raise InputError(
+            "checkpoints holds none, but a sweep needs at least one; pass a folder or (step, params) pairs."
+        )
+    steps = [task.step for task in tasks]
+    if len(set(steps)) < len(steps):
+        twice = sorted({step for step in steps if steps.count(step) > 1})
+        raise InputError(
+            f"checkpoints names step {twice[0]} more than once, but every step must be one checkpoint; "
+            "remove one."
+        )
+    return tuple(sorted(tasks, key=lambda task: task.step))
+
+
+@contextmanager
+def brought_near(task: Task) -> Iterator[Task]:
+    """Yield the checkpoint on a local disk: one on a remote file system is fetched once."""
+    if isinstance(task, Given):
+        yield task
+        return
+    with local_copy(task.path) as path:
+        yield replace(task, path=path)
+
+
+def _task(item: Any) -> Task:
+    if isinstance(item, Checkpoint):
+        return item
+    try:
+        step, params = item
+        return Given(int(step), params)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"checkpoints holds a {type(item).__name__}, but a folder, lltc.find_checkpoints' records or "
+            "(step, params) pairs are "
+            "allowed; pass one of these."
+        ) from None

@@ -1,0 +1,97 @@
+"""What a worker does with one checkpoint: read it, estimate, write the result, say how it went."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lltc.diagnostics import Status
+from lltc.errors import InputError
+from lltc.llc import estimate_llc
+from lltc.sweeps import store
+from lltc.sweeps.compilation import cached_compilation, configured
+from lltc.sweeps.files import FolderError
+from lltc.sweeps.setup import NUMBERS, Setup, checkpoint_key, scalar
+from lltc.sweeps.survey import Work
+from lltc.sweeps.tasks import brought_near
+
+NAN = float("nan")
+
+
+class Row(NamedTuple):
+    """What comes back of a checkpoint: where its result lies and what a progress line needs."""
+
+    run: str
+    step: int
+    path: Path
+    llc: float
+    llc_se: float
+    status: str
+    seconds: float
+    reason: str = ""
+
+
+def do_work(setup: Setup, work: Work) -> Row:
+    """Do what one checkpoint needs and write its files.
+
+    Whatever stops the estimate becomes a failed row with its reason; only what stops the whole sweep is
+    raised: Ctrl-C, and `FolderError` where nothing can be written.
+    """
+    try:
+        with cached_compilation(), configured(setup.settings["jax"]):
+            return _do(setup, work)
+    except FolderError:
+        raise
+    except InputError as error:
+        return fail(setup, work, str(error))
+    except Exception as error:  # One bad checkpoint, or a loader's bug, must not cost the night.
+        return fail(setup, work, f"Stopped by {type(error).__name__}: {error}")
+
+
+def fail(setup: Setup, work: Work, reason: str) -> Row:
+    """Record why a checkpoint has no estimate."""
+    reason = " ".join(reason.split())
+    path = store.write_failure(setup.out, work.task.step, reason, setup.configuration)
+    return Row(work.run, work.task.step, path, NAN, NAN, "failed", NAN, reason)
+
+
+def _do(setup: Setup, work: Work) -> Row:
+    step = work.task.step
+    with brought_near(work.task) as task:
+        content, params = task.fingerprint(), task.load(setup.template)
+    if work.observables:
+        _observe(setup, work, content, params)
+    if not work.estimate:
+        return Row(work.run, step, store.observables_path(setup.out, step), NAN, NAN, "observed", NAN)
+    estimate = estimate_llc(
+        setup.model, params, setup.data, key=checkpoint_key(setup.key, step), progress=False, **setup.options
+    )
+    if estimate.status is Status.interrupted:
+        raise KeyboardInterrupt
+    _check_current(setup)
+    numbers = json.dumps({name: setup.settings[name] for name in NUMBERS}, sort_keys=True)
+    identity = {"configuration": setup.configuration, "checkpoint": content, "settings": numbers}
+    path = store.write_result(setup.out, step, estimate, identity)
+    return Row(work.run, step, path, estimate.llc, estimate.llc_se, estimate.status.name, estimate.seconds)
+
+
+def _observe(setup: Setup, work: Work, content: str, params: Any) -> None:
+    """Evaluate the observables asked for and keep the others; one that fails is NaN with its reason."""
+    seen_at, values = store.read_observables(setup.out, work.task.step)
+    values = values if seen_at == content else {}
+    for name in work.observables:
+        print_ = setup.settings["observables"][name]
+        try:
+            values[name] = store.Observed(print_, scalar(name, setup.observables[name](params)))
+        except Exception as error:
+            reason = f"observables[{name!r}] failed ({type(error).__name__}: {error})"
+            values[name] = store.Observed(print_, NAN, " ".join(reason.split()))
+    store.write_observables(setup.out, work.task.step, content, values)
+
+
+def _check_current(setup: Setup) -> None:
+    """Refuse to write where a later sweep has taken the folder over: this worker's driver is gone."""
+    if store.read_settings(setup.out)["configuration"] != setup.configuration:
+        raise FolderError(
+            f"out={str(setup.out)!r} was taken over by a sweep with other settings, so that this result no "
+            "longer belongs there; run the sweep again into another folder."
+        )
