@@ -1,6 +1,6 @@
 """Loaded trees fitted to templates: names normalised, shapes equal, values the checkpoint's."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import flax.linen as nn
@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from lltc.checkpoints import fit_params, open_checkpoint, save_npz, save_safetensors
 from lltc.checkpoints.tree import flatten, nest
-from lltc.errors import CheckpointError
+from lltc.errors import CheckpointError, InputError
 
 W, B = np.arange(6.0).reshape(2, 3), np.array([1.0, -1.0])
 
@@ -75,6 +75,8 @@ def test_differences_are_shown_side_by_side():
 
 
 def test_sibling_layers_are_never_taken_for_each_other():
+    with pytest.raises(CheckpointError, match="1 of 1 arrays of the template are missing"):
+        fit_params({"layer1": {"w": W}}, {"params": {"layer2": {"w": jnp.zeros((2, 3))}}})
     with pytest.raises(CheckpointError, match="1 of 1 arrays of the template are missing"):
         fit_params({"layer1": {"w": W}}, {"layer2": {"w": jnp.zeros((2, 3))}})
 
@@ -151,6 +153,75 @@ def test_linen_variables_fit_with_and_without_their_outer_level(tmp_path):
         fitted = open_checkpoint(path).load(template)
         assert jax.tree.structure(fitted) == jax.tree.structure(template)
         jax.tree.map(np.testing.assert_array_equal, fitted, template)
+
+
+class Network(nn.Module):
+    @nn.compact
+    def __call__(self, tokens, images):
+        words = nn.LayerNorm(name="norm", epsilon=1e-5)(nn.Embed(5, 3, name="words")(tokens))
+        pixels = nn.Conv(4, (3, 2), padding="VALID", name="conv")(images)
+        return nn.Dense(3, name="square")(nn.Dense(3, name="head")(words)), pixels
+
+
+def test_networks_of_pytorch_compute_the_same_after_transposing(tmp_path):
+    rng = np.random.default_rng(0)
+    shapes = {
+        "words.weight": (5, 3),
+        "norm.weight": (3,),
+        "norm.bias": (3,),
+        "head.weight": (3, 3),
+        "head.bias": (3,),
+        "square.weight": (3, 3),
+        "square.bias": (3,),
+        "conv.weight": (4, 2, 3, 2),
+        "conv.bias": (4,),
+    }
+    saved = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    tokens, images = jnp.array([0, 4]), jnp.array(rng.normal(size=(1, 6, 5, 2)), jnp.float32)
+    network = Network()
+    template = network.init(jax.random.key(0), tokens, images)
+    wrapped = {f"module.{name}": array for name, array in saved.items()}
+    path = save_safetensors(tmp_path / "step_1.safetensors", wrapped)
+    with pytest.raises(InputError, match=r"to be transposed to fit a template; pass template\.$"):
+        open_checkpoint(path, transpose="torch").load()
+    params = open_checkpoint(path, transpose="torch").load(template)
+    words, pixels = cast(Any, network.apply(params, tokens, images))
+    normal = saved["words.weight"][[0, 4]]
+    normal = (normal - normal.mean(1, keepdims=True)) / np.sqrt(normal.var(1, keepdims=True) + 1e-5)
+    expected = normal * saved["norm.weight"] + saved["norm.bias"]
+    for layer in ("head", "square"):
+        expected = expected @ saved[f"{layer}.weight"].T + saved[f"{layer}.bias"]
+    np.testing.assert_allclose(words, expected, rtol=1e-4, atol=1e-5)
+    convolved = jax.lax.conv(images.transpose(0, 3, 1, 2), saved["conv.weight"], (1, 1), "VALID")
+    np.testing.assert_allclose(
+        pixels, convolved.transpose(0, 2, 3, 1) + saved["conv.bias"], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_nothing_is_transposed_unless_asked():
+    template = {"fc": {"kernel": np.zeros((3, 2)), "bias": np.zeros(2)}}
+    saved = {"fc.weight": W, "fc.bias": B}
+    hint = r"pass transpose='torch' if PyTorch saved it\.\n"
+    for params, slots in ((saved, template), ({"weight": W}, {"weight": np.zeros((3, 2))})):
+        with pytest.raises(CheckpointError, match=hint):
+            fit_params(params, slots)
+    np.testing.assert_array_equal(fit_params(saved, template, transpose="torch")["fc"]["kernel"], W.T)
+    equinox = {"fc": {"weight": np.zeros((2, 3)), "bias": np.zeros(2)}}
+    np.testing.assert_array_equal(fit_params(saved, equinox)["fc"]["weight"], W)
+    np.testing.assert_array_equal(fit_params({"w": W}, {"w": np.zeros((2, 3))}, transpose="torch")["w"], W)
+
+
+def test_other_words_for_transpose_are_refused():
+    with pytest.raises(InputError, match=r"transpose is True, but must be 'torch' or None; pass one of"):
+        fit_params({"w": W}, {"w": W}, transpose=True)  # pyright: ignore[reportArgumentType]
+
+
+def test_errors_stay_short():
+    with pytest.raises(CheckpointError) as caught:
+        fit_params({f"v{i}": B for i in range(50)}, {f"w{i}": B for i in range(50)})
+    first, *table = str(caught.value).splitlines()
+    assert first.endswith("50 of 50 arrays of the checkpoint have no place in the template.")
+    assert len(table) == 12
 
 
 names = st.text(st.characters(codec="ascii", exclude_characters="/.", exclude_categories=["Cc"]), min_size=1)

@@ -1,18 +1,31 @@
 """Folders of checkpoints: found, ordered, named, refused; fingerprints."""
 
+import os
 import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lltc.checkpoints import find_checkpoints, open_checkpoint, save_npz, save_safetensors
-from lltc.errors import InputError
+from lltc.errors import CheckpointError, InputError
 
 
 def fill(folder, *names):
     for name in names:
         save = save_safetensors if name.endswith(".safetensors") else save_npz
         save(folder / name, {"w": np.arange(3.0)})
+
+
+def refusal(call, *args):
+    with pytest.raises(InputError) as caught:
+        call(*args)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    return message
 
 
 def test_checkpoints_are_ordered_by_number_not_by_name(tmp_path):
@@ -25,8 +38,12 @@ def test_checkpoints_are_ordered_by_number_not_by_name(tmp_path):
 
 
 def test_aliases_hidden_and_unfinished_entries_are_passed_over(tmp_path):
-    fill(tmp_path, "step_1.npz", "best.npz", "last.npz", ".step_2.npz")
+    fill(tmp_path, "step_1.npz", "best.npz", "last.npz", "last-v1.npz", "model_best-v12.npz", ".step_2.npz")
+    fill(tmp_path, "step_3.tmp.npz", "tmp-step_4.npz")
     (tmp_path / "latest").symlink_to(tmp_path / "step_1.npz")
+    (tmp_path / "step_9.npz").symlink_to(tmp_path / "gone.npz")
+    for name in ("step_5.npz.tmp", "step_6.npz.part", "step_7.npz.incomplete", "step_8.npz~"):
+        (tmp_path / name).write_bytes(b"")
     (tmp_path / "7.orbax-checkpoint-tmp-123").mkdir()
     (tmp_path / "7.orbax-checkpoint-tmp-123" / "_METADATA").write_text("{}")
     (tmp_path / "log_5.txt").write_text("loss")
@@ -45,13 +62,57 @@ def test_trainer_output_keeps_its_final_model_beside_the_numbered_ones(tmp_path)
     np.testing.assert_array_equal(found[1].load()["w"], np.arange(3.0))
 
 
-def refusal(call, *args):
-    with pytest.raises(InputError) as caught:
-        call(*args)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.endswith(".")
-    return message
+def test_the_one_file_in_a_numbered_folder_is_its_checkpoint(tmp_path):
+    fill(tmp_path / "1000", "params.npz")
+    fill(tmp_path / "step_20", "model_step_20.npz")
+    fill(tmp_path / "data", "train.npz")
+    (tmp_path / "1000" / "notes.txt").write_text("x")
+    found = find_checkpoints(tmp_path)
+    assert [(checkpoint.step, checkpoint.format) for checkpoint in found] == [(20, "npz"), (1000, "npz")]
+    before = found[0].fingerprint()
+    np.testing.assert_array_equal(found[0].load()["w"], np.arange(3.0))
+    (tmp_path / "step_20" / "notes.txt").write_text("x")
+    assert found[0].fingerprint() == before
+    (tmp_path / "step_20" / "model_step_20.npz").unlink()
+    with pytest.raises(CheckpointError, match=r"^Cannot read checkpoint '.*step_20': its weights are gone"):
+        found[0].load()
+
+
+def test_a_loader_reads_what_lltc_does_not_know(tmp_path):
+    for step in (100, 20):
+        np.savetxt(tmp_path / f"weights_{step}.txt", [step, 1.0])
+    (tmp_path / "run_3").mkdir()
+    np.savetxt(tmp_path / "run_3" / "w.csv", [3.0, 1.0])
+    (tmp_path / "readme.txt").write_text("no step")
+    (tmp_path / "weights_500.txt.tmp").write_text("half")
+
+    def load(path):
+        return {"net": {"w": np.loadtxt(path / "w.csv" if path.is_dir() else path)}}
+
+    found = find_checkpoints(tmp_path, loader=load)
+    assert [(checkpoint.step, checkpoint.format) for checkpoint in found] == [
+        (3, "loader"),
+        (20, "loader"),
+        (100, "loader"),
+    ]
+    assert [checkpoint.load()["net"]["w"][0] for checkpoint in found] == [3, 20, 100]
+    assert found[1].load(template={"w": np.zeros(2, np.float32)})["w"].dtype == np.float32
+    [*_, last] = find_checkpoints(tmp_path, loader=load, params_key="net/w")
+    np.testing.assert_array_equal(last.load(), [100, 1])
+    assert open_checkpoint(tmp_path / "readme.txt", loader=lambda path: path.read_text()).load() == "no step"
+    before = found[0].fingerprint()
+    np.savetxt(tmp_path / "run_3" / "w.csv", [4.0, 1.0])
+    assert found[0].fingerprint() != before
+
+
+def test_a_loader_that_fails_is_told_with_its_reason(tmp_path):
+    (tmp_path / "step_1.txt").write_text("x")
+    [checkpoint] = find_checkpoints(tmp_path, loader=lambda path: {}[path.stem])
+    with pytest.raises(CheckpointError, match=r"step_1\.txt': loader raised KeyError: 'step_1'\.$"):
+        checkpoint.load()
+    (tmp_path / "step_1.txt").rename(tmp_path / "notes.txt")
+    message = refusal(lambda folder: find_checkpoints(folder, loader=np.load), tmp_path)
+    assert message.endswith("holds no name with a step; it holds 'notes.txt'.")
 
 
 def test_missing_empty_and_unreadable_folders_are_told_apart(tmp_path):
@@ -108,3 +169,32 @@ def test_fingerprint_of_a_file_changes_with_any_byte(tmp_path):
         path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
         prints.add(open_checkpoint(path).fingerprint())
     assert len(prints) == 1 + len(range(0, len(content), 37))
+
+
+@contextmanager
+def a_stranger():
+    """Be a user who owns nothing; whoever may read everything cannot see a refusal."""
+    user = os.geteuid()
+    os.seteuid(65534 if user == 0 else user)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_what_may_not_be_read_is_told():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "run"
+        fill(folder, "step_1.npz", "step_2.npz")
+        fill(folder / "step_3", "model.npz")
+        checkpoint = find_checkpoints(folder)[0]
+        np.testing.assert_array_equal(checkpoint.load()["w"], np.arange(3.0))
+        Path(name).chmod(0o755)
+        checkpoint.path.chmod(0)
+        with a_stranger(), pytest.raises(CheckpointError, match=r"step_1\.npz'.*Permission denied: '.*'\.$"):
+            checkpoint.load()
+        for closed in (folder / "step_3", folder, Path(name)):
+            closed.chmod(0)
+            with a_stranger():
+                assert "cannot be looked at (Permission denied)" in refusal(find_checkpoints, folder)
+            closed.chmod(0o755)

@@ -10,11 +10,8 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lltc.checkpoints import find_checkpoints, open_checkpoint
-from lltc.checkpoints.opcodes import Opaque, read_opcodes
 from lltc.errors import CheckpointError
 
 # What `torch.save` wrote, compressed: `views` and `views_legacy` (not zipped) hold views of arange(6) and
@@ -305,28 +302,3 @@ def test_another_archive_is_no_torch_file(tmp_path):
     checkpoint = open_checkpoint((tmp_path / "a.npz").rename(tmp_path / "step_2.pt"))
     with pytest.raises(CheckpointError, match=r"it is a zip archive, but not one of torch\.save"):
         checkpoint.load()
-
-
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda child: (
-        st.lists(child, max_size=3)
-        | st.tuples(child, child)
-        | st.dictionaries(st.text() | st.integers(), child, max_size=3)
-    ),
-    max_leaves=12,
-)
-
-
-@given(value=plain, protocol=st.integers(0, pickle.HIGHEST_PROTOCOL))
-def test_plain_pickles_are_read_as_pickle_reads_them(value, protocol):
-    stream = io.BytesIO(pickle.dumps(value, protocol) + b"more")
-    assert read_opcodes(stream) == value
-    assert stream.read() == b"more"
-
-
-def test_calls_are_handed_over_with_their_arguments():
-    value = read_opcodes(io.BytesIO(pickle.dumps({"bytes": b"x", "set": {1}, "range": range(3)}, 5)))
-    assert (value["bytes"], value["set"]) == (b"x", {1})
-    assert isinstance(value["range"], Opaque)
-    assert (value["range"].name, value["range"].parts) == ("builtins.range", [0, 3, 1])

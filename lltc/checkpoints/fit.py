@@ -24,10 +24,10 @@ def fit_params(params: Any, template: Any, *, transpose: Literal["torch"] | None
 
     Names are compared after normalising: indices and attributes count as dict keys ("0", "kernel"),
     "a/b" and "a.b" as levels, and Flax nnx's `value` level and outer levels that only one of the two
-    trees has (such as "params") are dropped. Shapes must be equal. Values stay the checkpoint's; the type
-    becomes the template's where both are floating, or where integers become those floats exactly. The
-    template keeps its functions, its random keys and streams (nnx's `rngs`), and those of its Python
-    numbers that the checkpoint lacks.
+    trees has (such as "params", or PyTorch's "module") are dropped. Shapes must be equal. Values stay the
+    checkpoint's; the type becomes the template's where both are floating, or where integers become those
+    floats exactly. The template keeps its functions, its random keys and streams (nnx's `rngs`), and those of
+    its Python numbers that the checkpoint lacks.
 
     With `transpose="torch"` PyTorch's `weight` also fits a `kernel`, `w`, `scale` or `embedding`, its `bias`
     a `b` or `offset`, and weights of linear and convolutional layers are turned from (out, in, …) to
@@ -97,6 +97,9 @@ def _align(found: Leaves, wanted: Leaves) -> tuple[Leaves, int]:
     """Drop outer levels of one of the trees so that most names agree; return `found` and wanted's depth."""
     depths = [(depth, 0) for depth in range(_num_outer(found) + 1)]
     depths += [(0, depth) for depth in range(1, _num_outer(wanted) + 1)]
+    if all(name[0] == "params" for name in wanted if name):
+        # Flax's outermost level says nothing about the layers, so the checkpoint may wrap them otherwise.
+        depths += [(depth, 1) for depth in range(1, _num_outer(found) + 1)]
 
     def count_shared(pair: tuple[int, int]) -> int:
         return len({name[pair[0] :] for name in found} & {name[pair[1] :] for name in wanted})

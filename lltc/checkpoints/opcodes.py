@@ -102,7 +102,9 @@ class _Machine:
         self.stack.append(_MARK)
 
     def _since_mark(self) -> list[Any]:
-        start = next(i for i in range(len(self.stack) - 1, -1, -1) if self.stack[i] is _MARK)
+        start = next((i for i in range(len(self.stack) - 1, -1, -1) if self.stack[i] is _MARK), None)
+        if start is None:
+            raise ValueError("its pickle closes a list that it never opened")
         items = self.stack[start + 1 :]
         del self.stack[start:]
         return items

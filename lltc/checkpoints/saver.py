@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from operator import index
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 from lltc.checkpoints.npz import save_npz
 from lltc.checkpoints.safetensors import save_safetensors
@@ -57,7 +57,7 @@ class Saver:
         if not self.steps:
             raise InputError("steps is empty, so nothing would be saved; pass at least one step.")
 
-    def __call__(self, step: int, params: Any) -> Path | None:
+    def __call__(self, step: SupportsIndex, params: Any) -> Path | None:
         """Save `params`, any pytree of arrays, if `step` is one to save; return its path, else None.
 
         Raises:
@@ -65,7 +65,7 @@ class Saver:
         """
         if step not in self.steps:
             return None
-        return _WRITERS[self.format](Path(self.folder), int(step), params)
+        return _WRITERS[self.format](Path(self.folder), index(step), params)
 
 
 def _as_step(step: Any) -> int:
