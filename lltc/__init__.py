@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from lltc.errors import CheckpointError as CheckpointError
     from lltc.errors import InputError as InputError
     from lltc.estimate import LLCEstimate as LLCEstimate
+    from lltc.ladder import LLCLadder as LLCLadder
+    from lltc.ladder import estimate_llc_ladder as estimate_llc_ladder
     from lltc.llc import estimate_llc as estimate_llc
     from lltc.models import behavioral as behavioral
     from lltc.reference import reference_llc as reference_llc
@@ -23,19 +25,21 @@ _HOMES = {
     "CheckpointError": "lltc.errors",
     "InputError": "lltc.errors",
     "LLCEstimate": "lltc.estimate",
+    "LLCLadder": "lltc.ladder",
     "Runs": "lltc.sweeps",
     "Status": "lltc.diagnostics",
     "Sweep": "lltc.sweeps",
     "Transition": "lltc.transitions",
     "behavioral": "lltc.models",
     "estimate_llc": "lltc.llc",
+    "estimate_llc_ladder": "lltc.ladder",
     "find_checkpoints": "lltc.checkpoints",
     "find_transitions": "lltc.transitions",
     "reference_llc": "lltc.reference",
     "sweep": "lltc.sweeps",
     "sweep_runs": "lltc.sweeps",
 }
-_ROOMS = ("checkpoints", "models", "toys")
+_ROOMS = ("checkpoints", "kernels", "models", "toys")
 
 __version__ = "0.1.0"
 __all__ = [*_HOMES, *_ROOMS, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]

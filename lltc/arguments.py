@@ -161,3 +161,29 @@ def check_step_size(step_size: float | None) -> float | None:
             "None to have it measured."
         )
     return float(step_size)
+
+
+def check_ladder(nbeta: Any) -> np.ndarray:
+    """Return inverse temperatures in rising order, or refuse them."""
+    try:
+        rungs = np.sort(np.asarray(nbeta, dtype=float))
+    except (TypeError, ValueError):
+        rungs = np.zeros(0)
+    if rungs.ndim != 1 or len(np.unique(rungs)) < max(2, rungs.size) or not np.isfinite(rungs).all():
+        raise InputError(
+            f"nbeta must be a sequence of two or more different numbers > 0, but {nbeta!r} was given; "
+            "pass such as [50, 100, 200], or use estimate_llc for one temperature."
+        )
+    for rung in rungs:
+        check_positive("nbeta", float(rung))
+    return rungs
+
+
+def check_anchor_examples(count: int | None) -> None:
+    """Refuse a count of examples that cannot be halved."""
+    whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+    if count is not None and not (whole and count >= 2):
+        raise InputError(
+            f"anchor_examples must be an integer ≥ 2, but {count!r} was given; pass such a number, or None "
+            "for all the data."
+        )

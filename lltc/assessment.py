@@ -1,13 +1,28 @@
 """From draws to numbers: λ̂, its error budget and sensitivities, the chains' health, a status."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lltc.diagnostics import ErrorBudget, Status, controlled, error_budget, judge, mixing
+from lltc.diagnostics import (
+    ROUNDING,
+    ErrorBudget,
+    Status,
+    anchor_error,
+    controlled,
+    equilibration_error,
+    judge,
+    mixing,
+    monte_carlo_error,
+    sharpened,
+)
 from lltc.posterior import LocalPosterior
 from lltc.sampling import Draws
 from lltc.warmup import is_hot
+from lltc.watch import Visit
+
+PAIRS = ("heat_capacity", "d_llc_d_log_nbeta", "d_llc_d_log_localization", "stiff_temperature")
 
 
 class Measured(NamedTuple):
@@ -20,10 +35,14 @@ class Measured(NamedTuple):
 class Assessment(NamedTuple):
     """All that one set of draws says; every number is in units of λ̂ unless named a share.
 
-    `draws` `(chain, draw)` are nβ(L - L(w*)), linear minibatch noise regressed away. `heat_capacity` is (nβ)²
-    Var[L_n], an estimate of λ beside the energy's; `virial_share` is (nβ E[(w - w*)·∇L] + γ E‖w - w*‖²)/d, 1
-    in equilibrium; `prior_share` is E‖w - w*‖² over the prior's d/γ; `gradient_contribution` is nβ E[(w -
-    w*)·∇L_n(w*)].
+    `draws` `(chain, draw)` are nβ(L - L(w*)), linear minibatch noise regressed away; `llc` is their mean,
+    less minibatch heat, and less their regression on the virial where that halves the error:
+    `variance_left` is the share of the squared error that remains, 1 where nothing was done. `heat_capacity`
+    is (nβ)² Var[L_n], an estimate of λ beside the energy's; `virial_share` is (nβ E[(w - w*)·∇L] + γ E‖w -
+    w*‖²)/d, 1 in equilibrium; `stiff_temperature` is that of the stiff directions, 1 where the steps are
+    small enough; `prior_share` is E‖w - w*‖² over the prior's d/γ; `gradient_contribution` is nβ E[(w -
+    w*)·∇L_n(w*)]. `acceptance` is the share of moves made, or for a kernel that makes every move the share a
+    Metropolis test would let pass.
     """
 
     llc: float
@@ -38,33 +57,63 @@ class Assessment(NamedTuple):
     d_llc_d_log_localization: Measured
     gradient_contribution: float
     acceptance: float
+    variance_left: float
+    stiff_temperature: Measured
     virial_share: float
     prior_share: float
     draws: np.ndarray
 
 
 def assess(
-    posterior: LocalPosterior, draws: Draws, *, heat: float, complete: bool, finite: bool
+    posterior: LocalPosterior,
+    draws: Draws,
+    visits: Sequence[Visit],
+    *,
+    reach: float,
+    corrected: bool,
+    partial_anchor: bool,
+    complete: bool,
+    finite: bool,
 ) -> Assessment:
-    """Return the assessment of `draws`; `heat` is the predicted minibatch heat, which is subtracted.
+    """Return the assessment of `draws`; the minibatch heat predicted from `visits` is subtracted.
 
-    Chains that are not `finite`, or too few draws to say anything, give NaN.
+    `reach` is that of the steps, ε(1 + c)/(1 - c); `corrected` says that moves were accepted or refused,
+    `partial_anchor` that ∇L_n(w*) is uncertain. Chains that are not `finite`, or too few draws to say
+    anything, give NaN.
     """
     energy = np.asarray(draws.energy, dtype=np.float64)
-    series = posterior.nbeta * controlled(energy.mean(-1), np.asarray(draws.control, np.float64))
+    control = np.zeros((len(energy), 0)) if partial_anchor else np.asarray(draws.control, np.float64)
+    series = posterior.nbeta * controlled(energy.mean(-1), control)
     if not finite or series.shape[1] < 8:
         return _unknown(Status.interrupted if finite else Status.diverged, series)
     hot = is_hot(len(series))
     mixed = mixing(series, hot)
     dimension, gamma = posterior.num_params, posterior.localization
     distance = np.asarray(draws.distance, np.float64)
-    virial = posterior.nbeta * np.asarray(draws.virial, np.float64).mean(1) + gamma * distance.mean(1)
+    virial = posterior.nbeta * np.asarray(draws.virial, np.float64) + gamma * distance
     by_nbeta, capacity = _nbeta_sensitivity(series, posterior.nbeta * energy)
     by_gamma = _localization_sensitivity(series, distance, gamma)
-    spread = spread_error(by_gamma.value, virial, gamma * distance.mean(), dimension)
-    budget = error_budget(series, hot, spread=spread, heat=0.5 * heat)
-    acceptance = float(np.mean(draws.accepted))
-    llc, share = float(series.mean()) - heat, float(virial.mean()) / dimension
+    heat = predicted_heat(visits, reach, posterior.nbeta)
+    sharp = sharpened(series, virial - dimension, hot, expected=2 * heat)
+    heat *= 1 - 2 * sharp.coefficient
+    llc, share = float(sharp.series.mean()) - heat, float(virial.mean()) / dimension
+    temperature = stiff_temperature(visits)
+    acceptance = float(np.mean(draws.accepted)) if corrected else _mean_acceptance(visits)
+    slip = posterior.nbeta * np.asarray(draws.slip, np.float64)
+    spread = (
+        0.0
+        if sharp.coefficient
+        else spread_error(by_gamma.value, virial.mean(1), gamma * distance.mean(), dimension)
+    )
+    budget = ErrorBudget(
+        monte_carlo=monte_carlo_error(sharp.series),
+        equilibration=equilibration_error(sharp.series, hot),
+        spread=spread,
+        heat=0.5 * abs(heat),
+        step_size=0.0 if corrected else step_size_error(llc, temperature),
+        anchor=anchor_error(series, slip) if partial_anchor else 0.0,
+        rounding=ROUNDING * abs(llc),
+    )
     return Assessment(
         llc=llc,
         llc_se=budget.total,
@@ -78,10 +127,38 @@ def assess(
         d_llc_d_log_localization=by_gamma,
         gradient_contribution=posterior.nbeta * float(np.mean(draws.tilt)),
         acceptance=acceptance,
+        variance_left=(budget.monte_carlo / monte_carlo_error(series)) ** 2 if sharp.coefficient else 1.0,
+        stiff_temperature=temperature,
         virial_share=share,
         prior_share=gamma * float(distance.mean()) / dimension,
         draws=series,
     )
+
+
+def predicted_heat(visits: Sequence[Visit], reach: float, nbeta: float) -> float:
+    """Return by how much minibatch noise raises λ̂: reach (nβ)² tr C/8."""
+    return reach * nbeta**2 * float(np.mean([visit.noise for visit in visits])) / 8 if visits else 0.0
+
+
+def stiff_temperature(visits: Sequence[Visit]) -> Measured:
+    """Return E[nβ‖∇L‖² + γ(w - w*)·∇L]/E[ΔL] over visits and chains, its error from the chains' spread."""
+    if not visits:
+        return Measured(np.nan, np.nan)
+    force, bend = (np.mean([getattr(v, name) for v in visits], axis=0) for name in ("force", "bend"))
+    if not (np.isfinite(force).all() and bend.mean() > 0):
+        return Measured(np.nan, np.nan)
+    ratio = force.mean() / bend.mean()
+    return Measured(float(ratio), _over_chains(force - ratio * bend).se / float(bend.mean()))
+
+
+def step_size_error(llc: float, temperature: Measured) -> float:
+    """Return |T - 1|·λ̂ beyond three standard errors of the stiff directions' temperature T."""
+    beyond = abs(temperature.value - 1) - 3 * temperature.se
+    return abs(llc) * max(float(beyond), 0.0) if np.isfinite(beyond) else 0.0
+
+
+def _mean_acceptance(visits: Sequence[Visit]) -> float:
+    return float(np.mean([visit.acceptance for visit in visits])) if visits else np.nan
 
 
 def spread_error(by_gamma: float, virial: np.ndarray, prior_energy: float, dimension: int) -> float:
@@ -114,9 +191,7 @@ def _over_chains(values: np.ndarray) -> Measured:
 
 
 def _unknown(status: Status, series: np.ndarray) -> Assessment:
-    nothing, unmeasured = np.nan, Measured(np.nan, np.nan)
-    budget = ErrorBudget(nothing, nothing, nothing, nothing)
-    return Assessment(
-        *(nothing, nothing, status, nothing, nothing, nothing, budget, unmeasured, unmeasured, unmeasured),
-        *(nothing, nothing, nothing, nothing, series),
-    )
+    fields: dict[str, Any] = dict.fromkeys(Assessment._fields, np.nan)
+    fields |= dict.fromkeys(PAIRS, Measured(np.nan, np.nan))
+    fields |= {"status": status, "budget": ErrorBudget(*[np.nan] * 7), "draws": series}
+    return Assessment(**fields)

@@ -7,97 +7,145 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.gradients import losses_and_gradient
+from lltc.gradients import Anchor, losses_and_gradient
 from lltc.posterior import Center, LocalPosterior, Target
 
 PyTree = Any
 SCALES = 24
-DIRECTIONS = 4
 
 
-class Curvature(NamedTuple):
-    """Largest |eigenvalue| of the loss Hessian at each chain `(chain,)`, and its `vector` `(chain, d)`."""
+class Probe(NamedTuple):
+    """The loss around each chain, seen through one batch anchored at w*.
 
-    value: jax.Array
-    vector: jax.Array
+    `rise` `(chain,)` is L(w) - L(w*), `gradient` `(chain, d)` its gradient, `noise` `(chain,)` the variance
+    tr C of the scaled gradient. With S the scale, H the Hessian and v the vector given, `force` is ‖S∇L‖² by
+    disjoint half batches, `pull` is (w - w*)·S²∇L, `bend` is v·SHSv, `curvature` is ‖SHSv‖ and `direction`
+    is SHSv normalised.
+    """
+
+    rise: jax.Array
+    gradient: jax.Array
+    noise: jax.Array
+    force: jax.Array
+    pull: jax.Array
+    bend: jax.Array
+    curvature: jax.Array
+    direction: jax.Array
 
 
-def initial_scale(posterior: LocalPosterior, key: jax.Array) -> float:
+class Prober(NamedTuple):
+    """What stays the same while chains are probed: a batch, the anchor, a diagonal scale."""
+
+    posterior: LocalPosterior
+    anchor: Anchor
+    batch: PyTree
+
+    def __call__(self, positions: jax.Array, vectors: jax.Array, scale: jax.Array | float = 1.0) -> Probe:
+        """Return the `Probe` at `positions` `(chain, d)`."""
+        posterior = self.posterior
+        return _probe(
+            posterior.target,
+            posterior.full_batch,
+            posterior.center,
+            self.anchor.gradient,
+            positions,
+            self.batch,
+            vectors,
+            jnp.asarray(scale, jnp.float32),
+        )
+
+
+def make_prober(posterior: LocalPosterior, anchor: Anchor, key: jax.Array) -> Prober:
+    """Return a prober on the whole data when steps see all of it, else on one random minibatch."""
+    if posterior.full_batch:
+        return Prober(posterior, anchor, posterior.data.arrays)
+    rows = jax.random.randint(key, (posterior.batch_size,), 0, posterior.data.size)
+    return Prober(posterior, anchor, jax.tree.map(jnp.asarray, posterior.data.batch(np.asarray(rows))))
+
+
+def initial_scale(prober: Prober, key: jax.Array, *, num_chains: int) -> float:
     """Return the random perturbation per coordinate at which nβ(L - L(w*)) reaches d/2, or the prior's.
 
     Needed where the Hessian at w* says nothing, such as x⁴. Scales halve down from the prior's radius 1/√γ.
     """
-    batch = calibration_batch(posterior, key)
-    radius = 1.0 / np.sqrt(posterior.localization) if posterior.localization > 0 else 1.0
-    scales = radius * 0.5 ** np.arange(SCALES)
-    rises = np.array(
-        [float(_rise(posterior.target, posterior.center, batch, key, scale)) for scale in scales]
-    )
-    for scale, rise in zip(scales, rises, strict=True):
+    posterior = prober.posterior
+    center, gamma = posterior.center.position, posterior.localization
+    shakes = jax.random.normal(key, (num_chains, center.size))
+    scale = 1.0 / np.sqrt(gamma) if gamma > 0 else 1.0
+    for _ in range(SCALES):
+        rise = float(prober(center + jnp.float32(scale) * shakes, shakes).rise.mean())
         if np.isfinite(rise) and posterior.nbeta * rise <= 0.5 * posterior.num_params:
-            return float(scale)
-    return float(scales[-1])
+            break
+        scale *= 0.5
+    return float(scale)
 
 
-def calibration_batch(posterior: LocalPosterior, key: jax.Array) -> PyTree:
-    """Return the whole data when steps see all of it, else one random minibatch."""
-    if posterior.full_batch:
-        return posterior.data.arrays
-    rows = jax.random.randint(key, (posterior.batch_size,), 0, posterior.data.size)
-    return jax.tree.map(jnp.asarray, posterior.data.batch(np.asarray(rows)))
-
-
-def start_vectors(key: jax.Array, chains: int, dimension: int) -> jax.Array:
+def random_directions(key: jax.Array, chains: int, dimension: int) -> jax.Array:
     """Return random unit vectors `(chain, d)` from which the curvature's power iteration starts."""
     vectors = jax.random.normal(key, (chains, dimension))
     return vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-@partial(jax.jit, static_argnums=0, static_argnames="rounds")
 def largest_curvature(
+    prober: Prober,
+    positions: jax.Array,
+    vectors: jax.Array,
+    *,
+    rounds: int,
+    scale: jax.Array | float = 1.0,
+) -> Probe:
+    """Return the last probe of a power iteration warm-started from `vectors`, one product a round.
+
+    ‖SHSv‖ bounds the largest eigenvalue from below; the largest over chains is what stability is judged by.
+    """
+    found = prober(positions, vectors, scale)
+    for _ in range(rounds - 1):
+        found = prober(positions, found.direction, scale)
+    return found
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _probe(
     target: Target,
+    full_batch: bool,
     center: Center,
+    anchor_gradient: jax.Array,
     positions: jax.Array,
     batch: PyTree,
     vectors: jax.Array,
-    *,
-    rounds: int = 4,
-) -> Curvature:
-    """Return the top curvature at `positions` after a few power iterations warm-started from `vectors`.
-
-    One Hessian-vector product a round: forward over reverse mode. The norm ‖Hv‖ bounds the eigenvalue from
-    below, and the largest over rounds and chains is what stability is judged by.
-    """
-
-    def gradient(points: jax.Array) -> jax.Array:
-        return losses_and_gradient(target, center, points, batch)[1]
-
-    def iterate(_: int, carry: Curvature) -> Curvature:
-        product = jax.jvp(gradient, (positions,), (carry.vector,))[1]
-        norm = jnp.linalg.norm(product, axis=-1)
-        direction = product / jnp.where(norm > 0, norm, 1.0)[:, None]
-        return Curvature(norm, jnp.where(norm[:, None] > 0, direction, carry.vector))
-
-    return jax.lax.fori_loop(0, rounds, iterate, Curvature(jnp.zeros(positions.shape[0]), vectors))
-
-
-@partial(jax.jit, static_argnums=0)
-def gradient_noise(target: Target, center: Center, positions: jax.Array, batch: PyTree) -> jax.Array:
-    """Return tr C `(chain,)`, the anchored minibatch gradient's variance, from two halves of one batch.
-
-    With halves a and b the batch gradient is their mean, so tr C = E‖g_a - g_b‖²/4 with g = ∇L(w) - ∇L(w*).
-    """
+    scale: jax.Array,
+) -> Probe:
+    chains, size = len(positions), jax.tree.leaves(batch)[0].shape[0]
+    half = (size + 1) // 2
+    sides = [batch] if full_batch else [_rows(batch, slice(half)), _rows(batch, slice(size - half, size))]
     points = jnp.concatenate([positions, center.position[None]])
-    size = jax.tree.leaves(batch)[0].shape[0] // 2
-    halves = [jax.tree.map(lambda a, low=low: a[low : low + size], batch) for low in (0, size)]
-    first, second = (losses_and_gradient(target, center, points, half)[1] for half in halves)
-    anchored = (first - second)[:-1] - (first - second)[-1]
-    return jnp.sum(anchored**2, -1) / 4
+    tangents = jnp.concatenate([scale * vectors, jnp.zeros((1, center.position.size))])
+
+    def look(at: jax.Array) -> tuple[jax.Array, jax.Array]:
+        seen = [losses_and_gradient(target, center, at, side) for side in sides]
+        losses, gradients = zip(*seen, strict=True)
+        return jnp.stack(gradients), jnp.stack([loss - loss[-1] for loss in losses]).mean((0, 2))
+
+    (gradients, rises), (products, _) = jax.jvp(look, (points,), (tangents,))
+    slope = anchor_gradient if target.linear else jnp.zeros_like(anchor_gradient)
+    displacement = positions - center.position
+    moved = gradients[:, :chains] - gradients[:, -1:]
+    anchored = moved + slope
+    gradient = anchored.mean(0)
+    product = scale * products[:, :chains].mean(0)
+    norm = jnp.linalg.norm(product, axis=-1)
+    direction = jnp.where(norm[:, None] > 0, product / jnp.where(norm > 0, norm, 1.0)[:, None], vectors)
+    return Probe(
+        rise=rises[:chains] + displacement @ (slope - gradients[:, -1].mean(0)),
+        gradient=gradient,
+        noise=jnp.sum((scale * (moved[0] - moved[-1])) ** 2, -1) / 4,
+        force=jnp.sum(scale**2 * anchored[0] * anchored[-1], -1),
+        pull=jnp.sum(scale**2 * displacement * gradient, -1),
+        bend=jnp.sum(vectors * product, -1),
+        curvature=norm,
+        direction=direction,
+    )
 
 
-@partial(jax.jit, static_argnums=0)
-def _rise(target: Target, center: Center, batch: PyTree, key: jax.Array, scale: jax.Array) -> jax.Array:
-    """Return the mean rise of the loss over random perturbations of size `scale` per coordinate."""
-    shakes = scale * jax.random.normal(key, (DIRECTIONS, center.position.size))
-    moved = jax.vmap(lambda shake: target.losses(center, center.position + shake, batch))(shakes)
-    return (moved - target.losses(center, center.position, batch)).mean()
+def _rows(batch: PyTree, rows: slice) -> PyTree:
+    return jax.tree.map(lambda a: a[rows], batch)

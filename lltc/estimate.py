@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lltc.assessment import Measured
+from lltc.assessment import PAIRS, Measured
 from lltc.diagnostics import ErrorBudget, Status
 
 if TYPE_CHECKING:
@@ -30,11 +30,12 @@ SCALARS = (
     "hot_cold_gap",
     "gradient_contribution",
     "acceptance",
+    "variance_left",
+    "nonfinite_share",
     "virial_share",
     "prior_share",
     "seconds",
 )
-PAIRS = ("heat_capacity", "d_llc_d_log_nbeta", "d_llc_d_log_localization")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,10 +43,11 @@ class LLCEstimate:
     """λ̂ = nβ(E[L_n] - L_n(w*)) with its error and all that is needed to judge it.
 
     `llc_se` is one standard error and covers `budget`. Pairs are (value, se); `lltc.assessment.Assessment`
-    defines the rest of the diagnostics, and `kernel` says whether moves were corrected ("ghmc") or not
-    ("baoab"). `init_loss` is L_n(w*); `draws` `(chain, draw)` are nβ(L - L(w*)), the second half of the
-    chains started hot; `energy` `(chain, draw, half)` are the loss differences of two disjoint half batches,
-    `distance` is ‖w - w*‖² and `virial` is (w - w*)·∇L.
+    defines the rest of the diagnostics, `kernel` says whether moves were corrected ("ghmc", "mala") or not,
+    and `nonfinite_share` is the share of warm-up steps that left the finite numbers and were undone.
+    `init_loss` is L_n(w*); `draws` `(chain, draw)` are nβ(L - L(w*)), the second half of the chains started
+    hot; `energy` `(chain, draw, half)` are the loss differences of two disjoint half batches, `distance` is
+    ‖w - w*‖² and `virial` is (w - w*)·∇L.
     """
 
     llc: float
@@ -64,6 +66,9 @@ class LLCEstimate:
     hot_cold_gap: float
     gradient_contribution: float
     acceptance: float
+    variance_left: float
+    nonfinite_share: float
+    stiff_temperature: Measured
     virial_share: float
     prior_share: float
     heat_capacity: Measured
@@ -103,15 +108,18 @@ class LLCEstimate:
             f"{self.init_loss:.4g} at the checkpoint)",
             f"posterior   nβ = {self.nbeta:.4g}, γ = {self.localization:.4g}",
             f"error       Monte Carlo {budget.monte_carlo:.2g}, hot–cold {budget.equilibration:.2g}, "
-            f"unexplored flat directions {budget.spread:.2g}, minibatch heat {budget.heat:.2g}",
+            f"unexplored flat directions {budget.spread:.2g}, minibatch heat {budget.heat:.2g}, "
+            f"step size {budget.step_size:.2g}, anchor {budget.anchor:.2g}, rounding {budget.rounding:.1g}; "
+            f"control variates left {100 * self.variance_left:.3g} % of the variance",
             f"sensitivity ∂λ̂/∂log nβ = {_pair(self.d_llc_d_log_nbeta)}, "
             f"∂λ̂/∂log γ = {_pair(self.d_llc_d_log_localization)}; heat capacity {_pair(self.heat_capacity)}",
             f"chains      {self.num_chains} × {self.num_draws} draws after {self.num_warmup} warm-up steps, "
             f"batch {self.batch_size}, {self.kernel} with "
-            f"ε = {self.step_size:.3g}, memory {self.memory:.2g}, {100 * self.acceptance:.0f} % of moves "
-            "made",
+            f"ε = {self.step_size:.3g}, memory {self.memory:.2g}, acceptance {100 * self.acceptance:.0f} %, "
+            f"{100 * self.nonfinite_share:.2g} % of warm-up steps not finite",
             f"mixing      R-hat {self.rhat:.3f}, ESS {self.ess:.0f}, hot - cold {self.hot_cold_gap:.2g}, "
-            f"virial {100 * self.virial_share:.0f} %, {100 * self.prior_share:.0f} % of the prior's radius²",
+            f"virial {100 * self.virial_share:.0f} %, stiff directions' temperature "
+            f"{_pair(self.stiff_temperature)}, {100 * self.prior_share:.0f} % of the prior's radius²",
             f"status      {self.status.name}: {self.status.value}",
             f"time        {self.seconds:.1f} s",
         ]

@@ -4,10 +4,12 @@ Chains share the batch. The anchored estimate is the control variate of Baker, F
 arXiv:1706.05439) for stochastic gradient Langevin dynamics; here it also serves the energy.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lltc.data import Data
 from lltc.posterior import Center, LocalPosterior, Target, moved_leaves
@@ -16,11 +18,15 @@ PyTree = Any
 
 
 class Anchor(NamedTuple):
-    """What is known at w*: ∇L_n(w*) `(d,)`, the mean loss L_n(w*), and on a full batch all losses `(m,)`."""
+    """What is known at w*: ∇L_n(w*) `(d,)`, the mean loss L_n(w*), and on a full batch all losses `(m,)`.
+
+    `doubt` `(d,)` is distributed as the error of `gradient`: zero unless it came from part of the data.
+    """
 
     gradient: jax.Array
     loss: jax.Array
     losses: jax.Array
+    doubt: jax.Array
 
 
 class Slope(NamedTuple):
@@ -92,24 +98,46 @@ def half_means(losses: jax.Array) -> jax.Array:
     return jnp.stack([losses[..., :half].mean(-1), losses[..., half : 2 * half].mean(-1)], -1)
 
 
-def measure_anchor(posterior: LocalPosterior, *, block: int = 2048) -> Anchor:
-    """Return L_n(w*) and ∇L_n(w*) from one pass over all the data, `block` examples at a time.
+def measure_anchor(
+    posterior: LocalPosterior, *, examples: int | None = None, seed: int = 0, block: int = 2048
+) -> Anchor:
+    """Return L_n(w*) and ∇L_n(w*) from all the data, or from `examples` drawn at random, `block` at a time.
 
-    The loss of a relative model is zero at w*; its task loss, where the model carries one, is what is
-    reported.
+    With gradients g₁ and g₂ of the two halves of m < n examples, (g₁ - g₂)/2·√(1 - m/n) has the covariance of
+    the error of their mean: it is the anchor's `doubt`. The loss of a relative model is zero at w*; its task
+    loss, where the model carries one, is what is reported.
     """
     target, center, data = posterior.target, posterior.center, posterior.data
+    certain = jnp.zeros_like(center.position)
     if posterior.full_batch:
         losses, gradient = _block(target, center, data.arrays)
-        return Anchor(gradient, _reported(posterior, losses.mean()), losses)
+        return Anchor(gradient, _reported(posterior, losses.mean()), losses, certain)
     if target.relative:
-        return Anchor(jnp.zeros_like(center.position), _reported(posterior, jnp.float32(0)), jnp.zeros(0))
-    gradient, loss = jnp.zeros_like(center.position), 0.0
-    for batch in data.blocks(block):
-        share = jax.tree.leaves(batch)[0].shape[0] / data.size
-        losses, block_gradient = _block(target, center, batch)
-        gradient, loss = gradient + share * block_gradient, loss + share * float(losses.mean())
-    return Anchor(gradient, jnp.float32(loss), jnp.zeros(0))
+        return Anchor(certain, _reported(posterior, jnp.float32(0)), jnp.zeros(0), certain)
+    if examples is None or examples >= data.size:
+        gradient, loss = _sweep_over(posterior, data.blocks(block))
+        return Anchor(gradient, jnp.float32(loss), jnp.zeros(0), certain)
+    rows = np.random.default_rng(seed).choice(data.size, 2 * (examples // 2), replace=False)
+    halves = [_sweep_over(posterior, _batches(data, np.sort(half), block)) for half in np.split(rows, 2)]
+    (first, low), (second, high) = halves
+    doubt = 0.5 * (first - second) * np.sqrt(1 - rows.size / data.size)
+    return Anchor((first + second) / 2, jnp.float32((low + high) / 2), jnp.zeros(0), doubt)
+
+
+def _batches(data: Data, rows: np.ndarray, block: int) -> Iterator[PyTree]:
+    return (data.batch(rows[low : low + block]) for low in range(0, len(rows), block))
+
+
+def _sweep_over(posterior: LocalPosterior, batches: Iterable[PyTree]) -> tuple[jax.Array, float]:
+    """Return the mean gradient and the mean loss at w* over all examples of `batches`."""
+    gradient, loss, seen = jnp.zeros_like(posterior.center.position), 0.0, 0
+    for batch in batches:
+        count = jax.tree.leaves(batch)[0].shape[0]
+        losses, block_gradient = _block(posterior.target, posterior.center, batch)
+        seen += count
+        gradient = gradient + (count / seen) * (block_gradient - gradient)
+        loss += (count / seen) * (float(losses.mean()) - loss)
+    return gradient, loss
 
 
 def mean_over_data(losses_of_batch: Any, data: Data, *, block: int = 2048) -> float:

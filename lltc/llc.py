@@ -1,31 +1,20 @@
 """The local learning coefficient of one checkpoint."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from lltc.arguments import check_counts, check_step_size
-from lltc.assessment import Assessment, assess
 from lltc.components import Restriction
 from lltc.data import Data
-from lltc.diagnostics import Status
-from lltc.errors import InputError
+from lltc.drawing import Effort, Observable, draw_estimates
 from lltc.estimate import LLCEstimate
-from lltc.gradients import measure_anchor
-from lltc.kernels import baoab, ghmc
-from lltc.posterior import LocalPosterior, Model, local_posterior
-from lltc.progress import Progress
-from lltc.sampling import Draws, Run, Trace, sample
-from lltc.warmup import WarmUp, finite, warm_up
+from lltc.kernels import Kernel
+from lltc.posterior import Model, local_posterior
 
 PyTree = Any
-Observable = Callable[[PyTree], jax.Array]
 TARGET_REL_SE = 0.02
-FIRST_DRAWS, MOST_DRAWS = 1000, 16_000
-MOST_EXACT = 512
 
 
 def estimate_llc(
@@ -44,6 +33,9 @@ def estimate_llc(
     target_rel_se: float = TARGET_REL_SE,
     restrict: Restriction | None = None,
     linear: bool = True,
+    kernel: Kernel | None = None,
+    preconditioner: Any = None,
+    anchor_examples: int | None = None,
     observables: Mapping[str, Observable] | None = None,
     progress: bool = True,
 ) -> LLCEstimate:
@@ -73,6 +65,12 @@ def estimate_llc(
             pytree of masks.
         linear: False samples L(w) - ∇L(w*)·(w - w*) instead of L, for checkpoints that are not minima: their
             slope no longer pulls the chains downhill, though negative curvature still may.
+        kernel: a sampler of `lltc.kernels`; by default `ghmc()` where a step sees all the data and at most
+            512 parameters move, else `baoab()`.
+        preconditioner: an Optax transformation with a second moment, such as `optax.scale_by_rms(0.99)`; it
+            sees the gradients of the warm-up, and the diagonal scale it implies is then frozen.
+        anchor_examples: how many examples, drawn at random, give ∇L_n(w*); default all. The error that part
+            of the data brings is in the budget.
         observables: functions of params recorded every 16th draw.
         progress: show a progress bar.
 
@@ -94,10 +92,6 @@ def estimate_llc(
         >>> bool(abs(estimate.llc - 2 * 100 / 101) < 4 * estimate.llc_se)
         True
     """
-    began = time.perf_counter()
-    check_counts(
-        num_chains=num_chains, num_draws=num_draws, num_warmup=num_warmup, target_rel_se=target_rel_se
-    )
     posterior = local_posterior(
         model,
         params,
@@ -108,89 +102,15 @@ def estimate_llc(
         restrict=restrict,
         linear=linear,
     )
-    step_size = check_step_size(step_size)
-    run = prepare_run(posterior, key, observables, exact=may_correct(posterior) and step_size is None)
-    with Progress(num_warmup + (num_draws or FIRST_DRAWS), show=progress) as bar:
-        warm = warm_up(
-            run, num_chains=num_chains, num_warmup=num_warmup, step_size=step_size, on_chunk=bar.advance
-        )
-        trace = _draw(run, warm, num_draws, target_rel_se, bar)
-    return _conclude(run, warm, trace, num_warmup, time.perf_counter() - began)
-
-
-def prepare_run(
-    posterior: LocalPosterior,
-    key: jax.Array | int,
-    observables: Mapping[str, Observable] | None,
-    *,
-    exact: bool = False,
-) -> Run:
-    """Measure the anchor, refuse a loss that is not finite; `exact` moves are accepted or refused."""
-    anchor = measure_anchor(posterior)
-    if not np.isfinite(float(anchor.loss)) or not np.isfinite(np.asarray(anchor.gradient)).all():
-        raise InputError(
-            f"model has loss {float(anchor.loss):g} at params averaged over data and gradient norm "
-            f"{float(np.linalg.norm(anchor.gradient)):g} there, but both must be finite at the checkpoint; "
-            "check the data for NaN "
-            "and the loss for logarithms or divisions that overflow."
-        )
-    key = jax.random.key(key) if isinstance(key, int | np.integer) else key
-    kernel = ghmc() if exact else baoab()
-    return Run(posterior, anchor, kernel, key, tuple((observables or {}).items()))
-
-
-def may_correct(posterior: LocalPosterior) -> bool:
-    """True where Metropolis corrections are cheap: every step sees all the data and few parameters move."""
-    return posterior.full_batch and posterior.num_params <= MOST_EXACT
-
-
-def _draw(run: Run, warm: WarmUp, num_draws: int | None, target_rel_se: float, bar: Progress) -> Trace:
-    """Draw `num_draws`, or double from a thousand until the error is small enough or drawing no help."""
-    if not (warm.complete and warm.finite):
-        return sample(run, warm.state, warm.settings, first=0, count=0)
-    count = num_draws or FIRST_DRAWS
-    trace = sample(run, warm.state, warm.settings, first=1 + warm.steps, count=count, on_chunk=bar.advance)
-    while num_draws is None and trace.complete and finite(trace) and count < MOST_DRAWS:
-        found = _assess(run, warm, trace)
-        if found.llc_se <= target_rel_se * abs(found.llc) or found.status is Status.negative:
-            break
-        bar.extend(count)
-        first = 1 + warm.steps + count
-        more = sample(run, trace.state, warm.settings, first=first, count=count, on_chunk=bar.advance)
-        trace, count = _extend(trace, more), 2 * count
-    return trace
-
-
-def _assess(run: Run, warm: WarmUp, trace: Trace) -> Assessment:
-    is_finite = warm.finite and finite(trace)
-    return assess(run.posterior, trace.draws, heat=warm.heat, complete=trace.complete, finite=is_finite)
-
-
-def _extend(trace: Trace, more: Trace) -> Trace:
-    draws = Draws(*(np.concatenate(pair, axis=1) for pair in zip(trace.draws, more.draws, strict=True)))
-    seen = {
-        name: np.concatenate([values, more.observables[name]], axis=1) if name in more.observables else values
-        for name, values in trace.observables.items()
-    }
-    return Trace(draws, seen, more.state, more.complete)
-
-
-def _conclude(run: Run, warm: WarmUp, trace: Trace, num_warmup: int, seconds: float) -> LLCEstimate:
-    posterior, tuning = run.posterior, warm.settings.tuning
-    return LLCEstimate(
-        **_assess(run, warm, trace)._asdict(),
-        nbeta=posterior.nbeta,
-        localization=posterior.localization,
-        init_loss=float(run.anchor.loss),
-        kernel="ghmc" if run.exact else "baoab",
-        step_size=float(tuning.step_size),
-        memory=float(tuning.memory),
-        num_params=posterior.num_params,
+    effort = Effort(
+        num_chains=num_chains,
+        num_draws=num_draws,
         num_warmup=num_warmup,
-        batch_size=posterior.batch_size,
-        seconds=seconds,
-        energy=np.asarray(trace.draws.energy),
-        distance=np.asarray(trace.draws.distance),
-        virial=np.asarray(trace.draws.virial),
-        observables=trace.observables,
+        step_size=step_size,
+        target_rel_se=target_rel_se,
+        kernel=kernel,
+        preconditioner=preconditioner,
+        anchor_examples=anchor_examples,
     )
+    rungs = np.array([posterior.nbeta])
+    return draw_estimates(posterior, rungs, effort, key=key, observables=observables, progress=progress)[0]

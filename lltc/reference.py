@@ -11,13 +11,14 @@ import numpy as np
 
 from lltc.arguments import check_counts
 from lltc.assessment import assess
-from lltc.calibration import initial_scale
+from lltc.calibration import initial_scale, make_prober
 from lltc.components import Restriction
 from lltc.data import Data, as_data
 from lltc.diagnostics import Status
+from lltc.drawing import Observable, prepare_run
 from lltc.estimate import LLCEstimate
 from lltc.gradients import full_slope
-from lltc.llc import Observable, prepare_run
+from lltc.kernels import ghmc
 from lltc.posterior import LocalPosterior, Model, local_posterior, unflatten
 from lltc.sampling import Draws, Run
 from lltc.warmup import is_hot
@@ -94,10 +95,12 @@ def reference_llc(
         batch_size=max(held.size, 2),
         restrict=restrict,
     )
-    run = prepare_run(posterior, key, observables)
+    run = prepare_run(posterior, key, observables, kernel=ghmc())
     positions, followed, step_size = _nuts(run, num_chains, num_draws, num_warmup, progress)
     draws, seen = _record(run, positions, followed)
-    found = assess(posterior, draws, heat=0.0, complete=True, finite=True)
+    found = assess(
+        posterior, draws, (), reach=0.0, corrected=True, partial_anchor=False, complete=True, finite=True
+    )
     missed = found.status is Status.ok and found.acceptance < 1 - MOST_DIVERGING
     return LLCEstimate(
         **found._replace(status=Status.not_equilibrated if missed else found.status)._asdict(),
@@ -110,6 +113,7 @@ def reference_llc(
         num_params=posterior.num_params,
         num_warmup=num_warmup,
         batch_size=posterior.batch_size,
+        nonfinite_share=0.0,
         seconds=time.perf_counter() - began,
         energy=draws.energy,
         distance=draws.distance,
@@ -139,7 +143,8 @@ def _nuts(
 
     center = run.posterior.center.position
     start_key, run_key = jax.random.split(run.key)
-    spread = initial_scale(run.posterior, start_key) * np.where(is_hot(num_chains), HOT, COLD)
+    prober = make_prober(run.posterior, run.anchor, start_key)
+    spread = initial_scale(prober, start_key, num_chains=num_chains) * np.where(is_hot(num_chains), HOT, COLD)
     starts = center + spread[:, None] * jax.random.normal(start_key, (num_chains, center.size))
     kernel = NUTS(
         potential_fn=partial(_potential, run.posterior, run.anchor.losses), target_accept_prob=ACCEPTANCE
@@ -177,6 +182,7 @@ def _record(run: Run, positions: np.ndarray, followed: np.ndarray) -> tuple[Draw
         distance=np.sum(displacement**2, -1),
         virial=np.sum(displacement * slope.gradient, -1),
         tilt=displacement @ np.asarray(anchor.gradient),
+        slip=np.zeros(followed.shape),
         control=slope.control,
         accepted=followed,
     )

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.gradients import Anchor, Slope, anchored_slope, full_slope
-from lltc.kernels import Kernel, Tuning, ghmc
+from lltc.kernels import Kernel, Tuning
 from lltc.posterior import Center, LocalPosterior, Target, unflatten
 
 PyTree = Any
@@ -19,7 +19,10 @@ OBSERVE_EVERY = 16
 
 
 class Settings(NamedTuple):
-    """What a step needs beside the state: nβ of each chain `(chain,)`, γ, and the kernel's tuning."""
+    """What a step needs beside the state: nβ of each chain `(chain,)`, γ, and the kernel's tuning.
+
+    Step size and memory are `(chain, 1)`: chains at different nβ need their own.
+    """
 
     nbeta: jax.Array
     localization: jax.Array
@@ -30,14 +33,16 @@ class Draws(NamedTuple):
     """What is recorded of each draw, draws first inside a chunk and `(chain, draw)` in a `Trace`.
 
     `energy` `(…, 2)` is L - L(w*) on two disjoint half batches, `distance` is ‖w - w*‖², `virial` is
-    (w - w*)·∇L, `tilt` is (w - w*)·∇L_n(w*), `control` the zero-mean linear part of the energy's minibatch
-    noise, `accepted` is 1 where the move was made and 0 where it was refused.
+    (w - w*)·∇L, `tilt` is (w - w*)·∇L_n(w*), `slip` the same of the anchor's doubt, `control` the zero-mean
+    linear part of the energy's minibatch noise, `accepted` is 1 where the move was made and 0 where it was
+    refused.
     """
 
     energy: Any
     distance: Any
     virial: Any
     tilt: Any
+    slip: Any
     control: Any
     accepted: Any
 
@@ -51,11 +56,6 @@ class Run:
     kernel: Kernel
     key: jax.Array
     observables: tuple[tuple[str, Callable[[PyTree], jax.Array]], ...] = ()
-
-    @property
-    def exact(self) -> bool:
-        """True when moves are accepted or refused, so that the step size brings no bias."""
-        return self.kernel is ghmc()
 
     @property
     def batch_size(self) -> int | None:
@@ -91,12 +91,13 @@ def sample(
     first: int,
     count: int,
     on_chunk: Callable[[int], None] = lambda _: None,
+    visit: Callable[[jax.Array], None] = lambda _: None,
 ) -> Trace:
     """Advance the chains by `count` steps numbered from `first` and return what they recorded.
 
     Every step's randomness comes from its number alone, so that chunks do not change the numbers. Ctrl-C
     returns the draws made so far; chains that leave the finite numbers end the run early. `on_chunk(steps)`
-    reports progress.
+    reports progress, `visit(positions)` sees the chains `(chain, d)` at the end of each chunk.
     """
     parts: list[Draws] = []
     seen: list[dict[str, np.ndarray]] = []
@@ -110,6 +111,7 @@ def sample(
             seen.append({name: np.asarray(values)[:kept] for name, values in observed.items()})
             done += steps
             on_chunk(steps)
+            visit(state.position)
         except KeyboardInterrupt:
             complete = False
             break
@@ -121,7 +123,7 @@ def sample(
 def _join(parts: list[Draws], state: Any) -> Draws:
     if not parts:
         chains = state.position.shape[0]
-        return Draws(np.zeros((chains, 0, 2)), *(np.zeros((chains, 0)) for _ in range(5)))
+        return Draws(np.zeros((chains, 0, 2)), *(np.zeros((chains, 0)) for _ in range(6)))
     return Draws(*(np.moveaxis(np.concatenate(columns), 0, 1) for columns in zip(*parts, strict=True)))
 
 
@@ -216,7 +218,7 @@ def _advance(
             )
         return state, draws, seen
 
-    empty = Draws(*(jnp.zeros((room, chains, *tail)) for tail in ((2,), (), (), (), (), ())))
+    empty = Draws(*(jnp.zeros((room, chains, *tail)) for tail in ((2,), *[()] * 6)))
     seen = _empty_observations(target, center, observables, room // OBSERVE_EVERY, chains)
     return jax.lax.fori_loop(0, steps, take, (state, empty, seen))
 
@@ -247,14 +249,16 @@ def _potential(
     """Return U - U(w*) `(chain,)`, ∇U `(chain, d)` and what is recorded there."""
     displacement = positions - center.position
     estimate = slope(positions)
-    tilt = displacement @ anchor.gradient
-    loss_gradient = estimate.gradient if target.linear else estimate.gradient - anchor.gradient
-    rise = estimate.energy if target.linear else estimate.energy - tilt[:, None]
+    tilt, slip = displacement @ anchor.gradient, displacement @ anchor.doubt
+    loss_gradient, rise, control = estimate
+    if not target.linear:
+        loss_gradient = loss_gradient - anchor.gradient
+        rise, control = rise + (control - tilt)[:, None], jnp.zeros_like(control)
     distance = jnp.sum(displacement**2, -1)
     virial = jnp.sum(displacement * loss_gradient, -1)
     gradient = settings.nbeta[:, None] * loss_gradient + settings.localization * displacement
     energy = settings.nbeta * rise.mean(-1) + 0.5 * settings.localization * distance
-    record = Draws(rise, distance, virial, tilt, estimate.control, jnp.ones_like(distance))
+    record = Draws(rise, distance, virial, tilt, slip, control, jnp.ones_like(distance))
     return energy, gradient, record
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.calibration import gradient_noise, largest_curvature, start_vectors
+from lltc.calibration import Prober, largest_curvature, random_directions
 from lltc.gradients import anchored_slope, full_slope, measure_anchor, plain_slope
 from lltc.posterior import local_posterior
 from tests.problems import regression
@@ -80,27 +80,69 @@ def test_anchor_is_the_same_in_blocks_of_any_size():
     np.testing.assert_allclose(small.loss, model(weights + 0.5, data).mean(), rtol=1e-6)
 
 
-def test_curvature_is_the_hessians_largest_eigenvalue():
+def test_anchor_from_part_of_the_data_knows_its_own_doubt():
+    model, weights, data = regression(2, 4000, 3)
+    posterior = local_posterior(model, weights + 0.5, data, nbeta=1.0, batch_size=10)
+    whole = measure_anchor(posterior).gradient
+    parts = [measure_anchor(posterior, examples=400, seed=seed) for seed in range(200)]
+    errors = np.stack([part.gradient - whole for part in parts])
+    doubts = np.stack([part.doubt for part in parts])
+    np.testing.assert_array_less(np.abs(errors.mean(0)), 4 * errors.std(0) / np.sqrt(200))
+    ratio = np.sum(errors**2, 0) / np.sum(doubts**2, 0)
+    np.testing.assert_allclose(ratio, 1, atol=4 * np.sqrt(4 / 200))
+    assert not np.any(measure_anchor(posterior, examples=4000).doubt)
+
+
+def probed(posterior, positions, batch, vectors, **options):
+    prober = Prober(posterior, measure_anchor(posterior), batch)
+    return largest_curvature(prober, positions, vectors, **options)
+
+
+def test_curvature_is_the_hessians_largest_eigenvalue_in_scaled_coordinates():
     model, weights, data = regression(3, 40, 4)
     posterior = local_posterior(model, weights, data, nbeta=1.0)
-    vectors = start_vectors(jax.random.key(0), 3, 4)
+    vectors = random_directions(jax.random.key(0), 3, 4)
     positions = jnp.broadcast_to(posterior.center.position, (3, 4))
-    found = largest_curvature(posterior.target, posterior.center, positions, data, vectors, rounds=60)
     hessian = np.asarray(data[0]).T @ np.asarray(data[0]) / 40
-    np.testing.assert_allclose(found.value, np.linalg.eigvalsh(hessian)[-1], rtol=1e-3)
+    for scale in (np.ones(4), np.array([1.0, 2.0, 0.5, 3.0])):
+        found = probed(posterior, positions, data, vectors, rounds=80, scale=jnp.asarray(scale))
+        scaled = scale[:, None] * hessian * scale
+        np.testing.assert_allclose(found.curvature, np.linalg.eigvalsh(scaled)[-1], rtol=1e-3)
+
+
+def test_a_probe_sees_the_loss_of_its_batch_anchored_at_the_checkpoint():
+    model, data, posterior, positions = setting()
+    anchor, batch = measure_anchor(posterior), jax.tree.map(lambda a: jnp.asarray(a)[jnp.array([1, 4])], data)
+    vectors = jnp.ones((3, 2))
+    found = Prober(posterior, anchor, batch)(positions, vectors)
+    center = posterior.center.position
+
+    def anchored(w):
+        base = jax.grad(lambda v: model(v, batch).mean())(center)
+        return model(w, batch).mean() - model(center, batch).mean() + (w - center) @ (anchor.gradient - base)
+
+    np.testing.assert_allclose(found.rise, jax.vmap(anchored)(positions), atol=1e-5)
+    np.testing.assert_allclose(found.gradient, jax.vmap(jax.grad(anchored))(positions), atol=1e-5)
+    bend = jax.vmap(lambda w, v: v @ jax.hessian(anchored)(w) @ v)(positions, vectors)
+    np.testing.assert_allclose(found.bend, bend, rtol=1e-4)
+    pull = jnp.sum((positions - center) * found.gradient, -1)
+    np.testing.assert_allclose(found.pull, pull, atol=1e-5)
+    scaled = Prober(posterior, anchor, batch)(positions, vectors, jnp.array([2.0, 0.5]))
+    square = jnp.array([4.0, 0.25])
+    np.testing.assert_allclose(
+        scaled.pull, jnp.sum(square * (positions - center) * found.gradient, -1), atol=1e-5
+    )
 
 
 def test_gradient_noise_is_the_variance_of_the_anchored_gradient():
     _, data, posterior, positions = setting()
     gradients, _ = averaged(anchored_slope, posterior, measure_anchor(posterior), positions, data)
-    batches = all_batches(6)
     noises = [
-        gradient_noise(
-            posterior.target,
-            posterior.center,
-            positions,
+        Prober(
+            posterior,
+            measure_anchor(posterior),
             jax.tree.map(lambda a, rows=rows: jnp.asarray(a)[jnp.array(rows)], data),
-        )
-        for rows in batches
+        )(positions, jnp.ones((3, 2))).noise
+        for rows in all_batches(6)
     ]
     np.testing.assert_allclose(jnp.stack(noises).mean(0), gradients.var(0).sum(-1), rtol=1e-3, atol=1e-9)

@@ -5,7 +5,8 @@ from lltc.kernels.euler import euler
 from lltc.kernels.ghmc import ghmc
 from lltc.kernels.leimkuhler_matthews import leimkuhler_matthews
 from lltc.kernels.mala import mala
-from lltc.kernels.optax_scale import scale_from_optax
+from lltc.kernels.optax_scale import scale_from_optax, scale_of
+from lltc.kernels.preconditioned import measuring
 from lltc.kernels.protocol import Info, Kernel, Tuning
 from lltc.kernels.rmsprop import rmsprop
 from lltc.kernels.scheduled import scheduled
@@ -20,8 +21,10 @@ __all__ = [
     "ghmc",
     "leimkuhler_matthews",
     "mala",
+    "measuring",
     "rmsprop",
     "scale_from_optax",
+    "scale_of",
     "scheduled",
     "sgnht",
 ]

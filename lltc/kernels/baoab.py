@@ -46,4 +46,4 @@ def baoab() -> Kernel:
         position = state.position + 0.5 * time * (kicked + velocity)
         return BaoabState(position, velocity), Info(state.position, aux, jnp.ones(len(state.position), bool))
 
-    return Kernel(init, step)
+    return Kernel(init, step, "baoab", inertial=True)

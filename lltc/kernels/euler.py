@@ -41,4 +41,4 @@ def euler() -> Kernel:
         moved = state.position - 0.5 * step_size * gradient + jnp.sqrt(step_size) * noise
         return EulerState(moved), Info(state.position, aux, jnp.ones(len(state.position), bool))
 
-    return Kernel(init, step)
+    return Kernel(init, step, "euler")

@@ -60,4 +60,4 @@ def ghmc() -> Kernel:
         )
         return state, Info(state.position, state.aux, accepted)
 
-    return Kernel(init, step)
+    return Kernel(init, step, "ghmc", acceptance=0.95, inertial=True)

@@ -45,4 +45,4 @@ def leimkuhler_matthews() -> Kernel:
             state.position, aux, jnp.ones(len(state.position), bool)
         )
 
-    return Kernel(init, step)
+    return Kernel(init, step, "leimkuhler_matthews")

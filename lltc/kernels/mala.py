@@ -27,4 +27,4 @@ def mala() -> Kernel:
     ) -> tuple[GhmcState, Info]:
         return ghmc().step(key, state, potential, tuning._replace(memory=jnp.zeros_like(tuning.memory)))
 
-    return Kernel(ghmc().init, step)
+    return Kernel(ghmc().init, step, "mala", acceptance=0.6)

@@ -30,8 +30,6 @@ def scale_from_optax(
         >>> [round(float(s), 3) for s in scale_from_optax(optax.scale_by_rms(), gradients, epsilon=1e-6)]
         [1.414, 0.707]
     """
-    import optax
-
     gradients = jnp.asarray(gradients, jnp.float32)
     usable = gradients.ndim == 2 and gradients.size > 0 and bool(jnp.isfinite(gradients).all())
     if not usable or not bool(jnp.any(gradients != 0)):
@@ -43,12 +41,22 @@ def scale_from_optax(
         raise InputError(f"epsilon must be a number > 0, but {epsilon!r} was given; pass such as 0.01.")
     state = transformation.init(jnp.zeros_like(gradients[0]))
     state, _ = jax.lax.scan(lambda s, g: (transformation.update(g, s)[1], None), state, gradients)
+    return scale_of(state, epsilon=epsilon)
+
+
+def scale_of(state: Any, *, epsilon: float = 0.01) -> jax.Array:
+    """Return the `Tuning.scale` `(d,)` out of an Optax state that keeps one second moment ν.
+
+    Raises `InputError` where it keeps none, or several.
+    """
+    import optax
+
     found = optax.tree_utils.tree_get_all_with_path(state, "nu")
     if len(found) != 1:
         raise InputError(
-            f"transformation must keep one second moment ν in its state, but it keeps {len(found)}; pass "
-            "optax.scale_by_rms() or optax.scale_by_adam()."
+            "preconditioner, an Optax transformation, must keep one second moment ν in its state, but it "
+            f"keeps {len(found)}; pass optax.scale_by_rms(0.99) or optax.scale_by_adam()."
         )
     size = jnp.sqrt(found[0][1])
-    scale = (size + epsilon * size.mean()) ** -0.5
+    scale = (jnp.where(size.mean() > 0, size, 1.0) + epsilon * size.mean()) ** -0.5
     return scale / jnp.exp(jnp.log(scale).mean())

@@ -30,14 +30,28 @@ class Tuning(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """A sampler of exp(-U).
+    """A sampler of exp(-U), its `name`, and what warm-up has to know to tune it.
 
     `init(key, position (chain, d), potential) -> state` and `step(key, state, potential, tuning) -> (state,
     info)`, where `potential(position) -> (U - U(w*) (chain,), ∇U (chain, d), record)` is evaluated once a
     step and `info` describes one draw. Factories are cached, so that equal arguments give the same kernel and
-    the same compiled program. Conventions: U = nβ L + (γ/2)‖w - w*‖², and the Langevin move is w ← w -
+    the same compiled program.
+
+    `acceptance` is the share of accepted moves to aim at, None where every move is made; `inertial` kernels
+    use `tuning.memory`; the step size of a kernel that is not `tunable` cannot be measured.
+
+    Conventions: U = nβ L + (γ/2)‖w - w*‖², and the Langevin move is w ← w -
     (ε/2)∇U + √ε·noise with ε = `tuning.step_size`.
     """
 
     init: Callable[[jax.Array, jax.Array, Potential], State]
     step: Callable[[jax.Array, State, Potential, Tuning], tuple[State, Info]]
+    name: str
+    acceptance: float | None = None
+    inertial: bool = False
+    tunable: bool = True
+
+    @property
+    def exact(self) -> bool:
+        """True when moves are accepted or refused, so that the step size brings no bias."""
+        return self.acceptance is not None

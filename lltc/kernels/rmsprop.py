@@ -50,4 +50,4 @@ def rmsprop(*, decay: float = 0.99, epsilon: float = 1e-5) -> Kernel:
         accepted = jnp.ones(len(state.position), bool)
         return RmspropState(moved, second_moment), Info(state.position, aux, accepted)
 
-    return Kernel(init, step)
+    return Kernel(init, step, "rmsprop", tunable=False)

@@ -48,4 +48,4 @@ def scheduled(kernel: Kernel, schedule: Callable[[Any], Any]) -> Kernel:
         inner, info = kernel.step(key, state.inner, potential, tuning._replace(step_size=step_size))
         return ScheduledState(inner, state.count + 1), info
 
-    return Kernel(init, step)
+    return kernel._replace(init=init, step=step, name=f"scheduled {kernel.name}")

@@ -1,0 +1,212 @@
+"""From a posterior to estimates: warm up, draw until the error is small enough, assess each rung."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lltc.arguments import check_anchor_examples, check_counts, check_step_size
+from lltc.assessment import Assessment, assess
+from lltc.diagnostics import Status
+from lltc.errors import InputError
+from lltc.estimate import LLCEstimate
+from lltc.gradients import measure_anchor
+from lltc.kernels import Kernel, baoab, ghmc
+from lltc.posterior import LocalPosterior
+from lltc.progress import Progress
+from lltc.sampling import Draws, Run, Trace, sample
+from lltc.warmup import Ladder, WarmUp, finite, warm_up
+from lltc.watch import MOST_VISITS, Visit, look
+
+PyTree = Any
+Observable = Callable[[PyTree], jax.Array]
+FIRST_DRAWS, MOST_DRAWS = 1000, 16_000
+MOST_EXACT = 512
+
+
+class Effort(NamedTuple):
+    """How much to draw and how: the arguments of `estimate_llc` that are not the posterior's."""
+
+    num_chains: int
+    num_draws: int | None
+    num_warmup: int
+    step_size: float | None
+    target_rel_se: float
+    kernel: Kernel | None
+    preconditioner: Any
+    anchor_examples: int | None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A run, its warm-up, what was drawn and what was seen meanwhile."""
+
+    run: Run
+    ladder: Ladder
+    warm: WarmUp
+    trace: Trace
+    visits: tuple[Visit, ...]
+
+
+def draw_estimates(
+    posterior: LocalPosterior,
+    rungs: np.ndarray,
+    effort: Effort,
+    *,
+    key: jax.Array | int,
+    observables: Mapping[str, Observable] | None,
+    progress: bool,
+) -> tuple[LLCEstimate, ...]:
+    """Return one estimate at each nβ of `rungs`, all from one run."""
+    began = time.perf_counter()
+    check_counts(
+        num_chains=effort.num_chains,
+        num_draws=effort.num_draws,
+        num_warmup=effort.num_warmup,
+        target_rel_se=effort.target_rel_se,
+    )
+    check_anchor_examples(effort.anchor_examples)
+    step_size = check_step_size(effort.step_size)
+    kernel = choose_kernel(posterior, effort.kernel, step_size)
+    run = prepare_run(posterior, key, observables, kernel=kernel, anchor_examples=effort.anchor_examples)
+    ladder = Ladder(rungs, effort.num_chains)
+    with Progress(effort.num_warmup + (effort.num_draws or FIRST_DRAWS), show=progress) as bar:
+        warm = warm_up(
+            run,
+            ladder,
+            num_warmup=effort.num_warmup,
+            step_size=step_size,
+            preconditioner=effort.preconditioner,
+            on_chunk=bar.advance,
+        )
+        drawn = _draw(run, ladder, warm, effort, bar)
+    seconds = time.perf_counter() - began
+    return tuple(_conclude(drawn, rung, effort.num_warmup, seconds) for rung in range(len(rungs)))
+
+
+def choose_kernel(posterior: LocalPosterior, kernel: Kernel | None, step_size: float | None) -> Kernel:
+    """Return the kernel asked for, or the best that the posterior allows; refuse what cannot be right."""
+    if kernel is None:
+        small = posterior.full_batch and posterior.num_params <= MOST_EXACT
+        return ghmc() if small and step_size is None else baoab()
+    if not isinstance(kernel, Kernel):
+        raise InputError(
+            f"kernel must be one of lltc.kernels, such as lltc.kernels.baoab(), but {kernel!r} was given; "
+            "call the factory, or pass None."
+        )
+    if kernel.exact and not posterior.full_batch:
+        raise InputError(
+            f"kernel {kernel.name} accepts or refuses moves by the energy over all data, but batch_size is "
+            f"{posterior.batch_size} of {posterior.data.size}; pass batch_size={posterior.data.size} or a "
+            "kernel without corrections."
+        )
+    if not kernel.tunable and step_size is None:
+        raise InputError(
+            f"kernel {kernel.name} scales its steps itself, so that no step size can be measured for it; "
+            "pass step_size."
+        )
+    return kernel
+
+
+def prepare_run(
+    posterior: LocalPosterior,
+    key: jax.Array | int,
+    observables: Mapping[str, Observable] | None,
+    *,
+    kernel: Kernel,
+    anchor_examples: int | None = None,
+) -> Run:
+    """Measure the anchor and refuse a loss that is not finite there."""
+    key = jax.random.key(key) if isinstance(key, int | np.integer) else key
+    seed = int(jax.random.randint(jax.random.fold_in(key, 5), (), 0, 2**31 - 1))
+    anchor = measure_anchor(posterior, examples=anchor_examples, seed=seed)
+    if not np.isfinite(float(anchor.loss)) or not np.isfinite(np.asarray(anchor.gradient)).all():
+        raise InputError(
+            f"model has loss {float(anchor.loss):g} at params averaged over data and gradient norm "
+            f"{float(np.linalg.norm(anchor.gradient)):g} there, but both must be finite at the checkpoint; "
+            "check the data for NaN and the loss for logarithms or divisions that overflow."
+        )
+    return Run(posterior, anchor, kernel, key, tuple((observables or {}).items()))
+
+
+def _draw(run: Run, ladder: Ladder, warm: WarmUp, effort: Effort, bar: Progress) -> Drawn:
+    """Draw `num_draws`, or double from a thousand until the error is small enough or drawing no help."""
+    visits: list[Visit] = []
+
+    def visit(positions: jax.Array) -> None:
+        if len(visits) < MOST_VISITS:
+            visits.append(look(run, warm.settings, positions, len(visits)))
+
+    def draw(state: Any, first: int, count: int) -> Trace:
+        return sample(run, state, warm.settings, first=first, count=count, on_chunk=bar.advance, visit=visit)
+
+    count = (effort.num_draws or FIRST_DRAWS) if warm.complete and warm.finite else 0
+    trace = draw(warm.state, 1 + warm.steps, count)
+    drawn = Drawn(run, ladder, warm, trace, tuple(visits))
+    growing = effort.num_draws is None and count > 0
+    while growing and trace.complete and finite(trace) and count < MOST_DRAWS:
+        if all(_enough(_assess(drawn, rung), effort) for rung in range(len(ladder.rungs))):
+            break
+        bar.extend(count)
+        trace = _extend(trace, draw(trace.state, 1 + warm.steps + count, count))
+        drawn, count = Drawn(run, ladder, warm, trace, tuple(visits)), 2 * count
+    return drawn
+
+
+def _enough(found: Assessment, effort: Effort) -> bool:
+    small = found.llc_se <= effort.target_rel_se * abs(found.llc)
+    return bool(small) or found.status is Status.negative
+
+
+def _rung(drawn: Drawn, values: Any, rung: int) -> np.ndarray:
+    """Return the chains `(chain, …)` of one rung."""
+    return drawn.ladder.split(values)[rung]
+
+
+def _assess(drawn: Drawn, rung: int) -> Assessment:
+    posterior = replace(drawn.run.posterior, nbeta=float(drawn.ladder.rungs[rung]))
+    return assess(
+        posterior,
+        Draws(*(_rung(drawn, values, rung) for values in drawn.trace.draws)),
+        [Visit(*(_rung(drawn, values, rung) for values in visit)) for visit in drawn.visits],
+        reach=float(drawn.warm.reach[rung]),
+        corrected=drawn.run.kernel.exact,
+        partial_anchor=posterior.target.linear and bool(np.any(drawn.run.anchor.doubt)),
+        complete=drawn.trace.complete,
+        finite=drawn.warm.finite and finite(drawn.trace),
+    )
+
+
+def _extend(trace: Trace, more: Trace) -> Trace:
+    draws = Draws(*(np.concatenate(pair, axis=1) for pair in zip(trace.draws, more.draws, strict=True)))
+    seen = {
+        name: np.concatenate([values, more.observables[name]], axis=1) if name in more.observables else values
+        for name, values in trace.observables.items()
+    }
+    return Trace(draws, seen, more.state, more.complete)
+
+
+def _conclude(drawn: Drawn, rung: int, num_warmup: int, seconds: float) -> LLCEstimate:
+    posterior, tuning = drawn.run.posterior, drawn.warm.settings.tuning
+    draws = drawn.trace.draws
+    return LLCEstimate(
+        **_assess(drawn, rung)._asdict(),
+        nbeta=float(drawn.ladder.rungs[rung]),
+        localization=posterior.localization,
+        init_loss=float(drawn.run.anchor.loss),
+        kernel=drawn.run.kernel.name,
+        step_size=float(_rung(drawn, tuning.step_size, rung)[0, 0]),
+        memory=float(_rung(drawn, tuning.memory, rung)[0, 0]),
+        num_params=posterior.num_params,
+        num_warmup=num_warmup,
+        batch_size=posterior.batch_size,
+        nonfinite_share=drawn.warm.broken,
+        seconds=seconds,
+        energy=_rung(drawn, draws.energy, rung),
+        distance=_rung(drawn, draws.distance, rung),
+        virial=_rung(drawn, draws.virial, rung),
+        observables={name: _rung(drawn, values, rung) for name, values in drawn.trace.observables.items()},
+    )

@@ -1,0 +1,144 @@
+"""The local learning coefficient at several temperatures at once, and λ as a slope that needs no L(w*)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from lltc.arguments import check_ladder
+from lltc.assessment import Measured
+from lltc.components import Restriction
+from lltc.data import Data
+from lltc.drawing import Effort, Observable, draw_estimates
+from lltc.estimate import LLCEstimate
+from lltc.kernels import Kernel
+from lltc.llc import TARGET_REL_SE
+from lltc.posterior import Model, local_posterior
+
+PyTree = Any
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LLCLadder:
+    """Estimates at rising nβ from one run, and λ as the slope of E[L_n] in 1/nβ.
+
+    `slope` is (value, se): the weighted least-squares slope of E[L_n(w)] over 1/nβ. A loss at w* that is not
+    the minimum, or that is known only up to a constant, shifts every λ̂ by nβ times the constant; the slope
+    does not see it.
+    """
+
+    estimates: tuple[LLCEstimate, ...]
+    slope: Measured
+
+    @property
+    def nbeta(self) -> np.ndarray:
+        """Inverse temperatures nβ `(rung,)`, rising."""
+        return np.array([estimate.nbeta for estimate in self.estimates])
+
+    @property
+    def llc(self) -> np.ndarray:
+        """λ̂ at each nβ `(rung,)`."""
+        return np.array([estimate.llc for estimate in self.estimates])
+
+    @property
+    def llc_se(self) -> np.ndarray:
+        """The standard errors of `llc` `(rung,)`."""
+        return np.array([estimate.llc_se for estimate in self.estimates])
+
+    def __repr__(self) -> str:
+        rungs = ", ".join(f"{e.nbeta:.4g}: {e.llc:.4g} ± {e.llc_se:.2g}" for e in self.estimates)
+        return f"LLCLadder(slope {self.slope.value:.4g} ± {self.slope.se:.2g}; llc at nβ {rungs})"
+
+
+def estimate_llc_ladder(
+    model: Model,
+    params: PyTree,
+    data: PyTree | Data,
+    *,
+    nbeta: Sequence[float] | np.ndarray | None = None,
+    key: jax.Array | int = 0,
+    localization: float | None = None,
+    num_chains: int = 8,
+    num_draws: int | None = None,
+    num_warmup: int = 1000,
+    batch_size: int | None = None,
+    target_rel_se: float = TARGET_REL_SE,
+    restrict: Restriction | None = None,
+    linear: bool = True,
+    kernel: Kernel | None = None,
+    preconditioner: Any = None,
+    anchor_examples: int | None = None,
+    observables: Mapping[str, Observable] | None = None,
+    progress: bool = True,
+) -> LLCLadder:
+    """Estimate λ̂ at every nβ of a ladder in one run, and λ as the slope of E[L_n] in 1/nβ.
+
+    E[L_n] = L_n(w₀) + λ/(nβ) + … where w₀ is the best point nearby, so that the slope is free of L_n(w*) and
+    of whether w* is w₀. Chains of all rungs share every batch and every noise, which cancels in the slope;
+    each rung has its own step size.
+
+    Args:
+        nbeta: two or more different inverse temperatures; default n/ln n times ¼, ½, 1, 2.
+        num_chains: chains at each rung; default 8.
+        Every other argument is `lltc.estimate_llc`'s; draws go on until every rung is precise enough.
+
+    Returns:
+        An `LLCLadder` with `estimates`, in rising nβ, and `slope`. The error of the slope is its spread over
+        chains and, in squares, what the rungs' budgets hold beside Monte Carlo.
+
+    Raises:
+        InputError: as `estimate_llc`, and for a ladder of fewer than two rungs.
+
+    Source:
+        Watanabe (2013), A widely applicable Bayesian information criterion, section 3, for the slope.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> loss = lambda w, x: 3 + 0.5 * jnp.sum((w - 0.1)**2) * jnp.ones(len(x))
+        >>> found = estimate_llc_ladder(
+        ...     loss, jnp.zeros(4), jnp.zeros(99), nbeta=[50, 100, 200], localization=1e-3, progress=False)
+        >>> bool(abs(found.slope.value - 2) < 4 * found.slope.se)
+        True
+    """
+    posterior = local_posterior(
+        model,
+        params,
+        data,
+        localization=localization,
+        nbeta=None if nbeta is None else max(check_ladder(nbeta)),
+        batch_size=batch_size,
+        restrict=restrict,
+        linear=linear,
+    )
+    rungs = check_ladder(posterior.nbeta * np.array([0.25, 0.5, 1.0, 2.0]) if nbeta is None else nbeta)
+    effort = Effort(
+        num_chains=num_chains,
+        num_draws=num_draws,
+        num_warmup=num_warmup,
+        step_size=None,
+        target_rel_se=target_rel_se,
+        kernel=kernel,
+        preconditioner=preconditioner,
+        anchor_examples=anchor_examples,
+    )
+    found = draw_estimates(posterior, rungs, effort, key=key, observables=observables, progress=progress)
+    return LLCLadder(found, slope_of(found))
+
+
+def slope_of(estimates: Sequence[LLCEstimate]) -> Measured:
+    """Return the weighted slope of E[L_n] over 1/nβ, weights (nβ)² as for errors in proportion to 1/nβ.
+
+    Chain k of every rung saw the same batches and noise, so that a slope a chain carries the Monte-Carlo
+    error; the rungs' other errors are carried through the same weights.
+    """
+    nbeta = np.array([estimate.nbeta for estimate in estimates])
+    weights = nbeta**2 / np.sum(nbeta**2)
+    centred = 1 / nbeta - weights @ (1 / nbeta)
+    lever = weights * centred / (weights @ centred**2) / nbeta
+    llc = np.array([estimate.llc for estimate in estimates])
+    chains = lever @ np.stack([estimate.draws.mean(1) for estimate in estimates])
+    others = np.array([e.budget._replace(monte_carlo=0.0).total for e in estimates])
+    noise = chains.std(ddof=1) / np.sqrt(len(chains)) if len(chains) > 1 else np.nan
+    return Measured(float(lever @ llc), float(np.hypot(noise, np.linalg.norm(lever * others))))

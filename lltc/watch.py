@@ -1,0 +1,78 @@
+"""Looking at chains while they draw: the stiff directions' temperature, and whether the steps are small."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lltc.calibration import Probe, make_prober
+from lltc.sampling import Run, Settings
+
+MOST_VISITS = 64
+
+
+class Visit(NamedTuple):
+    """What one look finds, `(chain,)` each; in equilibrium `force` and `bend` have the same mean.
+
+    `force` is nβ‖∇L‖² + γ(w - w*)·∇L, `bend` is ΔL by Hutchinson's estimator, both in the coordinates of the
+    run's scale; `acceptance` is min(1, exp(-ΔH)) of one leapfrog step of the run's step size on a batch's own
+    energy; `noise` is the variance tr C of the minibatch gradient.
+    """
+
+    force: np.ndarray
+    bend: np.ndarray
+    acceptance: np.ndarray
+    noise: np.ndarray
+
+
+def look(run: Run, settings: Settings, positions: jax.Array, number: int) -> Visit:
+    """Return a `Visit` of chains at `positions` `(chain, d)`; `number` sets its batch and its directions.
+
+    The identity E[nβ‖∇L‖² + γ(w - w*)·∇L] = E[ΔL] is Stein's for the field ∇L, which weighs directions by
+    their curvature: its ratio is the temperature of the stiff directions, 1 at every scale of the loss.
+    """
+    key = jax.random.fold_in(jax.random.fold_in(run.key, 4), number)
+    batch_key, sign_key, kick_key = jax.random.split(key, 3)
+    prober = make_prober(run.posterior, run.anchor, batch_key)
+    signs = jax.random.rademacher(sign_key, positions.shape, jnp.float32)
+    here = prober(positions, signs, settings.tuning.scale)
+    center = run.posterior.center.position
+    velocity = jax.random.normal(kick_key, positions.shape)
+    moved, middle = _leap(settings, center, positions, velocity, here.gradient)
+    there = prober(moved, signs, settings.tuning.scale)
+    rise = _energy_gained(settings, center, positions, moved, velocity, middle, here, there)
+    force = settings.nbeta * here.force + settings.localization * here.pull
+    acceptance = np.minimum(1.0, np.exp(-np.asarray(rise, np.float64)))
+    return Visit(np.asarray(force), np.asarray(here.bend), np.nan_to_num(acceptance), np.asarray(here.noise))
+
+
+@jax.jit
+def _leap(
+    settings: Settings, center: jax.Array, positions: jax.Array, velocity: jax.Array, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return where a leapfrog step arrives, and the velocity on the way."""
+    time = jnp.sqrt(settings.tuning.step_size) * settings.tuning.scale
+    slope = settings.nbeta[:, None] * gradient + settings.localization * (positions - center)
+    middle = velocity - 0.5 * time * slope
+    return positions + time * middle, middle
+
+
+@jax.jit
+def _energy_gained(
+    settings: Settings,
+    center: jax.Array,
+    positions: jax.Array,
+    moved: jax.Array,
+    velocity: jax.Array,
+    middle: jax.Array,
+    here: Probe,
+    there: Probe,
+) -> jax.Array:
+    """Return H' - H `(chain,)` of that step."""
+    time = jnp.sqrt(settings.tuning.step_size) * settings.tuning.scale
+    slope = settings.nbeta[:, None] * there.gradient + settings.localization * (moved - center)
+    arrived = middle - 0.5 * time * slope
+    kinetic = 0.5 * jnp.sum(arrived**2 - velocity**2, -1)
+    reach = jnp.sum((moved - center) ** 2, -1) - jnp.sum((positions - center) ** 2, -1)
+    return settings.nbeta * (there.rise - here.rise) + 0.5 * settings.localization * reach + kinetic

@@ -1,0 +1,117 @@
+"""What a user may choose: the kernel, a preconditioner, how much data anchors the gradient."""
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import optax
+import pytest
+
+from lltc import InputError, estimate_llc, reference_llc
+from lltc.kernels import baoab, ghmc, leimkuhler_matthews, mala, rmsprop, scheduled, sgnht
+from lltc.models import numpyro_model, unconstrained
+from lltc.toys.closed_forms import quadratic_llc
+from tests.problems import DUMMY, constant, regression
+
+CURVATURES = np.geomspace(0.01, 10, 6)
+EXACT = quadratic_llc(CURVATURES, nbeta=1000, localization=1.0)
+LOSS = constant(lambda w: 0.5 * jnp.sum(CURVATURES * w**2))
+
+
+def run(**options):
+    defaults = {"nbeta": 1000, "localization": 1.0, "progress": False}
+    return estimate_llc(LOSS, jnp.zeros(6), DUMMY, **(defaults | options))
+
+
+@pytest.mark.parametrize("kernel", [baoab(), ghmc(), leimkuhler_matthews(), mala(), sgnht()])
+def test_every_kernel_finds_the_known_value_and_is_named(kernel):
+    found = run(kernel=kernel)
+    assert found.kernel == kernel.name
+    assert abs(found.llc - EXACT) < 3.5 * found.llc_se
+    assert found.llc_se < 0.05 * EXACT
+
+
+def test_a_step_size_schedule_of_optax_serves_any_kernel():
+    schedule = optax.linear_schedule(1.0, 0.3, 500)
+    found = run(kernel=scheduled(baoab(), schedule), num_draws=4000)
+    assert found.kernel == "scheduled baoab"
+    assert abs(found.llc - EXACT) < 3.5 * found.llc_se
+
+
+def test_rmsprop_biases_the_estimate_and_needs_a_step_size():
+    with pytest.raises(InputError, match="step_size"):
+        run(kernel=rmsprop())
+    found = run(kernel=rmsprop(), step_size=1e-4, num_draws=16_000)
+    assert found.llc > EXACT + 5 * found.budget.monte_carlo
+
+
+def test_a_corrected_kernel_is_refused_on_minibatches():
+    model, weights, data = regression(0, 3000, 3)
+    with pytest.raises(InputError, match="batch_size=3000"):
+        estimate_llc(model, weights, data, kernel=ghmc(), progress=False)
+    found = estimate_llc(model, weights, data, kernel=mala(), batch_size=3000, num_draws=200, progress=False)
+    assert found.kernel == "mala"
+
+
+@pytest.mark.parametrize("kernel", ["baoab", baoab, 3])
+def test_what_is_no_kernel_is_refused_in_one_sentence(kernel):
+    with pytest.raises(InputError, match=r"kernel must be one of lltc\.kernels"):
+        run(kernel=kernel)
+
+
+@pytest.mark.parametrize("transformation", [optax.scale_by_rms(0.99), optax.scale_by_adam(b2=0.99)])
+def test_an_optax_preconditioner_speeds_up_the_slow_directions(transformation):
+    options = {"kernel": leimkuhler_matthews(), "num_draws": 4000, "num_chains": 16}
+    plain, scaled = run(**options), run(preconditioner=transformation, **options)
+    assert abs(scaled.llc - EXACT) < 3.5 * scaled.llc_se
+    slow = lambda found: np.abs(
+        np.corrcoef(found.distance[:, :-200].ravel(), found.distance[:, 200:].ravel())[0, 1]
+    )
+    assert slow(scaled) < 0.7 * slow(plain)
+
+
+def test_a_transformation_without_second_moment_is_refused():
+    with pytest.raises(InputError, match="second moment"):
+        run(preconditioner=optax.sgd(0.1), num_draws=10, num_warmup=100)
+
+
+def test_an_anchor_from_part_of_the_data_is_paid_for_in_the_budget():
+    model, weights, data = regression(5, 50_000, 8)
+    options = {"nbeta": 1000.0, "localization": 1.0, "progress": False}
+    exact = quadratic_llc(np.linalg.eigvalsh(data[0].T @ data[0] / 50_000), nbeta=1000.0, localization=1.0)
+    found = [estimate_llc(model, weights, data, anchor_examples=500, key=key, **options) for key in range(6)]
+    z = np.array([(f.llc - exact) / f.llc_se for f in found])
+    off = np.array([f.llc - exact for f in found])
+    assert np.max(np.abs(off)) > 0.5
+    assert np.all([f.budget.anchor > f.budget.monte_carlo for f in found])
+    assert np.sqrt(np.mean(z**2)) < 2
+    whole = estimate_llc(model, weights, data, **options)
+    assert whole.budget.anchor == 0
+    assert abs(whole.llc - exact) < 3.5 * whole.llc_se
+
+
+@pytest.mark.parametrize("examples", [0, 1, -5, 2.5, True])
+def test_anchor_examples_are_checked(examples):
+    with pytest.raises(InputError, match="anchor_examples"):
+        run(anchor_examples=examples)
+
+
+def test_a_numpyro_program_is_estimated_in_unconstrained_space():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=600).astype(np.float32)
+    y = (1.5 * x - 0.5 + 0.7 * rng.normal(size=600)).astype(np.float32)
+
+    def line(x, y):
+        slope = numpyro.sample("slope", dist.Normal(0.0, 10.0))
+        offset = numpyro.sample("offset", dist.Normal(0.0, 10.0))
+        sigma = numpyro.sample("sigma", dist.HalfNormal(1.0))
+        with numpyro.plate("data", x.shape[0]):
+            numpyro.sample("y", dist.Normal(slope * x + offset, sigma), obs=y)
+
+    slope, offset = np.polyfit(x, y, 1)
+    sigma = float(np.std(y - slope * x - offset))
+    point = unconstrained(line, {"slope": slope, "offset": offset, "sigma": sigma}, (x, y))
+    found = estimate_llc(numpyro_model(line), point, (x, y), localization=1.0, progress=False)
+    exact = reference_llc(numpyro_model(line), point, (x, y), localization=1.0)
+    assert abs(found.llc - exact.llc) < 3.5 * np.hypot(found.llc_se, exact.llc_se)
+    assert found.llc == pytest.approx(1.5, abs=0.1)
