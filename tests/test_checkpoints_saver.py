@@ -67,18 +67,25 @@ def test_arrays_of_a_model_are_saved_and_the_whole_model_is_refused(tmp_path):
     np.testing.assert_array_equal(checkpoint.load(model)(x), model(x))
 
 
-def test_steps_may_be_numpy_integers(tmp_path):
-    saver = Saver(tmp_path, np.array([3, 5]))
+def test_steps_may_be_integers_of_any_library(tmp_path):
+    saver = Saver(tmp_path, np.array([3, 5, 8]))
+    assert saver(jnp.int32(8), {"w": np.ones(1)}) == tmp_path / "step_8.npz"
+    with pytest.raises(
+        InputError, match=r"^step is 'last', but a step must be an integer from 0 on; pass one\.$"
+    ):
+        saver("last", {})  # pyright: ignore[reportArgumentType]
     assert [saver(step, {"w": np.ones(1)}) is not None for step in np.arange(3, 6)] == [True, False, True]
-    assert [checkpoint.path.name for checkpoint in find_checkpoints(tmp_path)] == ["step_3.npz", "step_5.npz"]
+    assert [checkpoint.path.name for checkpoint in find_checkpoints(tmp_path)] == [
+        f"step_{n}.npz" for n in (3, 5, 8)
+    ]
 
 
 @pytest.mark.parametrize(
     ("folder", "steps", "fmt", "message"),
     [
         ("run", [], "npz", "steps is empty, so nothing would be saved; pass at least one step."),
-        ("run", [1, -2], "npz", "steps holds -2, but a step is an integer from 0 on; remove it."),
-        ("run", [1.5], "npz", "steps holds 1.5, but a step is an integer from 0 on; remove it."),
+        ("run", [1, -2], "npz", "steps holds -2, but a step must be an integer from 0 on; pass one."),
+        ("run", [1.5], "npz", "steps holds 1.5, but a step must be an integer from 0 on; pass one."),
         ("run", [1], "pickle", "format is 'pickle', but must be one of npz, safetensors, orbax."),
         ("s3://b", [1], "npz", "folder is 's3://b', but Saver writes to local folders; pass one."),
     ],

@@ -16,7 +16,7 @@ from lltc.errors import InputError
 
 _FORMATS = "Orbax, .safetensors, .npz, .msgpack, .eqx, .pt, .pth, .bin or .ckpt, as files or in folders"
 _UNFINISHED = re.compile(
-    r"^tmp|^\.|~$|-tmp-|orbax-checkpoint-tmp|\.(tmp|temp|part|partial|incomplete|crdownload|lock)(\.|$)",
+    r"^tmp[-_.]|^\.|~$|-tmp-|orbax-checkpoint-tmp|\.(tmp|temp|part|partial|incomplete|crdownload|lock)(\.|$)",
     re.IGNORECASE,
 )
 _ALIAS = re.compile(r"(?<![a-z])(best|last|latest|current)(?![a-z])", re.IGNORECASE)

@@ -16,8 +16,9 @@ from lltc.errors import InputError
 class Saver:
     """Saves parameters at chosen steps of a training run: call `saver(step, params)` after every step.
 
-    At a step that is not among `steps` the call is one look-up. A checkpoint is written under a temporary
-    name and renamed, so a run that is killed leaves no half of one; a step saved again is replaced.
+    At a step that is not among `steps` the call is one look-up, and a wait for the device only where `step`
+    is a JAX array. A checkpoint is written under a temporary name and renamed, so a run that is killed leaves
+    no half of one; a step saved again is replaced.
 
     Attributes:
         folder: where the checkpoints go, a local folder that is made where it is missing.
@@ -61,20 +62,21 @@ class Saver:
         """Save `params`, any pytree of arrays, if `step` is one to save; return its path, else None.
 
         Raises:
-            InputError: `params` holds a leaf that is no array of numbers.
+            InputError: `step` is no integer, or `params` holds a leaf that is no array of numbers.
         """
-        if step not in self.steps:
+        number = _as_step(step, "step is")
+        if number not in self.steps:
             return None
-        return _WRITERS[self.format](Path(self.folder), index(step), params)
+        return _WRITERS[self.format](Path(self.folder), number, params)
 
 
-def _as_step(step: Any) -> int:
+def _as_step(step: Any, what: str = "steps holds") -> int:
     try:
         number = index(step)
     except TypeError:
         number = -1
     if number < 0:
-        raise InputError(f"steps holds {step!r}, but a step is an integer from 0 on; remove it.")
+        raise InputError(f"{what} {step!r}, but a step must be an integer from 0 on; pass one.")
     return number
 
 
