@@ -148,7 +148,7 @@ def _collect(
     futures = client.map(do_here, [name] * len(works), works, key=keys, pure=False)
     owners = dict(zip(keys, works, strict=True))
     try:
-        for future in dask.as_completed(futures):
+        for future in dask.as_completed(futures, loop=client.loop):
             if future.status == "finished":
                 yield owners[future.key], future.result()
                 continue

@@ -14,6 +14,7 @@ import numpy as np
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
 from lltc.sweeps.files import write_whole
+from lltc.sweeps.pack import pack_tree
 
 SETTINGS = "sweep.json"
 RUNS = "runs.json"
@@ -95,7 +96,7 @@ def write_result(out: Path, step: int, estimate: LLCEstimate, identity: dict[str
     tree = estimate.to_datatree()
     tree.attrs |= {"step": step} | identity
     path = result_path(out, step)
-    write_whole(path, tree.to_netcdf(engine="h5netcdf"))
+    write_whole(path, pack_tree(tree))
     failure_path(out, step).unlink(missing_ok=True)
     return path
 
