@@ -19,7 +19,7 @@ from lltc.diagnostics import (
 )
 from lltc.posterior import LocalPosterior
 from lltc.sampling import Draws
-from lltc.warmup import is_hot
+from lltc.tuning import is_hot
 from lltc.watch import Visit
 
 PAIRS = ("heat_capacity", "d_llc_d_log_nbeta", "d_llc_d_log_localization", "stiff_temperature")
@@ -36,7 +36,7 @@ class Assessment(NamedTuple):
     """All that one set of draws says; every number is in units of λ̂ unless named a share.
 
     `draws` `(chain, draw)` are nβ(L - L(w*)), linear minibatch noise regressed away; `llc` is their mean,
-    less minibatch heat, and less their regression on the virial where that halves the error:
+    less minibatch heat, and less their regression on the virial where that is sure to help (`sharpened`):
     `variance_left` is the share of the squared error that remains, 1 where nothing was done. `heat_capacity`
     is (nβ)² Var[L_n], an estimate of λ beside the energy's; `virial_share` is (nβ E[(w - w*)·∇L] + γ E‖w -
     w*‖²)/d, 1 in equilibrium; `stiff_temperature` is that of the stiff directions, 1 where the steps are

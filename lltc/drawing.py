@@ -18,12 +18,13 @@ from lltc.kernels import Kernel, baoab, ghmc
 from lltc.posterior import LocalPosterior
 from lltc.progress import Progress
 from lltc.sampling import Draws, Run, Trace, sample
-from lltc.warmup import Ladder, WarmUp, finite, warm_up
+from lltc.tuning import Ladder
+from lltc.warmup import WarmUp, finite, warm_up
 from lltc.watch import MOST_VISITS, Visit, look
 
 PyTree = Any
 Observable = Callable[[PyTree], jax.Array]
-FIRST_DRAWS, MOST_DRAWS = 1000, 16_000
+FIRST_DRAWS, MOST_DRAWS, MOST_CHEAP_DRAWS = 1000, 16_000, 64_000
 MOST_EXACT = 512
 
 
@@ -90,8 +91,7 @@ def draw_estimates(
 def choose_kernel(posterior: LocalPosterior, kernel: Kernel | None, step_size: float | None) -> Kernel:
     """Return the kernel asked for, or the best that the posterior allows; refuse what cannot be right."""
     if kernel is None:
-        small = posterior.full_batch and posterior.num_params <= MOST_EXACT
-        return ghmc() if small and step_size is None else baoab()
+        return ghmc() if is_small(posterior) and step_size is None else baoab()
     if not isinstance(kernel, Kernel):
         raise InputError(
             f"kernel must be one of lltc.kernels, such as lltc.kernels.baoab(), but {kernel!r} was given; "
@@ -109,6 +109,11 @@ def choose_kernel(posterior: LocalPosterior, kernel: Kernel | None, step_size: f
             "pass step_size."
         )
     return kernel
+
+
+def is_small(posterior: LocalPosterior) -> bool:
+    """True where steps are cheap: each sees all the data, and few parameters move."""
+    return posterior.full_batch and posterior.num_params <= MOST_EXACT
 
 
 def prepare_run(
@@ -133,7 +138,7 @@ def prepare_run(
 
 
 def _draw(run: Run, ladder: Ladder, warm: WarmUp, effort: Effort, bar: Progress) -> Drawn:
-    """Draw `num_draws`, or double from a thousand until the error is small enough or drawing no help."""
+    """Draw `num_draws`, or double from a thousand until error and status are good or the budget ends."""
     visits: list[Visit] = []
 
     def visit(positions: jax.Array) -> None:
@@ -147,7 +152,8 @@ def _draw(run: Run, ladder: Ladder, warm: WarmUp, effort: Effort, bar: Progress)
     trace = draw(warm.state, 1 + warm.steps, count)
     drawn = Drawn(run, ladder, warm, trace, tuple(visits))
     growing = effort.num_draws is None and count > 0
-    while growing and trace.complete and finite(trace) and count < MOST_DRAWS:
+    most = MOST_CHEAP_DRAWS if is_small(run.posterior) else MOST_DRAWS
+    while growing and trace.complete and finite(trace) and count < most:
         if all(_enough(_assess(drawn, rung), effort) for rung in range(len(ladder.rungs))):
             break
         bar.extend(count)
@@ -158,7 +164,7 @@ def _draw(run: Run, ladder: Ladder, warm: WarmUp, effort: Effort, bar: Progress)
 
 def _enough(found: Assessment, effort: Effort) -> bool:
     small = found.llc_se <= effort.target_rel_se * abs(found.llc)
-    return bool(small) or found.status is Status.negative
+    return bool(small and found.status is Status.ok) or found.status is Status.negative
 
 
 def _rung(drawn: Drawn, values: Any, rung: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from lltc.gradients import full_slope
 from lltc.kernels import ghmc
 from lltc.posterior import LocalPosterior, Model, local_posterior, unflatten
 from lltc.sampling import Draws, Run
-from lltc.warmup import is_hot
+from lltc.tuning import is_hot
 
 PyTree = Any
 COLD, HOT = 0.1, 2.0

@@ -8,16 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.calibration import initial_scale, largest_curvature, make_prober, random_directions
-from lltc.kernels import Tuning, measuring, scale_of
+from lltc.calibration import initial_scale, make_prober, random_directions
+from lltc.kernels import measuring, scale_of
 from lltc.sampling import Run, Settings, Trace, sample, start
+from lltc.tuning import Gauge, Ladder, Tuned, acceptance_factor, choose_tuning, make_settings, measure
 
 ROUNDS = 8
 HOT_ROUNDS = 4
 HOT_FACTOR = 0.25
-STABLE_FRACTION = 0.1
-HEAT_FRACTION = 0.01
-MEMORY = 0.95
 GROWTH = 4.0
 RESCUES = 6
 
@@ -39,51 +37,20 @@ class WarmUp:
     finite: bool
 
 
-class Tuned(NamedTuple):
-    """Step size ε `(rung,)` and memory c of the velocity `(rung,)`, and a diagonal scale, () or `(d,)`."""
+class Stage(NamedTuple):
+    """Where warm-up stands between two rounds.
 
-    step_size: np.ndarray
-    memory: np.ndarray
-    scale: jax.Array | float = 1.0
+    `factor` `(rung,)` multiplies every ε chosen from here on (rescues, acceptance), `energy` `(rung,)` is λ̂
+    so far, `broken` of the `tried` draws were not finite.
+    """
 
-    @property
-    def reach(self) -> np.ndarray:
-        """ε(1 + c)/(1 - c): the step size of memoryless dynamics that moves slow directions as far."""
-        return self.step_size * (1 + self.memory) / (1 - self.memory)
-
-
-@dataclass(frozen=True)
-class Gauge:
-    """What one round measures: largest curvature `(rung,)`, tr C `(rung,)`, the curvature's vectors."""
-
-    curvature: np.ndarray
-    noise: np.ndarray
-    vectors: jax.Array
-
-
-class Ladder(NamedTuple):
-    """The inverse temperatures nβ `(rung,)` of one run, `num_chains` chains at each, a rung after another."""
-
-    rungs: np.ndarray
-    num_chains: int
-
-    @property
-    def hot(self) -> np.ndarray:
-        """Which chains start hot, `(rung·chain,)`."""
-        return np.tile(is_hot(self.num_chains), len(self.rungs))
-
-    def spread(self, values: np.ndarray) -> np.ndarray:
-        """Return values `(rung,)` given to the chains `(rung·chain,)`."""
-        return np.repeat(values, self.num_chains)
-
-    def split(self, values: Any) -> np.ndarray:
-        """Return values of chains `(rung·chain, …)` by rung `(rung, chain, …)`."""
-        return np.asarray(values).reshape(len(self.rungs), self.num_chains, *np.shape(values)[1:])
-
-
-def is_hot(num_chains: int) -> np.ndarray:
-    """Return which chains start hot, `(chain,)`: the second half."""
-    return np.arange(num_chains) >= (num_chains + 1) // 2
+    positions: jax.Array
+    gauge: Gauge
+    tuned: Tuned
+    factor: np.ndarray
+    energy: np.ndarray
+    broken: int = 0
+    tried: int = 0
 
 
 def warm_up(
@@ -102,109 +69,86 @@ def warm_up(
     given, ε is fixed, without memory, and only the starts are made. `preconditioner`, an Optax transformation
     with a second moment, sees every gradient; its scale is updated after each round.
     """
-    posterior, center = run.posterior, run.posterior.center.position
-    gauge_key, start_key = jax.random.split(jax.random.fold_in(run.key, 3))
-    shape = (ladder.hot.size, center.size)
-    positions = jnp.broadcast_to(center, shape)
-    prober = make_prober(posterior, run.anchor, gauge_key)
-    around = positions + initial_scale(prober, start_key, num_chains=shape[0]) * jax.random.normal(
-        start_key, shape
-    )
-    gauge = measure(run, ladder, around, random_directions(gauge_key, *shape), gauge_key, rounds=8)
-    energy, factor = np.full(len(ladder.rungs), 0.5 * posterior.num_params), np.ones(len(ladder.rungs))
-    fixed = None if step_size is None else Tuned(np.full(factor.shape, step_size), np.zeros_like(factor))
-    tuned = fixed or choose_tuning(run, ladder, gauge, energy)
     learning = replace(run, kernel=measuring(run.kernel, preconditioner)) if preconditioner else run
-    taken, broken, tried = 0, 0, 0
+    stage, taken = _begin(run, ladder, step_size), 0
     for number in range(ROUNDS):
         at_nbeta = ~ladder.hot | (number >= HOT_ROUNDS)
         nbeta = ladder.spread(ladder.rungs) * np.where(at_nbeta, 1.0, HOT_FACTOR)
         steps = num_warmup * (number + 1) // ROUNDS - num_warmup * number // ROUNDS
-        for _ in range(RESCUES if fixed is None else 1):
-            settings = make_settings(run, ladder, nbeta, tuned)
-            state = start(learning, positions, settings, number=taken)
+        for _ in range(RESCUES if step_size is None else 1):
+            settings = make_settings(run, ladder, nbeta, stage.tuned)
+            state = start(learning, stage.positions, settings, number=taken)
             trace = sample(learning, state, settings, first=1 + taken, count=steps, on_chunk=on_chunk)
-            broken, tried = broken + count_broken(trace), tried + trace.draws.distance.size
+            stage = _counted(stage, trace)
             if finite(trace) or not trace.complete:
                 break
-            tuned, factor = tuned._replace(step_size=0.25 * tuned.step_size, memory=0 * factor), 0.25 * factor
+            stage = _rescued(stage)
         taken += steps
         if not trace.complete or not finite(trace):
-            share = broken / max(tried, 1)
-            return WarmUp(trace.state, settings, tuned.reach, taken, share, trace.complete, finite(trace))
-        positions = trace.state.position
-        energy = mean_energy(ladder, trace, at_nbeta, energy)
+            return _freeze(stage, trace.state, settings, taken, complete=trace.complete, ok=finite(trace))
         scale = scale_of(trace.state.seen) if preconditioner else 1.0
-        key = jax.random.fold_in(gauge_key, number)
-        floor = None if preconditioner else gauge
-        gauge = measure(run, ladder, positions, gauge.vectors, key, rounds=4, floor=floor, scale=scale)
-        if fixed is None:
-            factor = factor * acceptance_factor(run, ladder, trace)
-            chosen = choose_tuning(run, ladder, gauge, energy, scale)
-            limit = np.inf if preconditioner and number == 0 else GROWTH * tuned.step_size
-            tuned = chosen._replace(step_size=np.minimum(factor * chosen.step_size, limit))
+        stage = stage._replace(
+            positions=trace.state.position, energy=mean_energy(ladder, trace, at_nbeta, stage.energy)
+        )
+        stage = _measured(run, ladder, stage, number, scale)
+        if step_size is None:
+            stage = _retuned(run, ladder, stage, trace, scale)
         else:
-            tuned = fixed._replace(scale=scale)
-    settings = make_settings(run, ladder, ladder.spread(ladder.rungs), tuned)
-    state = start(run, positions, settings, number=taken)
-    return WarmUp(state, settings, tuned.reach, taken, broken / max(tried, 1), True, True)
+            stage = stage._replace(tuned=stage.tuned._replace(scale=scale))
+    settings = make_settings(run, ladder, ladder.spread(ladder.rungs), stage.tuned)
+    state = start(run, stage.positions, settings, number=taken)
+    return _freeze(stage, state, settings, taken, complete=True, ok=True)
 
 
-def acceptance_factor(run: Run, ladder: Ladder, trace: Trace) -> np.ndarray:
-    """Return by what to multiply ε `(rung,)` so that the share of accepted moves nears the kernel's aim."""
-    if run.kernel.acceptance is None:
-        return np.ones(len(ladder.rungs))
-    accepted = ladder.split(trace.draws.accepted).mean((1, 2))
-    return np.clip(np.exp(4 * (accepted - run.kernel.acceptance)), 0.25, 2.0)
+def _begin(run: Run, ladder: Ladder, step_size: float | None) -> Stage:
+    """Return chains at w*, tuned by what is found around it."""
+    center, shape = run.posterior.center.position, (ladder.hot.size, run.posterior.num_params)
+    gauge_key, start_key = jax.random.split(jax.random.fold_in(run.key, 3))
+    prober = make_prober(run.posterior, run.anchor, gauge_key)
+    reach = initial_scale(prober, start_key, num_chains=shape[0])
+    around = center + reach * jax.random.normal(start_key, shape)
+    gauge = measure(run, ladder, around, random_directions(gauge_key, *shape), gauge_key, rounds=8)
+    factor = np.ones(len(ladder.rungs))
+    energy = 0.5 * run.posterior.num_params * factor
+    if step_size is None:
+        tuned = choose_tuning(run, ladder, gauge, energy)
+    else:
+        tuned = Tuned(step_size * factor, 0 * factor)
+    return Stage(jnp.broadcast_to(center, shape), gauge, tuned, factor, energy)
 
 
-def choose_tuning(
-    run: Run, ladder: Ladder, gauge: Gauge, energy: np.ndarray, scale: jax.Array | float = 1.0
-) -> Tuned:
-    """Return ε and c: a tenth of the stability limit and .95, less where noise would heat λ̂ by 1 %.
-
-    The stability limit is 4/(nβ h_max + γ). The heat ε(nβ)² tr C/8 is that of the slow directions' reach
-    ε(1 + c)/(1 - c), so memory is given up first, then step size; kernels without inertia have none.
-    """
-    pull = run.posterior.localization * float(jnp.max(jnp.square(scale)))
-    stable = STABLE_FRACTION * 4.0 / (ladder.rungs * gauge.curvature + pull + 1e-30)
-    with np.errstate(divide="ignore"):
-        reach = HEAT_FRACTION * np.maximum(energy, 0.05) / heat_rate(ladder, gauge.noise)
-    most = MEMORY if run.kernel.inertial else 0.0
-    memory = np.clip(1 - 2 * stable / (reach + stable), 0.0, most)
-    return Tuned(np.minimum(stable, reach), memory, scale)
+def _counted(stage: Stage, trace: Trace) -> Stage:
+    broken, tried = count_broken(trace), trace.draws.distance.size
+    return stage._replace(broken=stage.broken + broken, tried=stage.tried + tried)
 
 
-def heat_rate(ladder: Ladder, noise: np.ndarray) -> np.ndarray:
-    """Return by how much minibatch noise raises λ̂ for each unit of reach: (nβ)² tr C/8 `(rung,)`."""
-    return ladder.rungs**2 * noise / 8
+def _rescued(stage: Stage) -> Stage:
+    """Return the stage with a quarter of the step size, now and later, and no memory."""
+    tuned = stage.tuned._replace(step_size=0.25 * stage.tuned.step_size, memory=0 * stage.factor)
+    return stage._replace(tuned=tuned, factor=0.25 * stage.factor)
 
 
-def make_settings(run: Run, ladder: Ladder, nbeta: np.ndarray, tuned: Tuned) -> Settings:
-    """Return the settings of a step with nβ `(chain,)`."""
-    column = lambda values: jnp.asarray(ladder.spread(values)[:, None], jnp.float32)
-    tuning = Tuning(column(tuned.step_size), column(tuned.memory), jnp.asarray(tuned.scale, jnp.float32))
-    gamma = jnp.float32(run.posterior.localization)
-    return Settings(jnp.asarray(nbeta, jnp.float32), gamma, tuning)
+def _measured(run: Run, ladder: Ladder, stage: Stage, number: int, scale: jax.Array | float) -> Stage:
+    key = jax.random.fold_in(jax.random.split(jax.random.fold_in(run.key, 3))[0], number)
+    floor = stage.gauge if isinstance(scale, float) else None
+    vectors = stage.gauge.vectors
+    gauge = measure(run, ladder, stage.positions, vectors, key, rounds=4, floor=floor, scale=scale)
+    return stage._replace(gauge=gauge)
 
 
-def measure(
-    run: Run,
-    ladder: Ladder,
-    positions: jax.Array,
-    vectors: jax.Array,
-    key: jax.Array,
-    *,
-    rounds: int,
-    floor: Gauge | None = None,
-    scale: jax.Array | float = 1.0,
-) -> Gauge:
-    """Return the largest curvature over chains, at least half of `floor`'s, and the mean gradient noise."""
-    prober = make_prober(run.posterior, run.anchor, key)
-    found = largest_curvature(prober, positions, vectors, rounds=rounds, scale=scale)
-    curvature = np.asarray(jnp.nanmax(jnp.asarray(ladder.split(found.curvature)), axis=1))
-    curvature = np.maximum(curvature, 0.5 * floor.curvature) if floor else curvature
-    return Gauge(curvature, ladder.split(found.noise).mean(1), found.direction)
+def _retuned(run: Run, ladder: Ladder, stage: Stage, trace: Trace, scale: jax.Array | float) -> Stage:
+    """Return the stage with ε and c chosen anew; ε at most quadruples, in the same coordinates."""
+    factor = stage.factor * acceptance_factor(run, ladder, trace)
+    chosen = choose_tuning(run, ladder, stage.gauge, stage.energy, scale)
+    same = isinstance(scale, float) or not isinstance(stage.tuned.scale, float)
+    limit = GROWTH * stage.tuned.step_size if same else np.inf
+    tuned = chosen._replace(step_size=np.minimum(factor * chosen.step_size, limit))
+    return stage._replace(factor=factor, tuned=tuned)
+
+
+def _freeze(stage: Stage, state: Any, settings: Settings, steps: int, *, complete: bool, ok: bool) -> WarmUp:
+    share = stage.broken / max(stage.tried, 1)
+    return WarmUp(state, settings, stage.tuned.reach, steps, share, complete, ok)
 
 
 def mean_energy(ladder: Ladder, trace: Trace, at_nbeta: np.ndarray, otherwise: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ LAYERS = [
     ["kernels"],
     ["sampling"],
     ["calibration"],
+    ["tuning"],
     ["warmup"],
     ["watch"],
     ["diagnostics"],

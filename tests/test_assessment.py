@@ -18,7 +18,8 @@ from lltc.drawing import prepare_run
 from lltc.kernels import baoab
 from lltc.posterior import local_posterior
 from lltc.toys.closed_forms import quadratic_llc
-from lltc.warmup import Ladder, is_hot, warm_up
+from lltc.tuning import Ladder, is_hot
+from lltc.warmup import warm_up
 from lltc.watch import look
 from tests.problems import DUMMY, constant, regression
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lltc import estimate_llc
 from lltc.diagnostics import monte_carlo_error, sharpened
 from lltc.toys.closed_forms import quadratic_llc, quartic_llc
-from lltc.warmup import is_hot
+from lltc.tuning import is_hot
 from tests.problems import DUMMY, constant, regression
 
 HOT = is_hot(8)
@@ -39,6 +39,14 @@ def test_an_unrelated_control_changes_nothing():
     found = sharpened(series, control, HOT)
     assert found.coefficient == 0
     np.testing.assert_array_equal(found.series, series)
+
+
+def test_slow_and_fast_parts_that_differ_are_left_alone():
+    rng = np.random.default_rng(2)
+    fast, drift = slow(rng, (8, 4000), memory=0.0), slow(rng, (8, 4000), memory=0.999)
+    drift = drift - drift.mean()
+    assert sharpened(0.5 * fast + 0.5 * drift, fast + drift, HOT).coefficient == pytest.approx(0.5)
+    assert sharpened(0.5 * fast + 0.1 * drift, fast + drift, HOT).coefficient == 0
 
 
 def test_a_control_away_from_its_mean_is_not_believed():

@@ -10,7 +10,7 @@ import numpy as np
 from lltc.estimate import LLCEstimate
 from lltc.sweeps import store
 from lltc.transitions import Transition, find_transitions
-from lltc.warmup import is_hot
+from lltc.tuning import is_hot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
