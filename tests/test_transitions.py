@@ -38,7 +38,8 @@ def test_flat_curves_stay_unmarked(n, too_small):
     for seed in range(50):
         noise = np.random.default_rng(seed).standard_normal(n)
         marked += bool(find_transitions(range(n), noise, np.full(n, 1 / too_small)))
-    assert marked == 0
+    # The rates over many curves are 0 and 1 % (benchmarks/results/transitions.md); 5 % are allowed.
+    assert marked <= (0 if too_small == 1 else 2)
 
 
 @pytest.mark.parametrize("n", [20, 100])
@@ -131,6 +132,62 @@ def test_ramp_in_log_step_over_the_whole_curve_is_one_marker():
     assert (found.step_low, found.step_high) == (steps[0], steps[-1])
 
 
+@pytest.mark.parametrize(
+    ("shape", "peak"),
+    [
+        ([1, 3, 6, 4, 2, 1], (2, 2)),
+        ([31, 36, 43, 20, 12, 11], (2, 2)),
+        ([10, 20, 5, 5, 5, 5], (1, 1)),
+        ([1, 1, 3, 3, 0, 0], (2, 3)),
+        ([1, 1, 9, 3, 3, 3], (2, 2)),
+    ],
+)
+def test_six_points_that_rise_and_fall_are_a_rise_and_a_fall(shape, peak):
+    clean = 100.0 * (np.array(shape) - min(shape)) / np.ptp(shape)
+    for seed in range(10):
+        first, second = find_transitions(
+            range(6), clean + np.random.default_rng(seed).normal(size=6), [1] * 6
+        )
+        assert (first.kind, second.kind) == ("rise", "fall")
+        assert (first.step_high, second.step_low) == peak
+
+
+def test_halfway_is_where_the_curve_passes_the_middle():
+    x, covered, widths = np.arange(60), 0, []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        start, width = rng.uniform(10, 30), rng.uniform(1, 15)
+        y = 20 * np.clip((x - start) / width, 0, 1) + rng.standard_normal(60)
+        (found,) = find_transitions(x, y, np.ones(60))
+        low, high = found.halfway
+        assert found.step_low <= low < high <= found.step_high
+        covered += low <= start + width / 2 <= high
+        widths.append(high - low)
+    # Stated at .9; a binomial of 40 falls below 32 with probability .015.
+    assert covered >= 32
+    assert np.mean(widths) < 3
+    y = 10.0 * (x > 20) + np.random.default_rng(0).standard_normal(60)
+    assert find_transitions(x, -y, np.ones(60))[0].halfway == (20, 21)
+
+
+def test_a_lone_point_is_an_outlier_only_where_two_changes_are_less_likely():
+    spike = 20.0 * (np.arange(40) == 17) + np.random.default_rng(0).standard_normal(40)
+    widened = segment_curve(range(40), spike, np.ones(40)).curve
+    assert np.flatnonzero(widened.weights_se != 1).tolist() == [17]
+    # The prior probability of two changes is 1/40² there and 1/6² here, that of an outlier 1/100.
+    short = segment_curve(range(6), spike[15:21], np.ones(6)).curve
+    assert short.weights_se.tolist() == [1] * 6
+    # Where the levels beside the lone point differ, one change is needed anyway.
+    beside = spike + 10 * (np.arange(40) > 17)
+    kept = find_transitions(range(40), beside, np.ones(40))
+    assert [(t.kind, t.step_low) for t in kept] == [("rise", 16), ("fall", 17)]
+    # The tip of a hump that both sides lead up to is none.
+    tip = 20 * np.maximum(0, 1 - np.abs(np.arange(41) - 20) / 4) + np.random.default_rng(0).standard_normal(
+        41
+    )
+    assert segment_curve(range(41), tip, np.ones(41)).curve.weights_se.tolist() == [1] * 41
+
+
 def test_lone_outlier_with_a_small_error_is_no_transition():
     y = np.random.default_rng(0).standard_normal(40)
     y[17] += 25
@@ -193,7 +250,7 @@ def test_constant_values_have_no_markers():
 
 
 def test_marker_is_a_frozen_record():
-    marker = Transition(1.0, 2.0, 3.0, 0.1, "rise", 0.95)
+    marker = Transition(1.0, 2.0, 3.0, 0.1, "rise", 0.95, (1.0, 2.0))
     with pytest.raises(AttributeError):
         marker.kind = "fall"  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -1,4 +1,4 @@
-"""Reading a measured curve: checked arrays, missing points dropped, lone outliers widened."""
+"""Reading a measured curve: checked arrays, missing points dropped, lone points told."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Curve:
     """The usable points of a curve.
 
     `steps`, `llc`, `llc_se` have shape (kept,). `weights_se` is the error the segmentation
-    uses: larger than `llc_se` where a single checkpoint stands out from both its neighbours.
+    uses: larger than `llc_se` where a single checkpoint is taken for an outlier.
     `kept` holds each point's position in the arrays that came in, `size` their length.
     """
 
@@ -48,15 +48,13 @@ def read_curve(steps: ArrayLike, llc: ArrayLike, llc_se: ArrayLike) -> Curve:
     _check(step, value, error)
     kept = np.flatnonzero(np.isfinite(value))
     step, value, error = step[kept], value[kept], error[kept]
-    return Curve(
-        step, value, error, np.hypot(error, lone_excess(value, error)), kept, len(np.atleast_1d(llc))
-    )
+    return Curve(step, value, error, error, kept, len(np.atleast_1d(llc)))
 
 
 def lone_excess(value: NDArray[np.float64], error: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far each interior point lies beyond both neighbours, on the same side; 0 unless significantly so.
 
-    A step, a ramp or a hump of two checkpoints has no such point, so a lone excess says "outlier". The first
+    An outlier is such a point, and so is the tip of a hump; a step, a ramp or a flat hump has none. The first
     and last points have one neighbour and are never called lone. Significance is judged with the errors
     times `noise_factor`.
     """

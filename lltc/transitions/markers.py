@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from lltc.errors import InputError
 from lltc.transitions.curve import read_curve
+from lltc.transitions.pieces import probability_above
 from lltc.transitions.segmentation import Segmentation, segment_curve
 
 # Fewer checkpoints than this between two changes of the same direction are a halt inside one transition.
@@ -22,7 +23,9 @@ class Transition:
     """A change between two plateaus (or one ramp).
 
     The change lies between the checkpoints `step_low` and `step_high` with posterior `probability`;
-    `delta_llc ± delta_llc_se` is the level after it minus the level before it.
+    `delta_llc ± delta_llc_se` is the level after it minus the level before it. The curve passes the middle
+    of the two levels between the checkpoints `halfway`, with at least the probability that was asked for
+    (`threshold`).
     """
 
     step_low: float
@@ -31,6 +34,7 @@ class Transition:
     delta_llc_se: float
     kind: Literal["rise", "fall"]
     probability: float
+    halfway: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def find_transitions(
             three finite values there is nothing to mark and the answer is empty.
         llc_se: standard errors in the unit of `llc`, shape (n,). Errors that are too small are recognised
             from the scatter of the curve and inflated, never deflated.
-        threshold: posterior probability a marker needs, in (0, 1).
+        threshold: posterior probability a marker needs, and that of its range `halfway`, in (0, 1).
         min_change: smallest change marked, in (inflated) standard errors of one checkpoint. Neighbouring
             checkpoints may share part of their error, so averaging many of them proves less than it seems.
         floor: relative error of a level that no averaging removes, added in quadrature to the error of every
@@ -107,7 +111,7 @@ def find_transitions(
         return ()
     found = segment_curve(steps, llc, llc_se, change_rate=change_rate)
     brackets = _find_brackets(found, threshold, min_change, floor)
-    return _describe(found, brackets, floor)
+    return _describe(found, brackets, floor, threshold)
 
 
 def find_plateaus(
@@ -235,7 +239,9 @@ def _plateau(found: Segmentation, start: int, stop: int, floor: float) -> Platea
     return Plateau(float(curve.steps[start]), float(curve.steps[stop]), level, se)
 
 
-def _describe(found: Segmentation, brackets: list[_Bracket], floor: float) -> tuple[Transition, ...]:
+def _describe(
+    found: Segmentation, brackets: list[_Bracket], floor: float, threshold: float
+) -> tuple[Transition, ...]:
     plateaus = _plateaus(found, brackets, floor)
     transitions = []
     for bracket, (before, after) in zip(brackets, pairwise(plateaus), strict=True):
@@ -248,6 +254,21 @@ def _describe(found: Segmentation, brackets: list[_Bracket], floor: float) -> tu
                 float(np.hypot(before.se, after.se)),
                 "rise" if delta > 0 else "fall",
                 float(1 - found.plateau[bracket.low, bracket.high]),
+                _halfway(found, bracket, (before.level + after.level) / 2, delta > 0, threshold),
             )
         )
     return tuple(transitions)
+
+
+def _halfway(
+    found: Segmentation, bracket: _Bracket, middle: float, rises: bool, threshold: float
+) -> tuple[float, float]:
+    """Checkpoints of the bracket before and after which the curve has passed `middle`, equal tails."""
+    above = probability_above(found.pieces, middle, bracket.low, bracket.high)
+    passed = above if rises else 1 - above
+    before = np.flatnonzero(passed[:-1] <= (1 - threshold) / 2)
+    after = np.flatnonzero(passed[1:] >= (1 + threshold) / 2)
+    low = bracket.low + (int(before[-1]) if len(before) else 0)
+    high = bracket.low + 1 + int(after[0]) if len(after) else bracket.high
+    low, high = (low, high) if low < high else (bracket.low, bracket.high)
+    return float(found.curve.steps[low]), float(found.curve.steps[high])

@@ -1,30 +1,28 @@
 """The exact posterior over all segmentations of a curve, by a forward and a backward recursion."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lltc.errors import InputError
-from lltc.transitions.curve import Curve, noise_factor, read_curve
-from lltc.transitions.evidence import (
-    Array,
-    Ramps,
-    Segments,
-    flat_evidence,
-    flat_level,
-    log_noise,
-    ramp_evidence,
-    ramp_line,
-    sum_ramps,
-    sum_segments,
+from lltc.transitions.curve import Curve, lone_excess, noise_factor, read_curve
+from lltc.transitions.evidence import Array, Segments, flat_level, ramp_line
+from lltc.transitions.pieces import Pieces, keep_pieces
+from lltc.transitions.recursion import (
+    Model,
+    build_model,
+    kind_shares,
+    level_range,
+    segment_probability,
+    sum_segmentations,
 )
 
-# Half the prior says the errors are right; the rest is spread evenly over log φ up to 30 times too small.
+# Half the prior says the errors are right. That they are φ times too small falls as φ⁻⁴: a short curve that
+# rises and falls by many of its errors is then believed, where an even prior over log φ calls it noise.
 INFLATIONS = np.geomspace(1.0, 30.0, 20)
-_INFLATION_PRIOR = np.array([0.5] + [0.5 / 19] * 19)
-_RAMP_SHARE = 0.1
+_INFLATION_PRIOR = np.array([0.5, *(0.5 * INFLATIONS[1:] ** -4 / np.sum(INFLATIONS[1:] ** -4))])
+_OUTLIER_RATE = 0.01
 _NEGLIGIBLE = 1e-6
 
 
@@ -35,7 +33,7 @@ class Segmentation:
     `plateau[a, b]` (a ≤ b, shape (kept, kept)) is the probability that the points a..b all lie on one
     plateau; `fitted` the posterior mean curve, shape (kept,); `inflation` the factor by which the errors
     are too small (root of its posterior mean square, at least 1); `log_evidence` the log marginal
-    likelihood of the curve.
+    likelihood of the curve; `pieces` its segments, for `probability_above`.
     """
 
     curve: Curve
@@ -43,13 +41,7 @@ class Segmentation:
     fitted: Array
     inflation: float
     log_evidence: float
-
-
-class _Model(NamedTuple):
-    segments: Segments
-    ramps: list[Ramps]
-    centre: float
-    scale: float
+    pieces: Pieces
 
 
 def segment_curve(
@@ -76,7 +68,7 @@ def segment_curve(
         llc_se: their standard errors, shape (n,).
         change_rate: prior probability of a change in one interval; default 1/n.
         inflations: the grid of φ, all ≥ 1, equally weighted; by default those of 20 values from 1 to 30 that
-            are near the robust scatter of second differences, half the prior on 1.
+            are not far above the robust scatter of second differences, half the prior on 1, the rest ∝ φ⁻⁴.
 
     Raises:
         InputError: bad shapes, order, errors or settings, or no finite value.
@@ -95,9 +87,9 @@ def segment_curve(
     rate = 1 / max(2, len(curve.kept)) if change_rate is None else change_rate
     if not 0 < rate < 1:
         raise InputError(f"change_rate is {rate}; pass a probability strictly between 0 and 1.")
-    guess = min(noise_factor(curve.llc, curve.weights_se), INFLATIONS[-1])
+    guess = min(noise_factor(curve.llc, curve.llc_se), INFLATIONS[-1])
     grid, prior = _read_inflations(inflations, guess, len(curve.kept))
-    return _segment(curve, rate, grid, prior)
+    return _segment(_widen_outliers(curve, rate, grid, prior), rate, grid, prior)
 
 
 def change_probabilities(
@@ -130,7 +122,7 @@ def change_probabilities(
 
 def _read_inflations(inflations: ArrayLike | None, guess: float, size: int) -> tuple[Array, Array]:
     if inflations is None:
-        near = np.abs(np.log(INFLATIONS / guess)) < 0.35 + 6 / np.sqrt(size)
+        near = np.log(INFLATIONS / guess) < 0.35 + 6 / np.sqrt(size)
         return INFLATIONS[near], _INFLATION_PRIOR[near]
     grid = np.atleast_1d(np.asarray(inflations, dtype=np.float64))
     if not grid.size or not np.all(np.isfinite(grid) & (grid >= 1)):
@@ -140,95 +132,44 @@ def _read_inflations(inflations: ArrayLike | None, guess: float, size: int) -> t
     return grid, np.full(len(grid), 1 / len(grid))
 
 
+def _widen_outliers(curve: Curve, rate: float, grid: Array, prior: Array) -> Curve:
+    """Widen the error of each lone point that is likelier an outlier than a change there and one back."""
+    excess = lone_excess(curve.llc, curve.llc_se)
+    candidates = np.flatnonzero(excess)
+    if not len(candidates):
+        return curve
+    odds = np.log(_OUTLIER_RATE) - np.log1p(-_OUTLIER_RATE)
+    frame = level_range(curve)
+    evidence = _log_evidence(curve, frame, rate, grid, prior)
+    for point in candidates[np.argsort(-excess[candidates])]:
+        wider = curve.weights_se.copy()
+        wider[point] = np.hypot(wider[point], excess[point])
+        widened = replace(curve, weights_se=wider)
+        found = _log_evidence(widened, frame, rate, grid, prior)
+        if found + odds > evidence:
+            curve, evidence = widened, found
+    return curve
+
+
+def _log_evidence(curve: Curve, frame: tuple[float, float], rate: float, grid: Array, prior: Array) -> float:
+    model = build_model(curve, *frame)
+    return float(np.logaddexp.reduce(sum_segmentations(curve, model, rate, grid, prior)[0]))
+
+
 def _segment(curve: Curve, rate: float, grid: Array, prior: Array) -> Segmentation:
-    model = _build_model(curve)
-    centred = curve.llc - model.centre
-    odds = _segment_log_odds(model, rate, grid)
-    forward = _forward(_scatter(odds, model.segments, by_stop=True), rate)
-    joint = np.log(prior) + log_noise(centred, curve.weights_se, grid) + forward[:, -1]
+    model = build_model(curve, *level_range(curve))
+    joint, odds, forward = sum_segmentations(curve, model, rate, grid, prior)
     log_evidence = float(np.logaddexp.reduce(joint))
     share = np.exp(joint - log_evidence)
     used = np.flatnonzero(share > _NEGLIGIBLE * share.max())
     share = share[used] / share[used].sum()
     inflation = float(np.sqrt(share @ grid[used] ** 2))
-    probability = _segment_probability(odds[used], forward[used], model.segments, rate)
-    kinds = [share @ (probability * kind) for kind in _kind_shares(model, grid[used])]
+    probability = segment_probability(odds[used], forward[used], model.segments, rate)
+    kinds = [share @ (probability * kind) for kind in kind_shares(model, grid[used])]
     fitted = model.centre + _fit(model, kinds, inflation, len(curve.kept))
     plateau = _contains(kinds[0], model.segments, len(curve.kept))
-    return Segmentation(curve, plateau, fitted, inflation, log_evidence)
-
-
-def _build_model(curve: Curve) -> _Model:
-    """Centre and scale of the levels, and the sums of every segment in each abscissa."""
-    solid = curve.weights_se == curve.llc_se
-    low, high = curve.llc[solid].min(), curve.llc[solid].max()
-    centre, scale = (low + high) / 2, max(high - low, 2 * float(np.median(curve.llc_se)))
-    centred = curve.llc - centre
-    segments = sum_segments(centred, curve.weights_se, scale)
-    ramps = [sum_ramps(centred, curve.weights_se, scale, x, segments) for x in _abscissae(curve.steps)]
-    return _Model(segments, ramps, centre, scale)
-
-
-def _abscissae(steps: Array) -> list[Array]:
-    """The steps, and log(1 + step) when no step is negative, each scaled to [0, 1]."""
-    candidates = [steps] if steps[0] < 0 else [steps, np.log1p(steps)]
-    return [(x - x[0]) / max(x[-1] - x[0], np.finfo(float).tiny) for x in candidates]
-
-
-def _weighted_kinds(model: _Model, grid: Array) -> list[Array]:
-    """Log (prior share × evidence) of a plateau and of each ramp, each of shape (inflations, T)."""
-    long_enough = model.segments.stop - model.segments.start >= 2
-    flat = flat_evidence(model.segments, grid) + np.where(long_enough, np.log(1 - _RAMP_SHARE), 0.0)
-    share = np.log(_RAMP_SHARE / len(model.ramps))
-    return [flat] + [ramp_evidence(model.segments, ramp, grid) + share for ramp in model.ramps]
-
-
-def _segment_log_odds(model: _Model, rate: float, grid: Array) -> Array:
-    inside = (model.segments.stop - model.segments.start) * np.log1p(-rate)
-    return np.logaddexp.reduce(_weighted_kinds(model, grid)) + inside
-
-
-def _kind_shares(model: _Model, grid: Array) -> list[Array]:
-    """Posterior share of each kind given that the segment exists."""
-    kinds = _weighted_kinds(model, grid)
-    total = np.logaddexp.reduce(kinds)
-    return [np.exp(kind - total) for kind in kinds]
-
-
-def _scatter(values: Array, segments: Segments, *, by_stop: bool) -> Array:
-    """(inflations, T) → (inflations, n, n), -inf where there is no segment; rows are stops or starts."""
-    n = segments.stop[-1] + 1
-    square = np.full((len(values), n, n), -np.inf)
-    rows, columns = (segments.stop, segments.start) if by_stop else (segments.start, segments.stop)
-    square[:, rows, columns] = values
-    return square
-
-
-def _forward(odds: Array, rate: float) -> Array:
-    """Log sum over segmentations of the first j points, shape (inflations, n+1); `odds` rows are stops."""
-    n = odds.shape[1]
-    total = np.zeros((len(odds), n + 1))
-    boundary = np.full(n, np.log(rate))
-    boundary[0] = 0.0
-    for j in range(n):
-        total[:, j + 1] = _logsumexp(total[:, : j + 1] + odds[:, j, : j + 1] + boundary[: j + 1])
-    return total
-
-
-def _logsumexp(values: Array) -> Array:
-    top = values.max(axis=1)
-    return top + np.log(np.exp(values - top[:, None]).sum(axis=1))
-
-
-def _segment_probability(odds: Array, forward: Array, segments: Segments, rate: float) -> Array:
-    """Posterior probability that a segment is part of the segmentation, shape (inflations, T)."""
-    n = forward.shape[1] - 1
-    # The curve read backwards is a curve again: its forward sums are this one's backward sums.
-    mirrored = _scatter(odds, segments, by_stop=False)[:, ::-1, ::-1]
-    backward = _forward(mirrored, rate)[:, ::-1]
-    ends = (segments.start > 0).astype(float) + (segments.stop < n - 1)
-    log = forward[:, segments.start] + odds + backward[:, segments.stop + 1] + ends * np.log(rate)
-    return np.exp(log - forward[:, -1:])
+    pieces = keep_pieces(model, kinds, inflation)
+    return Segmentation(curve, plateau, fitted, inflation, log_evidence, pieces)
 
 
 def _contains(probability: Array, segments: Segments, n: int) -> Array:
@@ -239,7 +180,7 @@ def _contains(probability: Array, segments: Segments, n: int) -> Array:
     return np.clip(np.triu(total), 0.0, 1.0)
 
 
-def _fit(model: _Model, kinds: list[Array], inflation: float, n: int) -> Array:
+def _fit(model: Model, kinds: list[Array], inflation: float, n: int) -> Array:
     fitted = _cover(kinds[0] * flat_level(model.segments, inflation, model.scale), model.segments, n)
     for kind, ramp in zip(kinds[1:], model.ramps, strict=True):
         intercept, gradient = ramp_line(model.segments, ramp, inflation, model.scale)

@@ -1,0 +1,75 @@
+"""The posterior of the curve itself: at each point a mixture of normals, one for each segment over it."""
+
+from math import erf
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lltc.transitions.evidence import Array, flat_level, flat_variance, ramp_line, ramp_variance
+from lltc.transitions.recursion import Model
+
+_RARE = 1e-6
+_CERTAIN = 5.0
+_erf = np.frompyfunc(erf, 1, 1)
+
+
+class Pieces(NamedTuple):
+    """The segments that matter, each of shape (pieces,), and their abscissae, shape (kinds, points).
+
+    From point `start` to `stop` the curve is `intercept + gradient x`, x being `abscissae[kind]`; its
+    variance is `height + 2 both t + slope t²` with t running from -1/2 to 1/2.
+    """
+
+    abscissae: Array
+    kind: NDArray[np.intp]
+    start: NDArray[np.intp]
+    stop: NDArray[np.intp]
+    probability: Array
+    intercept: Array
+    gradient: Array
+    height: Array
+    slope: Array
+    both: Array
+
+
+def keep_pieces(model: Model, kinds: list[Array], inflation: float) -> Pieces:
+    """Return the segments whose posterior probability counts; `kinds` as plateau, then as each ramp, (T,)."""
+    segments = model.segments
+    none = np.zeros(len(segments.start))
+    level = flat_level(segments, inflation, model.scale)
+    lines = [(level, none, flat_variance(segments, inflation, model.scale), none, none)]
+    for ramp in model.ramps:
+        line = ramp_line(segments, ramp, inflation, model.scale)
+        lines.append((*line, *ramp_variance(segments, ramp, inflation, model.scale)))
+    found = []
+    for index, (probability, line) in enumerate(zip(kinds, lines, strict=True)):
+        kept = np.flatnonzero(probability > _RARE)
+        columns = (column[kept] for column in (segments.start, segments.stop, probability, *line))
+        found.append((np.full(len(kept), index), *columns))
+    abscissae = np.array([model.ramps[0].abscissa, *(ramp.abscissa for ramp in model.ramps)])
+    pieces = Pieces(abscissae, *(np.concatenate(column) for column in zip(*found, strict=True)))
+    return pieces._replace(intercept=pieces.intercept + model.centre)
+
+
+def probability_above(pieces: Pieces, level: float, low: int, high: int) -> Array:
+    """Posterior probability that the curve lies above `level`, at each of the points low..high.
+
+    `Σ P(segment) Φ((mean - level)/sd)` over the segments that hold the point.
+    """
+    near = np.flatnonzero((pieces.start <= high) & (pieces.stop >= low))
+    start, stop, kind = (column[near, None] for column in (pieces.start, pieces.stop, pieces.kind))
+    points = np.arange(low, high + 1)
+    rows, columns = np.nonzero((points >= start) & (points <= stop))
+    piece = near[rows]
+    first, last = (pieces.abscissae[kind[rows, 0], end[rows, 0]] for end in (start, stop))
+    x = pieces.abscissae[kind[rows, 0], points[columns]]
+    t = (x - first) / np.where(last > first, last - first, 1.0) - 0.5
+    mean = pieces.intercept[piece] + pieces.gradient[piece] * x
+    variance = pieces.height[piece] + 2 * pieces.both[piece] * t + pieces.slope[piece] * t**2
+    score = (mean - level) / np.sqrt(2 * variance)
+    above = (score > 0).astype(float)
+    open_ = np.abs(score) < _CERTAIN
+    above[open_] = (1 + np.asarray(_erf(score[open_]), dtype=float)) / 2
+    share = pieces.probability[piece]
+    return np.bincount(columns, share * above, len(points)) / np.bincount(columns, share, len(points))
