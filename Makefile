@@ -37,7 +37,7 @@ bench-accuracy-quick: .venv/ready
 	$(PYTHON) benchmarks/accuracy.py --quick --out build/benchmarks
 
 bench-peers: .venv/ready
-	$(PYTHON) benchmarks/peers.py benchmarks/results/accuracy.csv --keys 2
+	$(PYTHON) benchmarks/peers.py
 
 bench-transitions: .venv/ready
 	$(PYTHON) benchmarks/transitions.py

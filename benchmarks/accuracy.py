@@ -45,8 +45,8 @@ class Row(NamedTuple):
     seconds: float
 
 
-def measure(problem: ToyProblem, key: int) -> Row:
-    """Estimate one problem with no argument passed but those that define its posterior."""
+def measure(problem: ToyProblem, key: int, *, num_draws: int | None = None) -> Row:
+    """Estimate one problem with no argument passed but those that define its posterior (and `num_draws`)."""
     began = time.perf_counter()
     found = estimate_llc(
         problem.model,
@@ -55,6 +55,7 @@ def measure(problem: ToyProblem, key: int) -> Row:
         nbeta=problem.nbeta,
         localization=problem.localization,
         key=key,
+        num_draws=num_draws,
         progress=False,
     )
     seconds = time.perf_counter() - began
@@ -80,11 +81,11 @@ def measure(problem: ToyProblem, key: int) -> Row:
     )
 
 
-def run(problems: Iterable[ToyProblem], keys: int) -> Iterator[Row]:
+def run(problems: Iterable[ToyProblem], keys: int, *, num_draws: int | None = None) -> Iterator[Row]:
     """Yield a row a problem and key, printing each."""
     for problem in problems:
         for key in range(keys):
-            row = measure(problem, key)
+            row = measure(problem, key, num_draws=num_draws)
             print(
                 f"{row.problem[:60]:<60} target {row.target:<9.4f} error {100 * row.error:+6.1f} % "
                 f"se {100 * row.se / row.target:5.1f} %  z {row.z:+5.1f}  {row.status:<16} "

@@ -1,8 +1,9 @@
 """How accurate are other estimators with the gradients lltc spent? Same problems, density, data, row format.
 
-`python benchmarks/peers.py benchmarks/results/accuracy.csv` makes an environment a peer (benchmarks/.peers,
-apart from lltc's), runs the peers and writes results/accuracy_peers.{csv,md}. The workers' docstrings hold
-every setting and its source.
+`make bench-peers` runs lltc untuned for 1000 steps of warm-up and 2000 draws of 8 chains on the problems
+named in peers/problems.txt, makes an environment a peer (benchmarks/.peers, apart from lltc's), runs the
+peers with as many per-example gradients, and writes results/accuracy_peers.{csv,md}. The workers' docstrings
+hold every setting and its source.
 """
 
 import argparse
@@ -15,7 +16,10 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import accuracy
 import numpy as np
+
+from lltc.toys import table
 
 HERE = Path(__file__).parent
 # devinterp 1.3.2 with torch's CPU build; pip, as against uv, takes a CPU wheel from its configured links.
@@ -23,6 +27,7 @@ PINS = {
     "devinterp": ("devinterp==1.3.2", "torch==2.13.0", "jax==0.10.2", "jaxlib==0.10.2", "scipy"),
     "blackjax": ("blackjax==1.7.1", "-c", str(HERE.parent / "constraints.txt"), "-e", str(HERE.parent)),
 }
+NUM_DRAWS = 2000
 PACKAGES = ("devinterp", "torch", "blackjax", "jax")
 
 
@@ -60,11 +65,22 @@ def run(peer: str, arguments: argparse.Namespace) -> Path:
         rows.unlink(missing_ok=True)
     command = [set_up(peer, arguments.home), HERE / "peers" / f"{peer}_worker.py", arguments.rows, rows]
     command += ["--keys", str(arguments.keys)]
-    if arguments.problems:
-        command += ["--problems", arguments.problems]
+    command += ["--problems", arguments.problems]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, env=environment)
     return rows
+
+
+def run_lltc(arguments: argparse.Namespace) -> None:
+    """Write lltc's own rows, which set the number of gradients, unless they are there already."""
+    if arguments.resume and arguments.rows.exists():
+        return
+    names = arguments.problems.read_text().splitlines()
+    problems = [problem for problem in table() if problem.name in names]
+    if missing := set(names) - {problem.name for problem in problems}:
+        raise SystemExit(f"{arguments.problems} names {sorted(missing)[0]!r}, which the table does not hold.")
+    arguments.rows.parent.mkdir(parents=True, exist_ok=True)
+    accuracy.write_rows(list(accuracy.run(problems, arguments.keys, num_draws=NUM_DRAWS)), arguments.rows)
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -143,14 +159,17 @@ print("Python " + sys.version.split()[0] + ", " + ", ".join(names))
 def main() -> None:
     """Run the peers and write their rows and the summary."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", type=Path, help="accuracy.csv with lltc's rows")
     parser.add_argument("--keys", type=int, default=2)
-    parser.add_argument("--problems", type=Path, help="a file of problems' names, one a line; default all")
+    parser.add_argument(
+        "--problems", type=Path, default=HERE / "peers" / "problems.txt", help="names, one a line"
+    )
     parser.add_argument("--peers", nargs="*", default=list(PINS), help="peers to run; none: only sum up")
     parser.add_argument("--resume", action="store_true", help="keep the rows of an earlier, broken-off run")
     parser.add_argument("--home", type=Path, default=HERE / ".peers", help="where the environments go")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     arguments = parser.parse_args()
+    arguments.rows = arguments.home / "rows-lltc.csv"
+    run_lltc(arguments)
     for peer in arguments.peers:
         run(peer, arguments)
     write(arguments)
@@ -170,11 +189,14 @@ def write(arguments: argparse.Namespace) -> None:
         writer.writeheader()
         writer.writerows([row for row in mine if (row["problem"], row["key"]) in done])
         writer.writerows(theirs)
-    command = f"python benchmarks/peers.py {arguments.rows.name} --keys {arguments.keys}"
+    command = (
+        "make bench-peers" if arguments.keys == 2 else f"python benchmarks/peers.py --keys {arguments.keys}"
+    )
     text = [
         "# Other estimators on lltc's problems",
         "",
-        "Same density, parameters, data, and the per-example gradients lltc spent on each problem and key:",
+        f"lltc: untuned, 8 chains, 1000 steps of warm-up and {NUM_DRAWS} draws. The others have the same",
+        "density, parameters and data, and the per-example gradients lltc spent on each problem and key:",
         "`gradients spent` is the median share of them (NUTS, its warm-up of fixed length, may overrun).",
         "What the peers spend on choosing a step size is not counted.",
         '"Best step in hindsight" is chosen by the known answer, which no user has.',

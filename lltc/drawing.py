@@ -14,7 +14,7 @@ from lltc.diagnostics import Status
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
 from lltc.gradients import measure_anchor
-from lltc.kernels import Kernel, baoab, ghmc
+from lltc.kernels import Kernel, baoab, ghmc, measuring
 from lltc.posterior import LocalPosterior
 from lltc.progress import Progress
 from lltc.sampling import Draws, Run, Trace, sample
@@ -72,6 +72,8 @@ def draw_estimates(
     check_anchor_examples(effort.anchor_examples)
     step_size = check_step_size(effort.step_size)
     kernel = choose_kernel(posterior, effort.kernel, step_size)
+    if effort.preconditioner is not None:
+        kernel = measuring(kernel, effort.preconditioner)
     run = prepare_run(posterior, key, observables, kernel=kernel, anchor_examples=effort.anchor_examples)
     ladder = Ladder(rungs, effort.num_chains)
     with Progress(effort.num_warmup + (effort.num_draws or FIRST_DRAWS), show=progress) as bar:
@@ -80,7 +82,6 @@ def draw_estimates(
             ladder,
             num_warmup=effort.num_warmup,
             step_size=step_size,
-            preconditioner=effort.preconditioner,
             on_chunk=bar.advance,
         )
         drawn = _draw(run, ladder, warm, effort, bar)

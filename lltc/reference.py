@@ -19,7 +19,7 @@ from lltc.drawing import Observable, prepare_run
 from lltc.estimate import LLCEstimate
 from lltc.gradients import full_slope
 from lltc.kernels import ghmc
-from lltc.posterior import LocalPosterior, Model, local_posterior, unflatten
+from lltc.posterior import Model, local_posterior, unflatten
 from lltc.sampling import Draws, Run
 from lltc.tuning import is_hot
 
@@ -41,6 +41,7 @@ def reference_llc(
     num_draws: int = 2000,
     num_warmup: int = 1000,
     restrict: Restriction | None = None,
+    linear: bool = True,
     observables: Mapping[str, Observable] | None = None,
     progress: bool = False,
 ) -> LLCEstimate:
@@ -62,6 +63,7 @@ def reference_llc(
         num_draws: draws of each chain, each of up to 1023 gradients; default 2000.
         num_warmup: draws that adapt step size and metric; default 1000.
         restrict: which parameters move, as for `estimate_llc`.
+        linear: False takes the slope at w* out of the loss, as for `estimate_llc`.
         observables: functions of params recorded at every draw.
         progress: show NumPyro's progress bar.
 
@@ -94,6 +96,7 @@ def reference_llc(
         localization=localization,
         batch_size=max(held.size, 2),
         restrict=restrict,
+        linear=linear,
     )
     run = prepare_run(posterior, key, observables, kernel=ghmc())
     positions, followed, step_size = _nuts(run, num_chains, num_draws, num_warmup, progress)
@@ -127,12 +130,19 @@ def _held(data: Data) -> Data:
     return data if data.in_memory else as_data(jax.tree.map(np.asarray, data.batch(np.arange(data.size))))
 
 
-def _potential(posterior: LocalPosterior, anchor_losses: jax.Array, position: jax.Array) -> jax.Array:
+def _potential(run: Run, position: jax.Array) -> jax.Array:
     """Return U(w) - U(w*) at `position` `(d,)`."""
-    center = posterior.center
+    posterior, center = run.posterior, run.posterior.center
     losses = posterior.target.losses(center, position, posterior.data.arrays)
-    pull = 0.5 * posterior.localization * jnp.sum((position - center.position) ** 2)
-    return posterior.nbeta * jnp.mean(losses - anchor_losses) + pull
+    displacement = position - center.position
+    rise = jnp.mean(losses - run.anchor.losses) - displacement @ _removed(run)
+    return posterior.nbeta * rise + 0.5 * posterior.localization * jnp.sum(displacement**2)
+
+
+def _removed(run: Run) -> jax.Array:
+    """Return the slope taken out of the loss: ∇L_n(w*), or zero."""
+    gradient = run.anchor.gradient
+    return jnp.zeros_like(gradient) if run.posterior.target.linear else gradient
 
 
 def _nuts(
@@ -146,9 +156,7 @@ def _nuts(
     prober = make_prober(run.posterior, run.anchor, start_key)
     spread = initial_scale(prober, start_key, num_chains=num_chains) * np.where(is_hot(num_chains), HOT, COLD)
     starts = center + spread[:, None] * jax.random.normal(start_key, (num_chains, center.size))
-    kernel = NUTS(
-        potential_fn=partial(_potential, run.posterior, run.anchor.losses), target_accept_prob=ACCEPTANCE
-    )
+    kernel = NUTS(potential_fn=partial(_potential, run), target_accept_prob=ACCEPTANCE)
     mcmc = MCMC(
         kernel,
         num_warmup=num_warmup,
@@ -177,10 +185,11 @@ def _record(run: Run, positions: np.ndarray, followed: np.ndarray) -> tuple[Draw
     found = jax.jit(lambda points: jax.lax.map(at, points))(jnp.asarray(positions.swapaxes(0, 1)))
     slope, seen = jax.tree.map(lambda a: np.asarray(a).swapaxes(0, 1), found)
     displacement = positions - np.asarray(center.position)
+    removed = displacement @ np.asarray(_removed(run))
     draws = Draws(
-        energy=slope.energy,
+        energy=slope.energy - removed[..., None],
         distance=np.sum(displacement**2, -1),
-        virial=np.sum(displacement * slope.gradient, -1),
+        virial=np.sum(displacement * slope.gradient, -1) - removed,
         tilt=displacement @ np.asarray(anchor.gradient),
         slip=np.zeros(followed.shape),
         control=slope.control,

@@ -1,7 +1,7 @@
 """Warm-up that measures instead of asking: starts, step size, hot and cold chains; then all is frozen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.calibration import initial_scale, make_prober, random_directions
-from lltc.kernels import measuring, scale_of
+from lltc.kernels import MeasuringState, scale_of
 from lltc.sampling import Run, Settings, Trace, sample, start
 from lltc.tuning import Gauge, Ladder, Tuned, acceptance_factor, choose_tuning, make_settings, measure
 
@@ -59,17 +59,15 @@ def warm_up(
     *,
     num_warmup: int,
     step_size: float | None,
-    preconditioner: Any = None,
     on_chunk: Callable[[int], None] = lambda _: None,
 ) -> WarmUp:
     """Bring cold chains (from w*) and hot ones (from nβ/4) to the posterior and freeze the tuning.
 
     Each of eight rounds measures the largest curvature on the chains and the gradient noise and tunes anew
     (`choose_tuning`). A round that leaves the finite numbers is undone and run again at ε/4. With `step_size`
-    given, ε is fixed, without memory, and only the starts are made. `preconditioner`, an Optax transformation
-    with a second moment, sees every gradient; its scale is updated after each round.
+    given, ε is fixed, without memory, and only the starts are made. The scale of a `measuring` kernel is read
+    off after each round.
     """
-    learning = replace(run, kernel=measuring(run.kernel, preconditioner)) if preconditioner else run
     stage, taken = _begin(run, ladder, step_size), 0
     for number in range(ROUNDS):
         at_nbeta = ~ladder.hot | (number >= HOT_ROUNDS)
@@ -77,8 +75,8 @@ def warm_up(
         steps = num_warmup * (number + 1) // ROUNDS - num_warmup * number // ROUNDS
         for _ in range(RESCUES if step_size is None else 1):
             settings = make_settings(run, ladder, nbeta, stage.tuned)
-            state = start(learning, stage.positions, settings, number=taken)
-            trace = sample(learning, state, settings, first=1 + taken, count=steps, on_chunk=on_chunk)
+            state = start(run, stage.positions, settings, number=taken)
+            trace = sample(run, state, settings, first=1 + taken, count=steps, on_chunk=on_chunk)
             stage = _counted(stage, trace)
             if finite(trace) or not trace.complete:
                 break
@@ -86,7 +84,7 @@ def warm_up(
         taken += steps
         if not trace.complete or not finite(trace):
             return _freeze(stage, trace.state, settings, taken, complete=trace.complete, ok=finite(trace))
-        scale = scale_of(trace.state.seen) if preconditioner else 1.0
+        scale = scale_of(trace.state.seen) if isinstance(trace.state, MeasuringState) else 1.0
         stage = stage._replace(
             positions=trace.state.position, energy=mean_energy(ladder, trace, at_nbeta, stage.energy)
         )

@@ -7,6 +7,7 @@ import pytest
 from lltc.errors import InputError
 from lltc.reference import reference_llc
 from lltc.toys import crossing_llc, quadratic_llc, quadrature_llc, reduced_rank_regression
+from tests.problems import DUMMY, constant
 
 NBETA, GAMMA = 300.0, 1.0
 CURVATURES = np.array([0.01, 1.0, 3.0], np.float32)
@@ -123,3 +124,14 @@ def test_bad_arguments_are_named(settings, named):
 def test_a_checkpoint_of_infinite_loss_is_refused():
     with pytest.raises(InputError, match="finite at the checkpoint"):
         reference_llc(lambda w, x: jnp.log(w) + x, jnp.zeros(()), DATA)
+
+
+def test_without_its_slope_a_loss_off_its_minimum_has_the_minimums_coefficient():
+    curvatures, shift = np.array([0.1, 1.0, 3.0]), np.array([1.0, -0.5, 0.2])
+    loss = constant(lambda w: 0.5 * jnp.sum(curvatures * (w - shift) ** 2))
+    settings = {"nbeta": 100, "localization": 1.0, "num_draws": 1000, "num_warmup": 300}
+    exact = quadratic_llc(curvatures, nbeta=100, localization=1.0)
+    straight = reference_llc(loss, jnp.zeros(3), DUMMY, linear=False, **settings)
+    downhill = reference_llc(loss, jnp.zeros(3), DUMMY, **settings)
+    assert abs(straight.llc - exact) < 3.5 * straight.llc_se
+    assert downhill.llc < -10

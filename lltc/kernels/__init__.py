@@ -6,7 +6,7 @@ from lltc.kernels.ghmc import ghmc
 from lltc.kernels.leimkuhler_matthews import leimkuhler_matthews
 from lltc.kernels.mala import mala
 from lltc.kernels.optax_scale import scale_from_optax, scale_of
-from lltc.kernels.preconditioned import measuring
+from lltc.kernels.preconditioned import MeasuringState, measuring
 from lltc.kernels.protocol import Info, Kernel, Tuning
 from lltc.kernels.rmsprop import rmsprop
 from lltc.kernels.scheduled import scheduled
@@ -15,6 +15,7 @@ from lltc.kernels.sgnht import sgnht
 __all__ = [
     "Info",
     "Kernel",
+    "MeasuringState",
     "Tuning",
     "baoab",
     "euler",

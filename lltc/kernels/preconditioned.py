@@ -25,8 +25,8 @@ class MeasuringState(NamedTuple):
 def measuring(kernel: Kernel, transformation: Any) -> Kernel:
     """Return `kernel`, every step's root mean square gradient over chains `(d,)` shown to `transformation`.
 
-    The moves are those of `kernel`. `scale_of(state.seen)` is the preconditioner so measured; used in
-    another run and held fixed there, it leaves the density as it is.
+    The moves are those of `kernel` under the tuning given. `scale_of(state.seen)` is the preconditioner so
+    measured: as `tuning.scale`, held fixed while drawing, it leaves the density as it is.
 
     Example:
         >>> import optax
