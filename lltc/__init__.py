@@ -4,7 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lltc.checkpoints import Saver as Saver
     from lltc.checkpoints import find_checkpoints as find_checkpoints
+    from lltc.checkpoints import log_spaced_steps as log_spaced_steps
     from lltc.diagnostics import Status as Status
     from lltc.errors import CheckpointError as CheckpointError
     from lltc.errors import InputError as InputError
@@ -27,6 +29,7 @@ _HOMES = {
     "LLCEstimate": "lltc.estimate",
     "LLCLadder": "lltc.ladder",
     "Runs": "lltc.sweeps",
+    "Saver": "lltc.checkpoints",
     "Status": "lltc.diagnostics",
     "Sweep": "lltc.sweeps",
     "Transition": "lltc.transitions",
@@ -35,6 +38,7 @@ _HOMES = {
     "estimate_llc_ladder": "lltc.ladder",
     "find_checkpoints": "lltc.checkpoints",
     "find_transitions": "lltc.transitions",
+    "log_spaced_steps": "lltc.checkpoints",
     "reference_llc": "lltc.reference",
     "sweep": "lltc.sweeps",
     "sweep_runs": "lltc.sweeps",
