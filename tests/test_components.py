@@ -1,5 +1,7 @@
 """Naming parts of params: what each way of naming selects, what is refused, and what is shown beforehand."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -126,7 +128,8 @@ def test_names_of_components():
     assert name_components(["a/*", "b"]) == {"a/*": "a/*", "b": "b"}
     assert name_components("a/*") == {"a/*": "a/*"}
     assert name_components({"x": ["a", "b"]}) == {"x": ["a", "b"]}
-    for nothing in ({}, [], None, 3, [1, 2], {1: "a"}):
+    nothings: list[Any] = [{}, [], None, 3, [1, 2], {1: "a"}]
+    for nothing in nothings:
         with pytest.raises(InputError, match="components must be a mapping of names to patterns"):
             name_components(nothing)
 
