@@ -20,6 +20,7 @@ from lltc.sweeps.work import Row, do_work, fail
 Setups = Mapping[str, Setup]
 PATIENCE = "10s"
 LOCAL_DEATHS = 1
+log = logging.getLogger("lltc.sweeps")
 
 
 def on_cluster(
@@ -36,6 +37,8 @@ def on_cluster(
         if scheduler is None:
             scheduler = stack.enter_context(_local_cluster(min(workers, len(works))))
         client = stack.enter_context(_connected(dask, scheduler))
+        if not client.nthreads():
+            log.warning("scheduler=%r has no workers yet: waiting for one", scheduler)
         name = f"lltc-{secrets.token_hex(8)}"
         stack.enter_context(_handed_over(dask, client, name, setups, scheduler))
         blamed = []
@@ -73,11 +76,6 @@ def _local_cluster(workers: int) -> Iterator[str]:
     """Start single-threaded worker processes here, one GPU each where there are GPUs; yield the address."""
     from distributed import Nanny, Scheduler, SpecCluster
 
-    if _is_being_spawned():
-        raise InputError(
-            "workers starts processes that import the script again, which must not sweep by itself there; "
-            "put the call under: if __name__ == '__main__':"
-        )
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     devices = _devices()
     common = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "silence_logs": logging.CRITICAL}
@@ -98,7 +96,14 @@ def _local_cluster(workers: int) -> Iterator[str]:
             "allowed_failures": LOCAL_DEATHS,
         },
     }
-    with SpecCluster(workers=specs, scheduler=head, silence_logs=logging.CRITICAL) as cluster:  # pyright: ignore[reportArgumentType]
+    try:
+        cluster = SpecCluster(workers=specs, scheduler=head, silence_logs=logging.CRITICAL)  # pyright: ignore[reportArgumentType]
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"workers={workers} could not be started ({error}); a script that starts them needs its calls "
+            "under if __name__ == '__main__':, and the messages above say what else is wrong."
+        ) from error
+    with cluster:
         yield cluster.scheduler_address  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -181,13 +186,6 @@ def _killed(work: Work) -> str:
         f"every worker that was given the checkpoint of step {work.task.step} was killed, the last time "
         "alone on the cluster; it may need more memory than a worker has."
     )
-
-
-def _is_being_spawned() -> bool:
-    """True while a child process imports the main script again."""
-    import multiprocessing
-
-    return getattr(multiprocessing.current_process(), "_inheriting", False)
 
 
 def _devices() -> list[str]:

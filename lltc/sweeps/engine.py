@@ -1,5 +1,6 @@
 """Where checkpoints are worked on: in this process, on a concurrent.futures executor, on a Dask cluster."""
 
+import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
@@ -40,6 +41,11 @@ def check_engine(*, workers: int, scheduler: str | None, executor: Executor | No
     if not isinstance(workers, int) or workers < 0:
         raise InputError(
             f"workers must be a number of processes ≥ 0, but {workers!r} was given; 0 works in this process."
+        )
+    if workers and getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise InputError(
+            "workers starts processes that import the script again, which must not sweep by itself there; "
+            "put the call under: if __name__ == '__main__':"
         )
     if scheduler is not None and "://" not in str(scheduler):
         raise InputError(

@@ -18,7 +18,7 @@ class FolderError(InputError):
     """The sweep's folder cannot be written: the sweep stops, what is finished stays."""
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write `content` to a temporary beside `path`, flush and rename it: `path` is whole or absent.
 
     Raises `FolderError` where the disk is full or the folder cannot be written.
@@ -77,7 +77,7 @@ def hold(folder: Path) -> Iterator[None]:
         yield
 
 
-def _write(path: Path, content: bytes | memoryview) -> None:
+def _write(path: Path, content: bytes) -> None:
     with open(path, "xb") as file:
         _try_lock(file)
         file.write(content)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from xarray import DataTree
 
 
-def pack_tree(tree: "DataTree") -> memoryview:
+def pack_tree(tree: "DataTree") -> bytes:
     """Return the bytes of a netCDF4 file which `xarray.open_datatree` reads back as the same tree.
 
     Example:
@@ -32,4 +32,4 @@ def pack_tree(tree: "DataTree") -> memoryview:
             group.dimensions = dict(dataset.sizes)
             for name, variable in dataset.variables.items():
                 group.create_variable(name, variable.dims, data=variable.values).attrs.update(variable.attrs)
-    return buffer.getbuffer()
+    return buffer.getvalue()

@@ -10,14 +10,12 @@ import numpy as np
 from lltc.estimate import LLCEstimate
 from lltc.sweeps import store
 from lltc.transitions import Transition, find_transitions
-from lltc.tuning import is_hot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import Dataset
 
 NUMBERS = ("llc", "llc_se", "ess", "rhat", "step_size", "hot_cold_gap", "seconds", "num_draws")
-CHAIN_POINTS = 200
 UNREPORTED = ("checkpoints", "given", "configuration")
 DRIFT = 0.01  # share of its level by which a plateau may wander without being a transition
 
@@ -64,7 +62,11 @@ class Sweep:
         return LLCEstimate.load(store.result_path(self.out, step))
 
     def plot(self, ax: "Axes | None" = None, **options: Any) -> "Axes":
-        """Draw the curve with error bars and markers; matplotlib axes in, axes out."""
+        """Draw the curve with error bars and markers; matplotlib axes in, axes out.
+
+        `swept.plot().figure.savefig("curve.svg")` writes it (or .pdf, .png); `options` are those of
+        `lltc.report.plot_curve`: known, show_loss.
+        """
         from lltc.report import plot_curve
 
         return plot_curve(self.curve, self.transitions, ax=ax, **options)
@@ -72,30 +74,16 @@ class Sweep:
     def report(self, path: str | Path | None = None, *, known: Sequence = ()) -> Path:
         """Write one self-contained HTML page, by default `report.html` in the folder; return its path."""
         from lltc.report import write_report
+        from lltc.sweeps.exhibits import exhibit
 
         where = Path(path) if path is not None else self.out / "report.html"
-        return write_report(
-            where,
-            self.curve,
-            self.transitions,
-            settings={name: value for name, value in self.settings.items() if name not in UNREPORTED},
-            known=known,
-            chains=self._chains(),
-            hot=self._hot(),
-        )
+        shown = exhibit(self)._asdict()
+        return write_report(where, **shown, settings=reported(self.settings), known=known)
 
-    def _hot(self) -> list[bool]:
-        """Return which chains started hot."""
-        return is_hot(int(self.settings["options"]["num_chains"])).tolist()
 
-    def _chains(self) -> dict[int, np.ndarray]:
-        """Return thinned chains `(chain, draw)` of every estimate, for the page."""
-        thinned = {}
-        for step, status in zip(self.curve["step"].values, self.curve["status"].values, strict=True):
-            if status != "failed":
-                draws = self.estimate(int(step)).draws
-                thinned[int(step)] = draws[:, :: max(1, draws.shape[1] // CHAIN_POINTS)]
-        return thinned
+def reported(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings a reader of the page wants to see."""
+    return {name: value for name, value in settings.items() if name not in UNREPORTED}
 
 
 def make_curve(rows: list[dict[str, Any]], settings: dict[str, Any]) -> "Dataset":

@@ -1,0 +1,73 @@
+"""What a page shows of a sweep: its curve and markers, thinned chains, each checkpoint's error budget."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lltc.report import Exhibit
+from lltc.report.wording import minus, number
+from lltc.sweeps import store
+from lltc.transitions import change_probabilities
+from lltc.tuning import is_hot
+
+if TYPE_CHECKING:
+    from lltc.sweeps.result import Sweep
+
+CHAIN_POINTS = 200
+BUDGET = {
+    "monte_carlo": "error: Monte Carlo",
+    "equilibration": "error: hot–cold gap",
+    "spread": "error: unexplored",
+    "heat": "error: minibatch heat",
+    "step_size": "error: step size",
+    "anchor": "error: anchor",
+    "rounding": "error: rounding",
+}
+COUNTED = 0.1  # share of the error from which a part of it is worth a line
+
+
+def exhibit(swept: "Sweep") -> Exhibit:
+    """Return what a page shows of a sweep."""
+    chains: dict[int, np.ndarray] = {}
+    details: dict[int, dict[str, str]] = {}
+    for step, status in zip(swept.curve["step"].values, swept.curve["status"].values, strict=True):
+        row = None if status == "failed" else store.read_result(swept.out, int(step))
+        if row is not None:
+            chains[int(step)] = read_chains(store.result_path(swept.out, int(step)))
+            details[int(step)] = describe(row)
+    hot = is_hot(int(swept.settings["options"]["num_chains"])).tolist()
+    return Exhibit(swept.curve, swept.transitions, read_changes(swept), chains, hot, details)
+
+
+def read_chains(path: Path) -> np.ndarray:
+    """Return the thinned chains `(chain, draw)` of a result file, without reading the rest of it."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        draws: Any = file["posterior/llc"]
+        return np.asarray(draws[:, :: max(1, draws.shape[1] // CHAIN_POINTS)])
+
+
+def read_changes(swept: "Sweep") -> np.ndarray:
+    """Return the probability of a change in each interval of the curve; NaN where there is no estimate."""
+    steps, llc, se = (swept.curve[name].to_numpy() for name in ("step", "llc", "llc_se"))
+    return change_probabilities(steps, np.where(se > 0, llc, np.nan), se)
+
+
+def describe(row: dict[str, Any]) -> dict[str, str]:
+    """Return the numbers of a result that tell how far to trust it, as text."""
+    shares = {"acceptance": "moves accepted", "virial_share": "virial met", "variance_left": "variance left"}
+    told = {"hot − cold": number(row["hot_cold_gap"], 2)} if "hot_cold_gap" in row else {}
+    told["draws a chain"] = f"{row['num_draws']:,}"
+    told |= {title: f"{row[name]:.0%}" for name, title in shares.items() if row.get(name, np.nan) < np.inf}
+    if "stiff_temperature" in row:
+        told["stiff temperature"] = number(row["stiff_temperature"], 3)
+    if row.get("nonfinite_share", 0) > 0:
+        told["warm-up steps undone"] = f"{row['nonfinite_share']:.2%}"
+    budget = json.loads(row.get("budget", "{}"))
+    for name, value in budget.items():
+        if value > COUNTED * row["llc_se"]:
+            told[BUDGET.get(name, f"error: {name}")] = number(value, 2)
+    return {name: minus(text) for name, text in told.items()}
