@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lltc.sweeps import Runs as Runs
     from lltc.sweeps import Sweep as Sweep
     from lltc.sweeps import sweep as sweep
+    from lltc.sweeps import sweep_adaptively as sweep_adaptively
     from lltc.sweeps import sweep_runs as sweep_runs
     from lltc.transitions import Transition as Transition
     from lltc.transitions import find_transitions as find_transitions
@@ -41,6 +42,7 @@ _HOMES = {
     "log_spaced_steps": "lltc.checkpoints",
     "reference_llc": "lltc.reference",
     "sweep": "lltc.sweeps",
+    "sweep_adaptively": "lltc.sweeps",
     "sweep_runs": "lltc.sweeps",
 }
 _ROOMS = ("checkpoints", "kernels", "models", "toys")

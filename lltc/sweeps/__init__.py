@@ -1,5 +1,6 @@
 """A folder of checkpoints → one file a checkpoint, worked on anywhere → the curve and its markers."""
 
+from lltc.sweeps.adaptive import sweep_adaptively
 from lltc.sweeps.preview import Preview, preview_runs, preview_sweep
 from lltc.sweeps.result import Sweep
 from lltc.sweeps.run import sweep
@@ -14,5 +15,6 @@ __all__ = [
     "preview_runs",
     "preview_sweep",
     "sweep",
+    "sweep_adaptively",
     "sweep_runs",
 ]

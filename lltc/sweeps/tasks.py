@@ -13,7 +13,6 @@ from lltc.errors import InputError
 from lltc.sweeps.fingerprint import fingerprint_params
 
 PyTree = Any
-Checkpoints = str | PathLike[str] | Iterable[Checkpoint] | Iterable[tuple[int, PyTree]]
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ class Given:
 
 
 Task = Checkpoint | Given
+Checkpoints = str | PathLike[str] | Iterable[Task] | Iterable[tuple[int, PyTree]]
 
 
 def make_tasks(checkpoints: Checkpoints, reading: dict[str, Any]) -> tuple[Task, ...]:
@@ -75,7 +75,7 @@ def brought_near(task: Task) -> Iterator[Task]:
 
 
 def _task(item: Any) -> Task:
-    if isinstance(item, Checkpoint):
+    if isinstance(item, Checkpoint | Given):
         return item
     try:
         step, params = item

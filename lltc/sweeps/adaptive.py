@@ -1,0 +1,141 @@
+"""A sweep within a budget: look cheaply everywhere, then estimate where a transition is least certain."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from lltc.data import Data, as_data
+from lltc.errors import InputError
+from lltc.posterior import Center, Layout, Model, locate, unflatten
+from lltc.sweeps.refinement import choose_next, coarse_grid, pace
+from lltc.sweeps.result import Sweep
+from lltc.sweeps.run import sweep
+from lltc.sweeps.tasks import Checkpoints, Task, make_tasks
+
+PyTree = Any
+Array = NDArray[np.float64]
+READING = ("params_key", "loader", "transpose")
+GLANCE = 2048
+
+
+def sweep_adaptively(
+    checkpoints: Checkpoints,
+    model: Model,
+    data: PyTree | Data,
+    *,
+    out: str | Path,
+    budget: int,
+    together: int = 4,
+    **arguments: Any,
+) -> Sweep:
+    """Estimate at most `budget` checkpoints, chosen so that transitions are found and placed.
+
+    First every checkpoint is looked at without chains: its loss and gradient norm on up to 2048 examples, the
+    norm of its weights, and the observables given. A third of the budget then goes to checkpoints spread
+    evenly in what these say of training's pace (`refinement.pace`); the rest, `together` at a time, to where
+    a transition's place or existence is least certain (`refinement.choose_next`), until nothing is left to
+    settle. The estimates are those of a dense sweep with the same key, bit for bit; called again with a
+    larger budget it goes on from there.
+
+    Args:
+        checkpoints: as for `lltc.sweep`.
+        model: as for `lltc.sweep`.
+        data: as for `lltc.sweep`.
+        out: the sweep's folder.
+        budget: the most checkpoints to estimate, 4 or more.
+        together: how many to choose at a time, such as the number of workers; default 4.
+        arguments: every other argument of `lltc.sweep`.
+
+    Returns:
+        A `Sweep` whose curve holds the estimated checkpoints.
+
+    Raises:
+        InputError: as `lltc.sweep`, and for a budget below 4.
+
+    Example:
+        >>> import tempfile
+        >>> pairs = [(step, jnp.full(2, float(step))) for step in range(9)]
+        >>> loss = lambda w, x: 0.5 * jnp.sum((w - x) ** 2, -1)
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     swept = sweep_adaptively(
+        ...         pairs, loss, jnp.zeros((9, 2)), out=out, budget=4, num_draws=50, progress=False)
+        >>> swept.curve.sizes["step"]
+        4
+    """
+    if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 4:
+        raise InputError(
+            f"budget must be an integer ≥ 4, but {budget!r} was given; pass the most checkpoints to "
+            "estimate, or no budget."
+        )
+    reading = {name: arguments.pop(name, None) for name in READING}
+    tasks = make_tasks(checkpoints, reading)
+    run = lambda chosen: sweep(chosen, model, data, out=out, **arguments)
+    if len(tasks) <= budget:
+        return run(tasks)
+    seen = look_everywhere(tasks, model, data, arguments.get("template"), arguments.get("observables") or {})
+    steps, passed = np.array([task.step for task in tasks], dtype=float), pace(seen, len(tasks))
+    done = coarse_grid(passed, max(4, budget // 3))
+    while True:
+        swept = run([tasks[place] for place in done])
+        room = min(together, budget - len(done))
+        llc, llc_se = (swept.curve[name].to_numpy() for name in ("llc", "llc_se"))
+        chosen = choose_next(steps, passed, done, llc, llc_se, size=room) if room else ()
+        if not chosen:
+            return swept
+        done = tuple(sorted({*done, *chosen}))
+
+
+def look_everywhere(
+    tasks: Sequence[Task], model: Model, data: PyTree | Data, template: PyTree | None, observables: Any
+) -> dict[str, Array]:
+    """Return loss, gradient norm, weight norm and the observables of every checkpoint, `(checkpoint,)` each.
+
+    What a checkpoint cannot tell is filled in from its neighbours.
+    """
+    data = as_data(data)
+    template = getattr(model, "params", None) if template is None else template
+    rows = np.unique(np.linspace(0, data.size - 1, min(GLANCE, data.size)).astype(int))
+    batch = jax.tree.map(jnp.asarray, data.batch(rows))
+    task_loss = getattr(model, "loss", None) if hasattr(model, "against") else model
+    table = [_look(task, task_loss, template, batch, observables) for task in tasks]
+    names = list(dict.fromkeys(name for row in table for name in row))
+    return {name: _filled(np.array([row.get(name, np.nan) for row in table])) for name in names}
+
+
+def _look(
+    task: Task, loss: Callable | None, template: Any, batch: PyTree, observables: Any
+) -> dict[str, float]:
+    try:
+        params = task.load(template)
+        seen = {name: float(np.asarray(call(params)).mean()) for name, call in observables.items()}
+        layout, center = locate(params)
+        seen["weight norm"] = float(jnp.linalg.norm(center.position))
+        if loss is None:
+            return seen
+        value, slope = _loss_and_slope(loss, layout, center, batch)
+        return seen | {"loss": float(value), "gradient norm": float(slope)}
+    except Exception:  # The sweep itself will say what is wrong with this checkpoint.
+        return {}
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _loss_and_slope(
+    loss: Callable, layout: Layout, center: Center, batch: PyTree
+) -> tuple[jax.Array, jax.Array]:
+    mean_loss = lambda position: jnp.mean(loss(unflatten(layout, center, position), batch))
+    value, gradient = jax.value_and_grad(mean_loss)(center.position)
+    return value, jnp.linalg.norm(gradient)
+
+
+def _filled(values: Array) -> Array:
+    known = np.isfinite(values)
+    if not known.any():
+        return values
+    places = np.arange(len(values))
+    return np.interp(places, places[known], values[known])
