@@ -77,7 +77,7 @@ def test_brackets_are_numpys_basic_indexing(index):
 
 
 def test_heads_split_a_leaf_into_disjoint_parts_that_cover_it():
-    masks = [select({"q": np.zeros((8, 4, 2))}, f"q[:,{head}]")[0] for head in range(4)]
+    masks = [np.asarray(select({"q": np.zeros((8, 4, 2))}, f"q[:,{head}]")[0]) for head in range(4)]
     assert np.sum(masks, axis=0).tolist() == np.ones((8, 4, 2)).tolist()
 
 
