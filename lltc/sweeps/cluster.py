@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -19,6 +20,7 @@ from lltc.sweeps.work import Row, do_work, fail
 
 Setups = Mapping[str, Setup]
 PATIENCE = "10s"
+POLL = 0.05
 LOCAL_DEATHS = 1
 log = logging.getLogger("lltc.sweeps")
 
@@ -62,13 +64,18 @@ def do_here(name: str, work: Work) -> Row:
 def _import_dask() -> Any:
     try:
         import distributed
-        from distributed import as_completed
+        from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
     except ImportError:
         raise InputError(
             "workers and scheduler need Dask, which is not installed; run: pip install 'lltc[dask]'."
         ) from None
-    return SimpleNamespace(distributed=distributed, as_completed=as_completed, KilledWorker=KilledWorker)
+    return SimpleNamespace(
+        Client=distributed.Client,
+        WorkerPlugin=distributed.WorkerPlugin,
+        KilledWorker=KilledWorker,
+        CancelledError=FutureCancelledError,
+    )
 
 
 @contextmanager
@@ -78,7 +85,13 @@ def _local_cluster(workers: int) -> Iterator[str]:
 
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     devices = _devices()
-    common = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "silence_logs": logging.CRITICAL}
+    common = {
+        "nthreads": 1,
+        "memory_limit": 0,
+        "dashboard": False,
+        "dashboard_address": ":0",
+        "silence_logs": logging.CRITICAL,
+    }
     specs = {
         index: {
             "cls": Nanny,
@@ -93,6 +106,7 @@ def _local_cluster(workers: int) -> Iterator[str]:
             "host": "127.0.0.1",
             "port": 0,
             "dashboard": False,
+            "dashboard_address": ":0",
             "allowed_failures": LOCAL_DEATHS,
         },
     }
@@ -110,7 +124,7 @@ def _local_cluster(workers: int) -> Iterator[str]:
 @contextmanager
 def _connected(dask: Any, scheduler: str) -> Iterator[Any]:
     try:
-        client = dask.distributed.Client(scheduler, timeout=PATIENCE, set_as_default=False)
+        client = dask.Client(scheduler, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(
             f"scheduler={scheduler!r} does not answer ({type(error).__name__}); check the address and that "
@@ -125,7 +139,7 @@ def _connected(dask: Any, scheduler: str) -> Iterator[Any]:
 
 @contextmanager
 def _handed_over(dask: Any, client: Any, name: str, setups: Setups, scheduler: str) -> Iterator[None]:
-    class Handover(dask.distributed.WorkerPlugin):
+    class Handover(dask.WorkerPlugin):
         def __init__(self, setups: Setups):
             self.setups = setups
 
@@ -151,22 +165,36 @@ def _collect(
     prefix = secrets.token_hex(4)
     keys = [f"lltc-{prefix}-{number}" for number in range(len(works))]
     futures = client.map(do_here, [name] * len(works), works, key=keys, pure=False)
-    owners = dict(zip(keys, works, strict=True))
+    flying = dict(zip(futures, works, strict=True))
     try:
-        for future in dask.as_completed(futures, loop=client.loop):
-            if future.status == "finished":
-                yield owners[future.key], future.result()
-                continue
-            error = future.exception() if future.status == "error" else None
-            if isinstance(error, dask.KilledWorker):
-                yield owners[future.key], None
-            elif isinstance(error, FolderError):
-                raise error
-            else:
-                raise _lost(scheduler, error)
+        while flying:
+            for future in [future for future in flying if future.done()]:
+                try:
+                    row = _outcome(dask, future, scheduler)
+                except OSError:
+                    continue  # Its worker went away with the row: the scheduler has the work done again.
+                yield flying.pop(future), row
+            if client.status == "closed":
+                raise _lost(scheduler, None)
+            time.sleep(POLL)
     finally:
         with suppress(Exception):
             client.cancel(futures, force=True)
+
+
+def _outcome(dask: Any, future: Any, scheduler: str) -> Row | None:
+    if future.status == "cancelled":
+        raise _lost(scheduler, None)
+    try:
+        return future.result(timeout=PATIENCE)
+    except dask.KilledWorker:
+        return None
+    except (OSError, FolderError):
+        raise
+    except dask.CancelledError:
+        raise _lost(scheduler, None) from None
+    except Exception as error:
+        raise _lost(scheduler, error) from error
 
 
 def _lost(scheduler: str, error: BaseException | None) -> InputError:

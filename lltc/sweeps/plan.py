@@ -23,12 +23,14 @@ class Plan(NamedTuple):
 
 def plan_sweep(checkpoints: Checkpoints, request: Request, out: Path) -> Plan:
     """Plan the sweep of one training run."""
+    out = out.absolute()
     tasks = make_tasks(checkpoints, request.reading)
     return Plan("", make_setup(request, tasks, out=out, recorded=store.recorded_settings(out)), tasks)
 
 
 def plan_runs(folder: Path, request: Request, out: Path, *, pattern: str) -> tuple[Plan, ...]:
     """Plan a sweep of each run, all at the nβ and γ of the first that has a usable checkpoint."""
+    out = out.absolute()
     tasks = {path.name: make_tasks(path, request.reading) for path in _find_runs(folder, out, pattern)}
     common = _common_setup(tasks, request, out)
     return tuple(

@@ -61,7 +61,7 @@ def make_tasks(checkpoints: Checkpoints, reading: dict[str, Any]) -> tuple[Task,
             f"checkpoints names step {twice[0]} more than once, but every step must be one checkpoint; "
             "remove one."
         )
-    return tuple(sorted(tasks, key=lambda task: task.step))
+    return tuple(sorted((_rooted(task) for task in tasks), key=lambda task: task.step))
 
 
 @contextmanager
@@ -72,6 +72,13 @@ def brought_near(task: Task) -> Iterator[Task]:
         return
     with local_copy(task.path) as path:
         yield replace(task, path=path)
+
+
+def _rooted(task: Task) -> Task:
+    """Return the checkpoint with its whole path, which workers elsewhere need."""
+    if isinstance(task, Given) or not isinstance(task.path, Path):
+        return task
+    return replace(task, path=task.path.absolute())
 
 
 def _task(item: Any) -> Task:

@@ -1,6 +1,7 @@
 """What a worker does with one checkpoint: read it, estimate, write the result, say how it went."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +63,9 @@ def _do(setup: Setup, work: Work) -> Row:
         _observe(setup, work, content, params)
     if not work.estimate:
         return Row(work.run, step, store.observables_path(setup.out, step), NAN, NAN, "observed", NAN)
+    found = store.read_result(setup.out, step)
+    if found and (found["configuration"], found["checkpoint"]) == (setup.configuration, content):
+        return _row(work, store.result_path(setup.out, step), found)  # A killed worker had written it.
     estimate = estimate_llc(
         setup.model, params, setup.data, key=checkpoint_key(setup.key, step), progress=False, **setup.options
     )
@@ -71,7 +75,12 @@ def _do(setup: Setup, work: Work) -> Row:
     numbers = json.dumps({name: setup.settings[name] for name in NUMBERS}, sort_keys=True)
     identity = {"configuration": setup.configuration, "checkpoint": content, "settings": numbers}
     path = store.write_result(setup.out, step, estimate, identity)
-    return Row(work.run, step, path, estimate.llc, estimate.llc_se, estimate.status.name, estimate.seconds)
+    return _row(work, path, vars(estimate) | {"status": estimate.status.name})
+
+
+def _row(work: Work, path: Path, found: Mapping[str, Any]) -> Row:
+    llc, llc_se, seconds = (float(found[name]) for name in ("llc", "llc_se", "seconds"))
+    return Row(work.run, work.task.step, path, llc, llc_se, str(found["status"]), seconds)
 
 
 def _observe(setup: Setup, work: Work, content: str, params: Any) -> None:
@@ -79,12 +88,12 @@ def _observe(setup: Setup, work: Work, content: str, params: Any) -> None:
     seen_at, values = store.read_observables(setup.out, work.task.step)
     values = values if seen_at == content else {}
     for name in work.observables:
-        print_ = setup.settings["observables"][name]
+        current = setup.settings["observables"][name]
         try:
-            values[name] = store.Observed(print_, scalar(name, setup.observables[name](params)))
+            values[name] = store.Observed(current, scalar(name, setup.observables[name](params)))
         except Exception as error:
             reason = f"observables[{name!r}] failed ({type(error).__name__}: {error})"
-            values[name] = store.Observed(print_, NAN, " ".join(reason.split()))
+            values[name] = store.Observed(current, NAN, " ".join(reason.split()))
     store.write_observables(setup.out, work.task.step, content, values)
 
 

@@ -1,0 +1,78 @@
+"""The SLURM script: on local workers, and with jobs that a stand-in for SLURM's commands runs here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lltc
+from lltc.checkpoints import save_npz
+from tests.problems import balanced
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "docs" / "slurm_sweep.py"
+MODULE = """
+import numpy as np
+import lltc
+
+def outputs(params, x):
+    return x @ params["first"] @ params["second"]
+
+model = lltc.behavioral(outputs, "squared")
+
+def data():
+    return (np.sqrt(5) * np.eye(5)).astype(np.float32)
+"""
+SBATCH = """#!/bin/bash
+echo "$@" >> {place}/submitted
+cat "${{@: -1}}" >> {place}/scripts
+setsid bash "${{@: -1}}" > {place}/job.log 2>&1 &
+echo $! >> {place}/jobs
+echo "Submitted batch job $(wc -l < {place}/jobs)"
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    (tmp_path / "network.py").write_text(MODULE)
+    for step, rank in ((0, 0), (10, 1), (20, 2)):
+        save_npz(tmp_path / "checkpoints" / f"step_{step}.npz", balanced(rank)[0])
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    scancel = f"#!/bin/bash\nfor pid in $(cat {tmp_path}/jobs); do kill -- -$pid; done\n"
+    for name, text in (("sbatch", SBATCH.format(place=tmp_path)), ("scancel", scancel)):
+        (commands / name).write_text(text)
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def sweep(place: Path, out: str, *words: str) -> lltc.Sweep:
+    asked = ["--model", "network:model", "--data", "network:data", "--out", out, "--num-draws", "1000"]
+    command = [sys.executable, SCRIPT, "checkpoints", *asked, *words]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"{out}/report.html"
+    return lltc.Sweep.open(place / out)
+
+
+def test_jobs_and_local_workers_give_the_same_bits(place):
+    local = sweep(place, "local", "--local", "--jobs", "1")
+    assert list(local.curve["step"].values) == [0, 10, 20]
+    jobs = sweep(place, "remote", "--jobs", "2", "--queue", "long", "--walltime", "01:00:00", "--gpus", "1")
+    np.testing.assert_array_equal(jobs.curve["llc"], local.curve["llc"])
+    np.testing.assert_array_equal(jobs.curve["llc_se"], local.curve["llc_se"])
+    script = (place / "scripts").read_text()
+    assert script.count("#SBATCH -p long") == len((place / "jobs").read_text().split()) == 2
+    for line in (
+        "#SBATCH -t 01:00:00",
+        "#SBATCH --gres=gpu:1",
+        f"export PYTHONPATH={place}:",
+        "--nthreads 1",
+    ):
+        assert line in script
+    assert "--lifetime 3300s" in script
