@@ -182,3 +182,15 @@ def test_kill_and_resume(place):
     assert json.loads(shell(place, "show", "killed", "--json").stdout) == whole
     for name, written in kept.items():
         assert (place / "killed" / name).stat().st_mtime_ns == written
+
+
+def test_a_budget_and_a_kernel_are_heeded(place):
+    words = ["--model", "network:model", "--data", "network:data", *FEW]
+    done = shell(place, "sweep", "checkpoints", *words, "--out", "few", "--budget", "4", "--kernel", "mala")
+    assert done.returncode == 0, done.stderr
+    settings = json.loads((place / "few" / "sweep.json").read_text())
+    assert settings["options"]["kernel"][2] == "mala"
+    assert "1000" in done.stdout
+    refused = shell(place, "sweep", "checkpoints", *words, "--out", "few", "--kernel", "best")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("lltc: kernel must be one of baoab, ghmc")

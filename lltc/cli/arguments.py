@@ -10,6 +10,8 @@ from cyclopts import Parameter
 
 from lltc.errors import InputError
 
+KERNELS = ("baoab", "ghmc", "mala", "leimkuhler_matthews", "euler", "sgnht")
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,10 @@ class Sampling:
         Globs over parameter paths; only these move.
     linear
         With --no-linear, the loss without its slope at the checkpoint.
+    kernel
+        Sampler: baoab, ghmc, mala, leimkuhler_matthews, euler or sgnht; chosen when not given.
+    anchor_examples
+        Examples that give the gradient at the checkpoint; default all.
     """
 
     key: int = 0
@@ -53,11 +59,26 @@ class Sampling:
     target_rel_se: float = 0.02
     restrict: list[str] | None = None
     linear: bool = True
+    kernel: str | None = None
+    anchor_examples: int | None = None
 
 
 def as_options(sampling: Sampling | None) -> dict[str, Any]:
     """Return the arguments of `estimate_llc` the flags stand for."""
-    return asdict(sampling or Sampling())
+    options = asdict(sampling or Sampling())
+    return options | {"kernel": _kernel(options["kernel"])}
+
+
+def _kernel(name: str | None) -> Any:
+    if name is None:
+        return None
+    from lltc import kernels
+
+    if name not in KERNELS:
+        raise InputError(
+            f"kernel must be one of {', '.join(KERNELS)}, but {name!r} was given; pass one of these."
+        )
+    return getattr(kernels, name)()
 
 
 def load_attribute(argument: str, reference: str) -> Any:

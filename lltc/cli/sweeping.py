@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from lltc.cli.arguments import Sampling, as_options, load_attribute, load_value
 from lltc.cli.showing import print_sweep
+from lltc.errors import InputError
 
 
 def sweep(
@@ -17,6 +18,7 @@ def sweep(
     pattern: str = "*",
     workers: int = 0,
     scheduler: str | None = None,
+    budget: int | None = None,
     dry_run: bool = False,
     observables: str | None = None,
     params_key: str | None = None,
@@ -50,6 +52,8 @@ def sweep(
         Worker processes started here, one GPU each where there are GPUs; 0 works in this one.
     scheduler
         Address of a running Dask scheduler whose workers do the work, such as tcp://host:8786.
+    budget
+        The most checkpoints to estimate, chosen to find and place the transitions; default all.
     dry_run
         Print what would be done, why and how long it would take; write nothing.
     observables
@@ -84,6 +88,12 @@ def sweep(
         print(preview(checkpoints, loss, examples, **arguments))
         return
     arguments |= {"scheduler": scheduler, "progress": progress}
+    if budget is not None:
+        if runs:
+            raise InputError("budget is for one run, but --runs was given; sweep each run on its own.")
+        arguments |= {"budget": budget, "together": max(workers, 4)}
+        print_sweep(sweeps.sweep_adaptively(checkpoints, loss, examples, **arguments))
+        return
     if runs:
         for name, swept in sweeps.sweep_runs(checkpoints, loss, examples, **arguments).items():
             print_sweep(swept, name)

@@ -29,11 +29,13 @@ def complete_options(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_option(value: Any) -> Any:
-    """Return `value` as JSON holds it; functions and masks by what they are."""
+    """Return `value` as JSON holds it; functions, kernels and masks by what they are."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return list(value)
+    if isinstance(value, tuple) and any(callable(item) for item in value):
+        return [describe_option(item) for item in value]
     if callable(value):
         name = getattr(value, "__qualname__", type(value).__name__)
         return f"{getattr(value, '__module__', '')}.{name} {fingerprint_code(value)}"
