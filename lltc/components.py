@@ -16,7 +16,7 @@ PyTree = Any
 Restriction = str | Sequence[str] | Callable[[str, Any], Any] | PyTree
 CLOSEST = 3
 MOST_ROWS = 40
-SLICED = re.compile(r"(?P<glob>.*[^\[])\[(?P<index>[-\d:., ]+)\]", re.DOTALL)
+SLICED = re.compile(r"(?P<glob>.*)\[(?P<index>[-\d:., ]+)\]", re.DOTALL)
 
 
 class Component(NamedTuple):
@@ -163,7 +163,7 @@ def _masks(params: PyTree, named: list, restrict: Restriction | None, argument: 
     if isinstance(restrict, list | tuple) and restrict and all(isinstance(item, str) for item in restrict):
         each = [_pattern_masks(named, pattern, argument) for pattern in restrict]
         return [_any(masks) for masks in zip(*each, strict=True)]
-    if callable(restrict):
+    if callable(restrict) and jax.tree_util.all_leaves([restrict]):
         return [restrict(name, leaf) for name, leaf in named]
     return _tree_masks(params, named, restrict, argument)
 
@@ -211,7 +211,7 @@ def _closest(glob: str, names: list[str]) -> str:
     within = [name for name in names if fnmatch.fnmatchcase(name, f"{glob}*")]
     within = within or [name for name in names if fnmatch.fnmatchcase(name, f"*{glob}*")]
     near = within or difflib.get_close_matches(glob.replace("*", ""), names, CLOSEST, cutoff=0.3) or names
-    shown = ", ".join(repr(name) for name in near[:CLOSEST])
+    shown = ", ".join(repr(name) if name else "(root)" for name in near[:CLOSEST])
     more = f" and {len(near) - CLOSEST} more" if len(near) > CLOSEST else ""
     return f"the closest are {shown}{more}, and a * stands for anything"
 

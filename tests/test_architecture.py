@@ -29,6 +29,7 @@ LAYERS = [
     ["llc"],
     ["ladder"],
     ["reference"],
+    ["team"],
     ["checkpoints"],
     ["models"],
     ["toys"],

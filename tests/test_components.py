@@ -82,7 +82,8 @@ def test_heads_split_a_leaf_into_disjoint_parts_that_cover_it():
 
 
 def test_an_array_by_itself_has_the_empty_path():
-    assert counts(np.zeros((3, 4)), "*[1]") == {"": 4}
+    assert counts(np.zeros((3, 4)), "[1]") == {"": 4}
+    assert counts(np.zeros((3, 4)), "*[:,:2]") == {"": 6}
     assert "(root)" in repr(list_components(np.zeros(3)))
 
 
@@ -100,6 +101,7 @@ def test_an_array_by_itself_has_the_empty_path():
         ("head[1:2:0]", r"cannot take \[1:2:0\] of head"),
         ("layers/*/mlp/*[:,3]", r"cannot take \[:,3\] of layers/0/mlp/bias, which has the shape \(16,\)"),
         ("head[5:5]", "selects no floating-point parameter"),
+        ("[0]", r"no path of theirs matches ''"),
     ],
 )
 def test_a_pattern_that_fits_nothing_is_refused_with_what_is_near(pattern, said):
@@ -148,3 +150,27 @@ def test_a_sliced_head_moves_alone():
 def test_masks_may_be_jax_arrays():
     mask = jax.tree.map(lambda leaf: jnp.arange(leaf.size).reshape(leaf.shape) % 2 == 0, {"w": jnp.zeros(5)})
     assert counts({"w": jnp.zeros(5)}, mask) == {"w": 3}
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class CallableParams:
+    """Params that are also a function, as Equinox modules are."""
+
+    def __init__(self, w, b):
+        self.w, self.b = w, b
+
+    def __call__(self, x):
+        return self.w * x + self.b
+
+    def tree_flatten_with_keys(self):
+        return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in ("w", "b")], None
+
+    @classmethod
+    def tree_unflatten(cls, _, leaves):
+        return cls(*leaves)
+
+
+def test_masks_may_be_a_pytree_that_can_be_called():
+    params = CallableParams(np.zeros(2), np.zeros(3))
+    assert counts(params, CallableParams(False, np.array([True, False, True]))) == {"b": 2}
+    assert counts(params, lambda path, _: path == "w") == {"w": 2}
