@@ -10,6 +10,7 @@ import pytest
 from lltc import InputError, estimate_llc, reference_llc
 from lltc.kernels import baoab, ghmc, leimkuhler_matthews, mala, rmsprop, scheduled, sgnht
 from lltc.models import numpyro_model, unconstrained
+from lltc.sweeps.options import describe_option
 from lltc.toys.closed_forms import quadratic_llc
 from tests.problems import DUMMY, constant, regression
 
@@ -115,3 +116,11 @@ def test_a_numpyro_program_is_estimated_in_unconstrained_space():
     exact = reference_llc(numpyro_model(line), point, (x, y), localization=1.0)
     assert abs(found.llc - exact.llc) < 3.5 * np.hypot(found.llc_se, exact.llc_se)
     assert found.llc == pytest.approx(1.5, abs=0.1)
+
+
+def test_a_sweep_tells_kernels_and_preconditioners_apart():
+    schedules = [scheduled(baoab(), optax.linear_schedule(1.0, end, 500)) for end in (0.3, 0.2, 0.3)]
+    first, other, again = (describe_option(kernel) for kernel in schedules)
+    assert first == again != other
+    assert describe_option(optax.scale_by_rms(0.99)) != describe_option(optax.scale_by_rms(0.9))
+    assert describe_option(baoab()) != describe_option(ghmc())

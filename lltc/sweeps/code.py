@@ -9,12 +9,14 @@ import jax
 import numpy as np
 
 PLAIN = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis))
+ARRAYS = (np.ndarray, np.generic, jax.Array)
 
 
 def describe_code(function: Callable) -> Iterator[bytes]:
     """Yield a function's bytecode and constants and the values it closes over, defaults and globals it names.
 
-    Functions of the same package among them are followed likewise; those of others count by their names.
+    Functions of the same package among them are followed likewise; those of others count by their names and
+    the numbers they close over.
     """
     home = (getattr(function, "__module__", None) or "").partition(".")[0]
     yield from _describe(function, home, set())
@@ -23,7 +25,7 @@ def describe_code(function: Callable) -> Iterator[bytes]:
 def _describe(value: Any, home: str, seen: set[int]) -> Iterator[bytes]:
     if isinstance(value, PLAIN):
         yield repr(value).encode()
-    elif isinstance(value, np.ndarray | np.generic | jax.Array):
+    elif isinstance(value, ARRAYS):
         yield f"{value.dtype}{value.shape}".encode()
         yield np.ascontiguousarray(value).tobytes()
     elif isinstance(value, ModuleType):
@@ -42,9 +44,10 @@ def _parts(value: Any, home: str) -> Iterator[Any]:
     elif isinstance(value, FunctionType):
         if (value.__module__ or "").partition(".")[0] != home:
             yield f"{value.__module__}.{value.__qualname__}"
+            yield from (held for held in _closed_over(value) if isinstance(held, PLAIN + ARRAYS))
             return
         yield from (value.__code__, value.__defaults__, value.__kwdefaults__)
-        yield from (cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell))
+        yield from _closed_over(value)
         yield from (value.__globals__[name] for name in _names(value.__code__) if name in value.__globals__)
     elif isinstance(value, MethodType):
         yield from (value.__func__, value.__self__)
@@ -68,6 +71,10 @@ def _names(code: CodeType) -> list[str]:
     """Return the global names a piece of code and those inside it use."""
     inner = [name for const in code.co_consts if isinstance(const, CodeType) for name in _names(const)]
     return sorted({*code.co_names, *inner})
+
+
+def _closed_over(function: FunctionType) -> list[Any]:
+    return [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
 
 
 def _is_filled(cell: Any) -> bool:
