@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs
 
 from lltc.errors import InputError
-from lltc.report import write_report
+from lltc.report import Exhibit, write_report, write_runs_report
 from lltc.report.columns import average, prefers_log
-from lltc.report.payload import embed, log_ticks
+from lltc.report.panels import log_ticks
+from lltc.report.payload import embed
+from lltc.transitions import Transition
 
 
 class Change(NamedTuple):
@@ -61,11 +63,12 @@ def read(path):
 def test_embedded_numbers_are_the_curves(tmp_path, count):
     curve = make_curve(count)
     page, data = read(write_report(tmp_path / "a.html", curve, [], settings={}))
+    (run,) = data["runs"]
     for name in ("step", "llc", "llc_se", "loss", "status"):
-        assert data["curve"][name] == curve[name].values.tolist()
-    assert data["panels"][1]["values"] == curve["loss"].values.tolist()
-    assert data["panels"][2]["values"] == curve["heat"].values.tolist()
+        assert run[name] == curve[name].values.tolist()
+    assert run["observables"] == {"heat": curve["heat"].values.tolist()}
     assert [panel["title"] for panel in data["panels"]][2] == "heat"
+    assert data["steps"] == run["step"]
     assert page.count("<tr>") == count + 1
 
 
@@ -75,9 +78,10 @@ def test_missing_numbers_are_null_and_dashes(tmp_path):
         llc=[1, 1, np.nan, 3, 3, 3], llc_se=[0.1, 0.1, np.nan, np.inf, 0.1, 0.1], status=status
     )
     page, data = read(write_report(tmp_path / "a.html", curve, [], settings={}))
-    assert data["curve"]["llc"] == [1, 1, None, 3, 3, 3]
-    assert data["curve"]["llc_se"] == [0.1, 0.1, None, None, 0.1, 0.1]
-    assert data["table"][2][:3] == ["50", "—", "—"]
+    (run,) = data["runs"]
+    assert run["llc"] == [1, 1, None, 3, 3, 3]
+    assert run["llc_se"] == [0.1, 0.1, None, None, 0.1, 0.1]
+    assert run["table"][2][:3] == ["50", "—", "—"]
     assert '<td class="word failed">diverged</td>' in page
     assert "<dd>1 of 6</dd>" in page
 
@@ -87,9 +91,11 @@ def test_transitions_and_plateaus(tmp_path):
     page, data = read(
         write_report(tmp_path / "a.html", curve, [RISE], settings={}, known=[(0, 60, 1.0, "one")])
     )
-    assert data["transitions"][0]["label"] == "Δλ +2.05 ± 0.11"
-    assert [data["transitions"][0][name] for name in RISE._fields] == list(RISE)
-    first, second = data["plateaus"]
+    (run,) = data["runs"]
+    assert run["transitions"][0]["label"] == "Δλ +2.05 ± 0.11"
+    assert run["transitions"][0]["short"] == "+2.05"
+    assert [run["transitions"][0][name] for name in RISE._fields] == list(RISE)
+    first, second = run["plateaus"]
     assert first["llc"] == pytest.approx((100 * 1.0 + 25 * 1.2 + 100 * 1.1) / 225)
     assert first["llc_se"] == pytest.approx(225**-0.5)
     assert (first["step_low"], first["step_high"], first["count"]) == (0, 50, 3)
@@ -104,12 +110,58 @@ def test_chains_are_kept_by_step(tmp_path):
     page, data = read(
         write_report(tmp_path / "a.html", make_curve(), [], settings={}, chains={75: energies}, hot=hot)
     )
-    assert [chains is None for chains in data["chains"]] == [True, True, True, False, True, True]
-    np.testing.assert_allclose(data["chains"][3], energies, rtol=5e-5)
-    assert data["hot"] == hot
-    assert data["first"] == 3
+    (run,) = data["runs"]
+    assert [chains is None for chains in run["chains"]] == [True, True, True, False, True, True]
+    np.testing.assert_allclose(run["chains"][3], energies, rtol=5e-5)
+    assert run["hot"] == hot
+    assert run["draws"][3] == 10
+    assert data["first"] == [0, 3]
     assert 'id="trace"' in page
     assert 'id="trace"' not in read(write_report(tmp_path / "b.html", make_curve(), [], settings={}))[0]
+
+
+def test_many_chains_are_thinned_evenly(tmp_path):
+    energies = np.arange(2 * 60_000).reshape(2, 60_000).astype(float)
+    chains = dict.fromkeys((0, 25, 50), energies)
+    curve = make_curve().assign(num_draws=("step", np.full(6, 70_000.0)))
+    _, data = read(write_report(tmp_path / "a.html", curve, settings={}, chains=chains))
+    (run,) = data["runs"]
+    # 360,000 numbers for at most 250,000 places: every second one.
+    assert run["chains"][1][1][:3] == [60_000, 60_002, 60_004]
+    assert run["draws"][1] == 70_000
+
+
+def test_changes_and_details_are_embedded(tmp_path):
+    changes = [0.0, 0.01, 0.98764321, np.nan, 0.0]
+    details = {50: {"hot − cold": "0.1", "error: Monte Carlo": "0.09"}}
+    page = write_report(tmp_path / "a.html", make_curve(), settings={}, changes=changes, details=details)
+    _, data = read(page)
+    (run,) = data["runs"]
+    assert run["changes"] == [0, 0.01, 0.9876, None, 0]
+    assert run["details"] == [[], [], [["hot − cold", "0.1"], ["error: Monte Carlo", "0.09"]], [], [], []]
+    assert [panel["kind"] for panel in data["panels"]] == ["llc", "change", "value", "value"]
+
+
+def test_several_runs_share_one_page(tmp_path):
+    other = make_curve(4, llc=[1.0, 1.0, 5.0, 5.0]).assign_coords(step=[0, 10, 20, 30])
+    fall = Change(10, 20, -1.0, 0.2, "fall", 0.95)
+    runs = {"seed <0>": Exhibit(make_curve(), [RISE]), "seed 1": Exhibit(other, [fall])}
+    page, data = read(write_runs_report(tmp_path / "a.html", runs, settings={"nbeta": 10.0}))
+    assert [run["name"] for run in data["runs"]] == ["seed <0>", "seed 1"]
+    assert data["steps"] == [0, 10, 20, 25, 30, 50, 75, 100, 125]
+    assert data["runs"][1]["llc"] == [1, 1, 5, 5]
+    assert [panel["kind"] for panel in data["panels"]] == ["lanes", "llc", "value", "value"]
+    assert page.count('aria-pressed="true">seed &lt;0&gt;</button>') == 1
+    assert '<td class="word">seed 1</td><td class="">10</td><td class="">20</td>' in page
+    # A row a checkpoint, a run, a transition and a plateau, and the heads of these four tables.
+    assert page.count("<tr>") == (6 + 4) + 2 + 2 + (2 + 2) + 4
+    assert "2 runs, 10 checkpoints from step 0 to 125; 2 transitions are marked." in page
+
+
+def test_where_a_change_is_halfway_stands_in_the_table(tmp_path):
+    halfway = Transition(50.0, 75.0, 2.0, 0.1, "rise", 0.99, (50.0, 75.0))
+    page, _ = read(write_report(tmp_path / "a.html", make_curve(), [halfway], settings={}))
+    assert '<td class="">0.99</td><td class="">50–75</td>' in page
 
 
 def test_nothing_comes_from_outside(tmp_path):
@@ -137,17 +189,18 @@ def test_everything_given_is_escaped(tmp_path):
     assert "<img" not in page
     assert page.count("</script>") == 3
     assert f"<h1>{html.escape(NASTY)}</h1>" in page
-    assert f"<td>{html.escape(NASTY)}.{html.escape(NASTY)}</td>" in page
-    assert data["curve"]["status"] == [NASTY] * 6
+    assert f"<dt>{html.escape(NASTY)}.{html.escape(NASTY)}</dt>" in page
+    assert data["runs"][0]["status"] == [NASTY] * 6
     assert data["known"][0]["label"] == NASTY
-    assert "<img" not in data["hover"][0]
 
 
 def test_settings_are_flattened(tmp_path):
-    settings = {"nbeta": 1737.1779, "sampler": {"name": "lm", "empty": {}}, "versions": {"jax": "0.12.0"}}
+    options = {"nbeta": 1737.1779, "restrict": None}
+    settings = {"options": options, "sampler": {"name": "lm", "empty": {}}, "versions": {"jax": "0.12.0"}}
     page, _ = read(write_report(tmp_path / "a.html", make_curve(), [], settings=settings))
-    rows = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td></tr>", page)
-    assert rows == [("nbeta", "1737.18"), ("sampler.name", "lm"), ("sampler.empty", "{}"), ("jax", "0.12.0")]
+    lists = "".join(re.findall(r'<dl class="list">(.*?)</dl>', page))
+    entries = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", lists)
+    assert entries == [("nbeta", "1737.18"), ("sampler.name", "lm"), ("jax", "0.12.0")]
 
 
 def test_a_lone_observable_and_one_with_more_dims(tmp_path):
@@ -177,6 +230,10 @@ def test_bad_chains_are_refused(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             write_report(tmp_path / "a.html", make_curve(), [], settings={}, chains=chains, hot=hot)
+    with pytest.raises(InputError, match=r"changes has shape \(6,\) for 6 checkpoints"):
+        write_report(tmp_path / "a.html", make_curve(), settings={}, changes=np.zeros(6))
+    with pytest.raises(InputError, match="runs is empty"):
+        write_runs_report(tmp_path / "a.html", {}, settings={})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -52,7 +52,8 @@ def test_transition_is_shaded_and_labelled():
     ax = plot_curve(make_curve(), [RISE])
     (span,) = ax.patches
     assert (span.get_x(), span.get_x() + span.get_width()) == (10, 20)
-    assert [text.get_text() for text in ax.texts] == ["Δλ +2.05 ± 0.11"]
+    # Weights 1/.01 and 1/.04 under the first level; the last has two equal ones.
+    assert [text.get_text() for text in ax.texts] == ["λ 1.04 ± 0.09", "λ 3.10 ± 0.10", "Δλ +2.05 ± 0.11"]
     # Weights 100 and 25 give (100·1.0 + 25·1.2) / 125.
     assert line(ax, "plateau").get_ydata() == pytest.approx([1.04, 1.04])
 
@@ -92,7 +93,7 @@ def test_given_axes_are_used_and_returned():
 
 def test_label_rows_keep_neighbouring_transitions_apart():
     near = [Change(10, 11, 1.0, 0.1, "rise", 0.9), Change(12, 13, -1.0, 0.1, "fall", 0.9)]
-    first, second = plot_curve(make_curve(), near).texts
+    first, second = (text for text in plot_curve(make_curve(), near).texts if "Δλ" in text.get_text())
     assert (first.xyann[1], second.xyann[1]) == (3, 14)
 
 
@@ -109,6 +110,34 @@ def test_overlay_names_each_curve_literally():
     assert [text.get_text().strip("\u200b") for text in ax.get_legend().get_texts()] == ["_a", "$b"]
     assert ax.containers[1].lines[0].get_ydata().tolist() == [2.0] * 4
     ax.figure.canvas.draw()
+
+
+def test_each_run_has_a_lane_of_markers():
+    curves = {"a": make_curve(), "b": make_curve(), "c": make_curve()}
+    ax = plot_curves(curves, {"a": [RISE], "c": [RISE._replace(kind="fall", delta_llc=-2.05)]})
+    bars = [line for line in ax.get_lines() if line.get_linewidth() == 5]
+    assert [bar.get_xdata().tolist() for bar in bars] == [[10, 20], [10, 20]]
+    assert [line.get_marker() for line in ax.get_lines() if line.get_marker() in "^v"] == ["v", "^"]
+    assert [text.get_text() for text in ax.texts] == ["−2.05", "+2.05"]
+    heights = [bar.get_transform().transform((10, 1))[1] for bar in bars]
+    # The first run's lane stands above the others, 11 points apart.
+    assert heights[1] - heights[0] == pytest.approx(11 / 72 * ax.figure.dpi)
+    with pytest.raises(InputError, match="transitions names 'd'"):
+        plot_curves(curves, {"d": [RISE]})
+
+
+@pytest.mark.parametrize(("suffix", "head"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_a_figure_is_written_in_each_format(tmp_path, suffix, head):
+    path = tmp_path / f"curve.{suffix}"
+    plot_curve(make_curve(), [RISE]).figure.savefig(path)
+    assert path.read_bytes().startswith(head)
+
+
+def test_a_label_stands_beyond_the_error_bars_under_it():
+    curve = make_curve(llc=[1.0, 1.2, 3.0, 3.2, 3.2], llc_se=[0.1, 0.2, 0.1, 0.5, 0.9], status=["ok"] * 5)
+    text = plot_curve(curve, [RISE]).texts[1]
+    # Only the bar at step 30 lies under the label, which is centred on 20 to 40.
+    assert text.xy == pytest.approx((30, 3.7))
 
 
 @pytest.mark.parametrize("name", ["llc", "llc_se", "loss", "status"])

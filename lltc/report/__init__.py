@@ -1,7 +1,17 @@
 """Drawing a curve: plots with Matplotlib, one self-contained HTML page, a sketch for the terminal."""
 
-from lltc.report.html import write_report
+from lltc.report.exhibit import Exhibit
+from lltc.report.html import write_report, write_runs_report
 from lltc.report.plots import plot_chains, plot_curve, plot_curves
 from lltc.report.terminal import sketch, table
 
-__all__ = ["plot_chains", "plot_curve", "plot_curves", "sketch", "table", "write_report"]
+__all__ = [
+    "Exhibit",
+    "plot_chains",
+    "plot_curve",
+    "plot_curves",
+    "sketch",
+    "table",
+    "write_report",
+    "write_runs_report",
+]

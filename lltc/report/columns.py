@@ -9,6 +9,7 @@ from lltc.errors import InputError
 
 REQUIRED = ("llc", "llc_se", "loss", "status")
 DETAILS = ("ess", "rhat", "step_size", "seconds")
+TAKEN = (*REQUIRED, *DETAILS, "num_draws")
 
 
 class Columns(NamedTuple):
@@ -22,11 +23,16 @@ class Columns(NamedTuple):
     details: dict[str, np.ndarray]
     observables: dict[str, np.ndarray]
     undrawn: tuple[str, ...]
+    draws: np.ndarray | None
 
     @property
     def good(self) -> np.ndarray:
         """True where the status is "ok" and the llc is a number."""
         return np.array([name == "ok" for name in self.status], dtype=bool) & np.isfinite(self.llc)
+
+    def between(self, low: float, high: float) -> np.ndarray:
+        """True at the good checkpoints from step `low` to step `high`."""
+        return self.good & (self.steps >= low) & (self.steps <= high)
 
 
 class Plateau(NamedTuple):
@@ -72,6 +78,7 @@ def read_columns(curve: Any) -> Columns:
         details={name: column(name) for name in DETAILS if name in curve and curve[name].dims == ("step",)},
         observables={name: column(name) for name in flat},
         undrawn=tuple(name for name in names if name not in flat),
+        draws=column("num_draws") if "num_draws" in curve and curve["num_draws"].dims == ("step",) else None,
     )
 
 
@@ -79,7 +86,7 @@ def observable_names(curve: Any) -> list[str]:
     """The names in `curve.attrs["observables"]` that the curve holds (a lone one may be a string)."""
     names = curve.attrs.get("observables", ())
     names = [names] if isinstance(names, str) else [str(name) for name in names]
-    return [name for name in names if name in curve and name not in (*REQUIRED, *DETAILS)]
+    return [name for name in names if name in curve and name not in TAKEN]
 
 
 def measure_plateaus(columns: Columns, transitions: Iterable[Any]) -> list[Plateau]:
@@ -94,10 +101,10 @@ def measure_plateaus(columns: Columns, transitions: Iterable[Any]) -> list[Plate
         return []
     starts = [-np.inf, *(t.step_high for t in ordered)]
     ends = [*(t.step_low for t in ordered), np.inf]
-    usable = columns.good & np.isfinite(columns.llc_se) & (columns.llc_se > 0)
+    usable = np.isfinite(columns.llc_se) & (columns.llc_se > 0)
     found = []
     for start, end in zip(starts, ends, strict=True):
-        inside = usable & (columns.steps >= start) & (columns.steps <= end)
+        inside = usable & columns.between(start, end)
         if inside.any():
             mean, se = average(columns.llc[inside], columns.llc_se[inside])
             where = columns.steps[inside]

@@ -6,11 +6,25 @@ from typing import Any
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.report.columns import Columns, measure_plateaus, prefers_log, read_columns, read_known
+from lltc.report.artists import (
+    BLUE,
+    CYCLE,
+    GREEN,
+    RED,
+    draw_lane,
+    draw_loss,
+    draw_points,
+    draw_steps,
+    finish,
+    keep_steps,
+    mark_failed,
+    mark_transitions,
+    new_axes,
+    set_steps,
+    write_over,
+)
+from lltc.report.columns import measure_plateaus, read_columns, read_known
 from lltc.report.wording import measured, minus
-
-INK, QUIET, BLUE, RED, GREEN, AMBER = "#22242a", "#8a8d96", "#1f5fa8", "#c2452d", "#3f7d4f", "#e0a63a"
-CYCLE = (BLUE, "#d1682e", "#3f8f6b", "#8a5aa8", "#b08a1e", "#4aa3c7", "#b8506f", "#5f6470")
 
 
 def plot_curve(
@@ -51,21 +65,22 @@ def plot_curve(
     ax = new_axes() if ax is None else ax
     set_steps(ax, columns.steps)
     draw_points(ax, columns, BLUE, label="llc")
-    for i, p in enumerate(measure_plateaus(columns, transitions)):
-        label = "plateau" if i == 0 else None
-        ax.plot(
-            [p.step_low, p.step_high], [p.llc, p.llc], color=BLUE, lw=6, alpha=0.22, label=label, zorder=1.5
-        )
-    for i, (low, high, value, _) in enumerate(rows):
-        label = "known" if i == 0 else None
-        ax.plot([low, high], [value, value], color=GREEN, lw=1.4, ls=(0, (5, 3)), label=label, zorder=2.5)
+    plateaus = measure_plateaus(columns, transitions)
+    draw_steps(
+        ax, [(p.step_low, p.step_high, p.llc) for p in plateaus], "plateau", color=BLUE, lw=6, alpha=0.22
+    )
+    dashed = {"color": GREEN, "lw": 1.4, "ls": (0, (5, 3)), "zorder": 2.5}
+    draw_steps(ax, [row[:3] for row in rows], "known", **dashed)
     keep_steps(ax, columns.steps)
+    for p in plateaus:
+        known = [value for low, high, value, _ in rows if low < p.step_high and high > p.step_low]
+        under = any(value >= p.llc for value in known)
+        label = minus(f"λ {measured(p.llc, p.llc_se)}")
+        write_over(ax, columns, label, (p.step_low, p.step_high, p.llc), color=BLUE, under=under)
     for low, high, value, label in rows:
-        near = columns.good & (columns.steps >= low) & (columns.steps <= high)
+        near = columns.between(low, high)
         under = not near.any() or float(np.median(columns.llc[near])) >= value
-        start = max(low, float(columns.steps[0]))
-        side = {"xytext": (1, -3 if under else 3), "va": "top" if under else "bottom"}
-        write(ax, label, (start, value), color=GREEN, textcoords="offset points", **side)
+        write_over(ax, columns, label, (low, high, value), color=GREEN, under=under, side="right")
     mark_failed(ax, columns)
     mark_transitions(ax, transitions)
     if show_loss:
@@ -113,18 +128,22 @@ def plot_chains(energies: Any, *, hot: Any = None, ax: Any = None) -> Any:
     return ax
 
 
-def plot_curves(curves: Mapping[str, Any], ax: Any = None) -> Any:
-    """Draw several curves over one another, named in the legend.
+def plot_curves(
+    curves: Mapping[str, Any], transitions: Mapping[str, Sequence[Any]] | None = None, *, ax: Any = None
+) -> Any:
+    """Draw several curves over one another, named in the legend, with a lane of markers each above them.
 
     Args:
         curves: curves by name.
+        transitions: the transitions of each curve, by the same names.
         ax: axes to draw on; a new figure's where None.
 
     Returns:
         The Matplotlib axes.
 
     Raises:
-        InputError: there is no curve, one lacks a variable, or Matplotlib is missing.
+        InputError: there is no curve, one lacks a variable, `transitions` names another one, or Matplotlib
+            is missing.
 
     Example:
         >>> import xarray as xr
@@ -136,127 +155,24 @@ def plot_curves(curves: Mapping[str, Any], ax: Any = None) -> Any:
     """
     if not curves:
         raise InputError("curves is empty; give at least one curve by its name.")
+    marked = dict(transitions or {})
+    if strange := set(marked) - set(curves):
+        raise InputError(
+            f"transitions names {sorted(strange)[0]!r}, which is no curve; give the names of curves only."
+        )
     read = {str(name): read_columns(curve) for name, curve in curves.items()}
-    ax = new_axes() if ax is None else ax
+    lanes = [name for name in curves if marked.get(name)]
+    ax = new_axes((8.0, 4.4 + 0.15 * len(lanes) + 0.04 * len(curves))) if ax is None else ax
     steps = np.unique(np.concatenate([columns.steps for columns in read.values()]))
     set_steps(ax, steps)
     for i, (name, columns) in enumerate(read.items()):
-        draw_points(ax, columns, CYCLE[i % len(CYCLE)], label=name)
+        draw_points(ax, columns, CYCLE[i % len(CYCLE)], label=name, mark="oDs"[i // len(CYCLE) % 3])
     keep_steps(ax, steps)
+    for i, name in enumerate(reversed(lanes)):
+        draw_lane(ax, marked[name], CYCLE[list(curves).index(name) % len(CYCLE)], lane=i)
     ax.set_ylabel("local learning coefficient")
     finish(ax, many=True)
     return ax
-
-
-def new_axes(size: tuple[float, float] = (8.0, 4.4)) -> Any:
-    """Axes of a figure of their own, outside pyplot's global state."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError("Drawing needs Matplotlib; install it with `pip install matplotlib`.") from None
-    return Figure(figsize=size, dpi=150, layout="constrained").subplots()
-
-
-def set_steps(ax: Any, steps: np.ndarray) -> None:
-    """Choose the step axis: linear, logarithmic, or logarithmic with a linear foot for step 0."""
-    if not prefers_log(steps):
-        return
-    if steps[0] > 0:
-        ax.set_xscale("log")
-    else:
-        ax.set_xscale("symlog", linthresh=float(steps[steps > 0].min()), linscale=0.4)
-
-
-def keep_steps(ax: Any, steps: np.ndarray) -> None:
-    """Set the limits of the step axis a little outside the steps, the same on every scale."""
-    low, high = float(steps[0]), float(steps[-1])
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    scale = ax.xaxis.get_transform()
-    ends = scale.transform(np.array([low, high]))
-    pad = 0.03 * (ends[1] - ends[0])
-    ax.set_xlim(*scale.inverted().transform(np.array([ends[0] - pad, ends[1] + pad])))
-
-
-def draw_points(ax: Any, columns: Columns, colour: str, *, label: str) -> None:
-    """The llc with error bars; checkpoints whose status is not "ok" are hollow and outside the line."""
-    good = columns.good
-    size = 4.5 if len(columns.steps) <= 80 else 2.0
-    style = {"ms": size, "elinewidth": 1.0, "capsize": 0, "color": colour}
-    se = np.where(np.isfinite(columns.llc_se), columns.llc_se, 0.0)
-    # Matplotlib leaves a label that starts with an underscore out of the legend.
-    shown = label if not label.startswith("_") else f"\u200b{label}"
-    ax.errorbar(columns.steps[good], columns.llc[good], se[good], fmt="o-", lw=1.1, label=shown, **style)
-    odd = ~good & np.isfinite(columns.llc)
-    if odd.any():
-        ax.errorbar(columns.steps[odd], columns.llc[odd], se[odd], fmt="o", mfc="white", alpha=0.6, **style)
-
-
-def mark_failed(ax: Any, columns: Columns) -> None:
-    """A cross at the foot of the axes for every checkpoint whose status is not "ok"."""
-    failed = columns.steps[~columns.good]
-    if len(failed):
-        foot = np.full(len(failed), 0.025)
-        style = {"color": RED, "ms": 5, "mew": 1.3, "ls": "none", "clip_on": False}
-        ax.plot(failed, foot, "x", transform=ax.get_xaxis_transform(), label="not ok", **style)
-
-
-def mark_transitions(ax: Any, transitions: Sequence[Any]) -> None:
-    """Shaded spans, and the sizes of the changes above the axes, in as many rows as they need."""
-    across = ax.transData + ax.transAxes.inverted()
-    room: list[float] = []
-    points = 72 * ax.figure.get_figwidth() * ax.get_position().width
-    for t in sorted(transitions, key=lambda t: t.step_low):
-        colour = AMBER if t.kind == "rise" else GREEN
-        ax.axvspan(t.step_low, t.step_high, color=colour, alpha=0.2, lw=0, zorder=0)
-        text = minus(f"Δλ {measured(t.delta_llc, t.delta_llc_se, sign=True)}")
-        middle = float(np.mean([across.transform((at, 0.0))[0] for at in (t.step_low, t.step_high)]))
-        half = 2.3 * len(text) / points
-        row = next((i for i, end in enumerate(room) if middle - half > end), len(room))
-        room[row : row + 1] = [middle + half + 6 / points]
-        write(
-            ax, text, (middle, 1.0), xytext=(0, 3 + 11 * row), xycoords="axes fraction", ha="center",
-            textcoords="offset points", va="bottom", color=INK,
-        )  # fmt: skip
-
-
-def draw_loss(ax: Any, columns: Columns) -> None:
-    """The loss behind the curve, on an axis at the right; logarithmic where it spans a decade."""
-    twin = ax.twinx()
-    finite = columns.loss[np.isfinite(columns.loss)]
-    twin.plot(columns.steps, columns.loss, color=QUIET, lw=1.0, label="loss")
-    if len(finite) and finite.min() > 0 and finite.max() / finite.min() > 10:
-        twin.set_yscale("log")
-    twin.set_ylabel("loss (nats)", color=QUIET)
-    twin.tick_params(axis="y", which="both", colors=QUIET, labelsize=9, length=3)
-    for side in ("top", "left", "bottom", "right"):
-        twin.spines[side].set_visible(False)
-    twin.set_zorder(ax.get_zorder() - 1)
-    ax.patch.set_visible(False)
-
-
-def write(ax: Any, text: str, at: tuple[float, float], **style: Any) -> None:
-    """A small label, taken literally (no TeX), that takes no part in the layout's width."""
-    ax.annotate(text, at, fontsize=8, parse_math=False, annotation_clip=False, **style)
-
-
-def finish(ax: Any, *, many: bool = False) -> None:
-    """Frame, ticks and legend."""
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        ax.spines[side].set_color(QUIET)
-    ax.tick_params(colors=INK, labelsize=9, length=3)
-    ax.grid(axis="y", color=QUIET, alpha=0.18, lw=0.6)
-    ax.set_axisbelow(True)
-    if not ax.get_xlabel():
-        ax.set_xlabel("step")
-    handles, labels = ax.get_legend_handles_labels()
-    if many or len(labels) > 1:
-        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 4}
-        legend = ax.legend(handles, labels, frameon=False, fontsize=8.5, **below)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
 
 
 def read_chains(energies: Any, hot: Any) -> tuple[np.ndarray, np.ndarray]:

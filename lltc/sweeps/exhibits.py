@@ -1,6 +1,7 @@
 """What a page shows of a sweep: its curve and markers, thinned chains, each checkpoint's error budget."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lltc.sweeps.result import Sweep
 
 CHAIN_POINTS = 200
+UNREPORTED = ("checkpoints", "given", "configuration")
 BUDGET = {
     "monte_carlo": "error: Monte Carlo",
     "equilibration": "error: hot–cold gap",
@@ -39,6 +41,17 @@ def exhibit(swept: "Sweep") -> Exhibit:
             details[int(step)] = describe(row)
     hot = is_hot(int(swept.settings["options"]["num_chains"])).tolist()
     return Exhibit(swept.curve, swept.transitions, read_changes(swept), chains, hot, details)
+
+
+def reported(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that a reader of the page wants to see."""
+    return {name: value for name, value in settings.items() if name not in UNREPORTED}
+
+
+def shared(sweeps: "Iterable[Sweep]") -> dict[str, Any]:
+    """Return the settings that all runs have in common; each has a key of its own."""
+    first, *others = (reported(swept.settings) for swept in sweeps)
+    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
 
 
 def read_chains(path: Path) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The finished sweep: its curve, markers, pictures and page."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import Dataset
 
+    from lltc.checkpoints import Checkpoint
+    from lltc.sweeps.critical import CriticalCheckpoint
+
 NUMBERS = ("llc", "llc_se", "ess", "rhat", "step_size", "hot_cold_gap", "seconds", "num_draws")
-UNREPORTED = ("checkpoints", "given", "configuration")
 DRIFT = 0.01  # share of its level by which a plateau may wander without being a transition
 
 
@@ -61,6 +64,20 @@ class Sweep:
         """Return the whole estimate at `step`, chains included."""
         return LLCEstimate.load(store.result_path(self.out, step))
 
+    def critical_checkpoints(
+        self, checkpoints: "str | PathLike[str] | Iterable[Checkpoint] | None" = None
+    ) -> "tuple[CriticalCheckpoint, ...]":
+        """Return the checkpoints that carry the constructions: one a plateau and one a transition.
+
+        Of a plateau the middle one of its checkpoints whose status is ok; of a transition the one inside it
+        whose llc is nearest the middle of the two levels, or the first after it where no checkpoint lies
+        inside. Each has step, kind ("plateau" or "transition"), number and marker; given the `checkpoints`
+        (their folder, or `find_checkpoints`' records), also path, and `load()` for the probes.
+        """
+        from lltc.sweeps.critical import choose_critical
+
+        return choose_critical(self.curve, self.transitions, DRIFT, checkpoints)
+
     def plot(self, ax: "Axes | None" = None, **options: Any) -> "Axes":
         """Draw the curve with error bars and markers; matplotlib axes in, axes out.
 
@@ -74,16 +91,11 @@ class Sweep:
     def report(self, path: str | Path | None = None, *, known: Sequence = ()) -> Path:
         """Write one self-contained HTML page, by default `report.html` in the folder; return its path."""
         from lltc.report import write_report
-        from lltc.sweeps.exhibits import exhibit
+        from lltc.sweeps.exhibits import exhibit, reported
 
         where = Path(path) if path is not None else self.out / "report.html"
         shown = exhibit(self)._asdict()
         return write_report(where, **shown, settings=reported(self.settings), known=known)
-
-
-def reported(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings a reader of the page wants to see."""
-    return {name: value for name, value in settings.items() if name not in UNREPORTED}
 
 
 def make_curve(rows: list[dict[str, Any]], settings: dict[str, Any]) -> "Dataset":

@@ -1,10 +1,10 @@
 """Several training runs swept at the same posterior, so that their curves can be compared."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from lltc.data import Data
 from lltc.errors import InputError
@@ -17,6 +17,9 @@ from lltc.sweeps.plan import plan_runs
 from lltc.sweeps.result import Sweep
 from lltc.sweeps.run import run_plans
 from lltc.sweeps.setup import make_request
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PyTree = Any
 
@@ -51,6 +54,22 @@ class Runs(Mapping[str, Sweep]):
 
     def __len__(self) -> int:
         return len(self.sweeps)
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the runs' curves over one another, with a lane of markers each; axes in, axes out."""
+        from lltc.report import plot_curves
+
+        curves = {name: swept.curve for name, swept in self.items()}
+        return plot_curves(curves, {name: swept.transitions for name, swept in self.items()}, ax=ax)
+
+    def report(self, path: str | Path | None = None, *, known: Sequence = ()) -> Path:
+        """Write one HTML page of all runs, by default `report.html` in their folder; return its path."""
+        from lltc.report import write_runs_report
+        from lltc.sweeps.exhibits import exhibit, shared
+
+        where = Path(path) if path is not None else self.out / "report.html"
+        shown = {name: exhibit(swept) for name, swept in self.items()}
+        return write_runs_report(where, shown, settings=shared(self.values()), known=known)
 
 
 def sweep_runs(
