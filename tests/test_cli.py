@@ -29,6 +29,14 @@ data = (np.sqrt(5) * np.eye(5)).astype(np.float32)
 
 def made():
     return data
+
+def load(path):
+    rank = int(path.read_text())
+    first, second = np.zeros((5, 3), np.float32), np.zeros((3, 5), np.float32)
+    first[range(rank), range(rank)] = second[range(rank), range(rank)] = 1
+    return {"first": first, "second": second}
+
+observables = {"norm": lambda params: np.linalg.norm(params["first"])}
 """
 
 
@@ -75,9 +83,13 @@ def test_help_is_quick_and_does_without_jax():
     assert min(processor_seconds) < 0.5
     code = (
         "import sys; from lltc import cli\n"
-        "try:\n cli.app(['--help'])\nfinally:\n assert 'jax' not in sys.modules"
+        "try:\n cli.app(sys.argv[1:])\nfinally:\n assert 'jax' not in sys.modules"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+    for words in (["--help"], ["sweep", "--help"]):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    for flag in ("--workers", "--scheduler", "--loader", "--runs", "--dry-run", "--observables", "--nbeta"):
+        assert flag in done.stdout
 
 
 def test_sweep_prints_table_and_sketch(swept):
@@ -143,6 +155,51 @@ def test_bad_words_get_one_sentence_and_exit_status_2(place, words, sentence):
     assert sentence in done.stderr
     assert done.stderr.startswith("lltc: ")
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("swept")
+def test_a_dry_run_tells_what_why_and_how_long_and_writes_nothing(place):
+    before = {path: path.stat().st_mtime_ns for path in (place / "out").iterdir()}
+    words = [
+        "sweep",
+        "checkpoints",
+        "--model",
+        "network:model",
+        "--data",
+        "network:data",
+        "--out",
+        "out",
+        *FEW,
+    ]
+    done = shell(place, *words, "--num-chains", "6", "--dry-run", "--workers", "2")
+    assert done.stdout.splitlines()[:2] == [
+        "anew         4 checkpoints: steps 9, 10, 100, 1000",
+        "why          num_chains 8 -> 6: 4 checkpoints are estimated anew",
+    ]
+    assert "for 4 estimates of" in done.stdout.splitlines()[2]
+    assert done.stdout.endswith("(as finished ones took), 2 at a time\n")
+    assert {path: path.stat().st_mtime_ns for path in (place / "out").iterdir()} == before
+
+
+def test_runs_with_a_loader_observables_and_workers(place):
+    for run in ("seed0", "seed1"):
+        (place / "runs" / run).mkdir(parents=True)
+        for step in (0, 10):
+            (place / "runs" / run / f"rank-{step}.txt").write_text(str(step // 10))
+    words = ["sweep", "runs", "--runs", "--model", "network:model", "--data", "network:made", "--out", "all"]
+    more = ["--loader", "network:load", "--observables", "network:observables", "--workers", "1"]
+    done = shell(place, *words, *more, *FEW)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("seed")] == ["seed0", "seed1"]
+    found = json.loads(shell(place, "show", "all", "--json").stdout)
+    assert {name: [point["step"] for point in run["curve"]] for name, run in found.items()} == {
+        "seed0": [0, 10],
+        "seed1": [0, 10],
+    }
+    from lltc import Runs
+
+    np.testing.assert_array_equal(Runs.open(place / "all")["seed1"].curve["norm"], [0, 1])
+    assert shell(place, "report", "all").stdout.strip() == "all/report.html"
 
 
 def test_numbers_that_are_not_finite_become_null():

@@ -28,26 +28,24 @@ def show(folder: Path, *, as_json: Annotated[bool, Parameter(name="--json", nega
 
 
 def report(folder: Path, *, out: Path | None = None) -> None:
-    """Write a sweep's HTML page and print its path; of several runs, a page each.
+    """Write a sweep's HTML page, or one page of several runs, and print its path.
 
     Parameters
     ----------
     folder
         The sweep's folder.
     out
-        Where the page goes, of several runs the folder of pages; default report.html in the sweep's folder.
+        Where the page goes; default report.html in the folder.
     """
-    for name, swept in open_sweeps(folder).items():
-        print(swept.report(out / f"{name}.html" if out and name else out))
+    found = open_sweeps(folder)
+    print(found.get("", found).report(out))
 
 
-def open_sweeps(folder: Path) -> dict[str, Any]:
+def open_sweeps(folder: Path) -> Any:
     """Return the sweep in `folder` under the empty name, or several runs by theirs."""
     from lltc.sweeps import Runs, Sweep, store
 
-    if (folder / store.RUNS).exists():
-        return dict(Runs.open(folder))
-    return {"": Sweep.open(folder)}
+    return Runs.open(folder) if (folder / store.RUNS).exists() else {"": Sweep.open(folder)}
 
 
 def to_json(swept: Any) -> dict[str, list[dict[str, Any]]]:
