@@ -54,9 +54,9 @@ def test_superposition_loss_has_a_finite_gradient_at_zero_weights():
     assert float(gradient["b"][2]) == 0
 
 
-@pytest.mark.parametrize("noise", [0.0, 1.0])
-def test_the_importance_sample_of_one_tanh_unit_matches_quadrature(noise):
-    problem = toys.tanh_network(1, num_examples=40, noise=noise, nbeta=60.0)
+@pytest.mark.parametrize(("noise", "num_levels"), [(0.0, None), (1.0, None), (1.0, 6)])
+def test_the_importance_sample_of_one_tanh_unit_matches_quadrature(noise, num_levels):
+    problem = toys.tanh_network(1, num_examples=40, noise=noise, num_levels=num_levels, nbeta=60.0)
     x, y = (np.asarray(problem.data[name], dtype=float) for name in ("x", "y"))
 
     def excess(w):

@@ -17,23 +17,34 @@ from lltc.toys.closed_forms import (
     superposition_llc,
     tanh_network_llc,
 )
+from lltc.toys.counts import best_fit, counted
 from lltc.toys.fibres import reduced_rank_point
+from lltc.toys.fitted import (
+    logistic_regression,
+    poisson_regression,
+    product_logistic,
+    softmax_regression,
+    tanh_unit,
+)
 from lltc.toys.gibbs import Reference, gibbs_llc
 from lltc.toys.hmc import hmc_llc
 from lltc.toys.linear_forms import deep_linear_llc, reduced_rank_llc, reduced_rank_llc_at
+from lltc.toys.mixtures import gaussian_mixture, one_mean_mixture
 from lltc.toys.networks import (
     balanced_kernels,
     deep_linear,
-    linear_regression,
     network_loss,
     network_outputs,
     reduced_rank_regression,
 )
+from lltc.toys.normal import linear_regression, lookup_regression, tilted_quadratic
 from lltc.toys.polygons import polygon, superposition, superposition_loss
 from lltc.toys.problem_table import table
 from lltc.toys.problems import ToyProblem, analytic, even_powers, normal_crossing, quadratic
 from lltc.toys.quadrature import crossing_llc, quadrature_llc
-from lltc.toys.shallow import gaussian_mixture, quadratic_network, tanh_network
+from lltc.toys.shallow import quadratic_network, tanh_network
+from lltc.toys.sums import disjoint_sum
+from lltc.toys.valleys import curves, diagonals
 
 __all__ = [
     "BottleneckRun",
@@ -45,9 +56,14 @@ __all__ = [
     "add_llc",
     "analytic",
     "balanced_kernels",
+    "best_fit",
+    "counted",
     "crossing_llc",
+    "curves",
     "deep_linear",
     "deep_linear_llc",
+    "diagonals",
+    "disjoint_sum",
     "euler_quadratic_llc",
     "even_powers",
     "even_powers_llc",
@@ -56,12 +72,17 @@ __all__ = [
     "gibbs_llc",
     "hmc_llc",
     "linear_regression",
+    "logistic_regression",
+    "lookup_regression",
     "multiply_llc",
     "network_loss",
     "network_outputs",
     "normal_crossing",
     "normal_crossing_llc",
+    "one_mean_mixture",
+    "poisson_regression",
     "polygon",
+    "product_logistic",
     "quadratic",
     "quadratic_llc",
     "quadratic_network",
@@ -73,6 +94,7 @@ __all__ = [
     "reduced_rank_point",
     "reduced_rank_regression",
     "regular_llc",
+    "softmax_regression",
     "squared_product_llc",
     "superposition",
     "superposition_llc",
@@ -80,5 +102,7 @@ __all__ = [
     "table",
     "tanh_network",
     "tanh_network_llc",
+    "tanh_unit",
+    "tilted_quadratic",
     "train_bottleneck",
 ]

@@ -97,7 +97,7 @@ class BottleneckRun:
         """`apply(params, inputs) -> f(x)`, the network's outputs."""
         return network_outputs
 
-    def exact_llc(self, step: int, **gibbs_settings: int) -> Reference:
+    def exact_llc(self, step: int, **gibbs_settings: Any) -> Reference:
         """Return the exact λ̂ of the behavioral loss after this training step, saved or not, by `gibbs_llc`.
 
         Raises:

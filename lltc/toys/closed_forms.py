@@ -24,20 +24,36 @@ class LearningCoefficient(NamedTuple):
     multiplicity: int
 
 
-def quadratic_llc(curvatures: ArrayLike, *, nbeta: float, localization: float) -> float:
-    """Return the exact λ̂ of `K = ½ Σ hᵢ wᵢ²`.
+def quadratic_llc(
+    curvatures: ArrayLike, *, nbeta: float, localization: float, slopes: ArrayLike = 0.0
+) -> float:
+    """Return the exact λ̂ of `K = Σ ½ hᵢ wᵢ² + gᵢ wᵢ`.
 
-    `λ̂(t, γ) = ½ Σ t hᵢ / (t hᵢ + γ)` with `t = nbeta`, `γ = localization`; `curvatures` hᵢ ≥ 0, any shape.
+    `λ̂(t, γ) = ½ Σ t hᵢ / qᵢ - t² gᵢ² (qᵢ + γ) / qᵢ²` with `t = nbeta`, `γ = localization`, `qᵢ = t hᵢ + γ`;
+    `curvatures` hᵢ of any shape, `slopes` gᵢ by default 0. A negative hᵢ is fine while `qᵢ > 0`; λ̂ is then
+    negative, as it may be with a slope.
 
     Raises:
-        InputError: a negative curvature, `nbeta` not positive, a negative `localization`.
+        InputError: `qᵢ` not positive (but for hᵢ = gᵢ = γ = 0), `nbeta` not positive, a negative
+            `localization`.
 
     Example:
         >>> quadratic_llc([1.0, 3.0], nbeta=1.0, localization=1.0)
         0.625
     """
-    scaled, total = _precisions(curvatures, nbeta, localization)
-    return float(0.5 * np.sum(np.divide(scaled, total, out=np.zeros_like(scaled), where=scaled > 0)))
+    _check_temperature(nbeta, localization)
+    scaled, slope = np.broadcast_arrays(
+        nbeta * np.asarray(curvatures, dtype=float).ravel(), nbeta * np.asarray(slopes, dtype=float).ravel()
+    )
+    total = scaled + localization
+    held = total > 0
+    if not np.all(held | ((total == 0) & (scaled == 0) & (slope == 0))):
+        raise InputError(
+            "curvatures times nbeta plus localization must be finite and positive, for else no posterior is "
+            "normalizable; raise localization or clip them."
+        )
+    scaled, slope, total = scaled[held], slope[held], total[held]
+    return float(0.5 * np.sum(scaled / total - slope**2 * (total + localization) / total**2))
 
 
 def euler_quadratic_llc(
@@ -156,13 +172,15 @@ def even_powers_llc(half_exponents: Sequence[int]) -> LearningCoefficient:
     return LearningCoefficient(sum(1 / (2 * k) for k in half_exponents), 1)
 
 
-def normal_crossing_llc(half_exponents: Sequence[int]) -> LearningCoefficient:
-    """Return (min 1/(2kᵢ), ties), the value of `K = Π wᵢ^{2kᵢ}`; entries kᵢ = 0 do not count.
+def normal_crossing_llc(
+    half_exponents: Sequence[int], *, dims: Sequence[int] | None = None
+) -> LearningCoefficient:
+    """Return (min dᵢ/(2kᵢ), ties), the value of `K = Π ‖wᵢ‖^{2kᵢ}`, wᵢ of dᵢ variables, by default one.
 
-    Source: Watanabe 2009, section 3.
+    Factors with kᵢ = 0 do not count. Source: Watanabe 2009, section 3.
 
     Raises:
-        InputError: a negative entry, or no positive one.
+        InputError: a negative entry, or no positive one; `dims` of another length or below 1.
 
     Example:
         >>> normal_crossing_llc([1, 2, 2])
@@ -172,8 +190,11 @@ def normal_crossing_llc(half_exponents: Sequence[int]) -> LearningCoefficient:
         raise InputError(
             f"half_exponents={list(half_exponents)} must hold whole numbers >= 0, and at least one positive."
         )
-    largest = max(half_exponents)
-    return LearningCoefficient(1 / (2 * largest), list(half_exponents).count(largest))
+    dims = [1] * len(half_exponents) if dims is None else dims
+    if len(dims) != len(half_exponents) or min(dims) < 1:
+        raise InputError(f"dims={list(dims)} must hold {len(half_exponents)} whole numbers >= 1.")
+    pairs = zip(dims, half_exponents, strict=True)
+    return multiply_llc(*(LearningCoefficient(dim / (2 * k), 1) for dim, k in pairs if k))
 
 
 def add_llc(*parts: LearningCoefficient) -> LearningCoefficient:

@@ -28,6 +28,7 @@ def gibbs_llc(
     cross_moment: np.ndarray,
     nbeta: float,
     localization: float,
+    tilts: Sequence[np.ndarray] | None = None,
     num_chains: int = 32,
     num_sweeps: int = 2000,
     num_warmup: int = 500,
@@ -47,6 +48,8 @@ def gibbs_llc(
         cross_moment: C, (d₀, d_L).
         nbeta: t > 0.
         localization: γ > 0.
+        tilts: T₁, T₂, … of the kernels' shapes; `-Σ ⟨Tᵢ, Kᵢ⟩` is added to the loss. With the gradients at
+            `w*` this takes the slope out of it.
         num_chains: independent chains, at least 2.
         num_sweeps: recorded sweeps a chain.
         num_warmup: sweeps thrown away first.
@@ -63,19 +66,20 @@ def gibbs_llc(
     center = [np.asarray(kernel, dtype=float) for kernel in kernels]
     S, C = np.asarray(input_moment, dtype=float), np.asarray(cross_moment, dtype=float)
     _check(center, S, C, nbeta, localization, num_chains)
+    tilts = [np.zeros_like(kernel) for kernel in center] if tilts is None else tilts
     rng = np.random.default_rng(key)
     layers = [_scatter(rng, kernel, localization, num_chains) for kernel in center]
-    fixed = np.linalg.eigh(S), np.linalg.eigh(np.eye(C.shape[1]))
+    fixed = np.linalg.eigh(S), (np.ones(C.shape[1]), None)
     total = np.zeros(num_chains)
     for sweep in range(num_warmup + num_sweeps):
-        energy = _sweep(rng, layers, center, S, C, fixed, nbeta, localization)
+        energy = _sweep(rng, layers, center, tilts, S, C, fixed, nbeta, localization)
         if sweep >= num_warmup:
             total += energy
-    means = total / num_sweeps - nbeta * _loss(center, S, C)
+    means = total / num_sweeps - nbeta * (_loss(center, S, C) - float(np.sum(_tilted(center, tilts))))
     return Reference(float(means.mean()), float(means.std(ddof=1) / np.sqrt(num_chains)))
 
 
-def _sweep(rng, layers, center, S, C, fixed, nbeta, localization) -> np.ndarray:
+def _sweep(rng, layers, center, tilts, S, C, fixed, nbeta, localization) -> np.ndarray:
     """Redraw every layer in place; return (chains,) conditional means of t·loss, averaged over the layers."""
     energy, before, after = np.zeros(len(layers[0])), None, _products_after(layers)
     for i, kernel in enumerate(layers):
@@ -84,21 +88,24 @@ def _sweep(rng, layers, center, S, C, fixed, nbeta, localization) -> np.ndarray:
             left, pull = np.linalg.eigh(_transpose(before) @ S @ before), _transpose(before) @ pull
         if later is not None:
             right, pull = np.linalg.eigh(later @ _transpose(later)), pull @ _transpose(later)
-        drawn, mean = _draw(rng, kernel.shape, left, right, pull, center[i], nbeta, localization)
-        layers[i], energy = drawn, energy + mean
-        before = drawn if before is None else before @ drawn
+        drawn, mean = _draw(rng, kernel.shape, left, right, pull + tilts[i], center[i], nbeta, localization)
+        others = _tilted(layers, tilts)
+        layers[i], energy = drawn, energy + mean - nbeta * (sum(others) - others[i])
+        if later is not None:
+            before = drawn if before is None else before @ drawn
     return energy / len(layers)
 
 
 def _draw(rng, shape, left, right, pull, center, nbeta, localization) -> tuple[np.ndarray, np.ndarray]:
     (a, U), (b, V) = left, right
     curvature = nbeta * np.maximum(a, 0)[..., :, None] * np.maximum(b, 0)[..., None, :]
-    force = nbeta * (_transpose(U) @ pull @ V)
+    turn = lambda matrix: _transpose(U) @ matrix if V is None else _transpose(U) @ matrix @ V
+    force = nbeta * turn(pull)
     precision = curvature + localization
-    mean = (force + localization * (_transpose(U) @ center @ V)) / precision
+    mean = (force + localization * turn(center)) / precision
     energy = np.sum(curvature / 2 * (1 / precision + mean**2) - force * mean, axis=(-2, -1))
-    drawn = U @ (mean + rng.standard_normal(shape) / np.sqrt(precision)) @ _transpose(V)
-    return drawn, energy
+    drawn = U @ (mean + rng.standard_normal(shape) / np.sqrt(precision))
+    return (drawn if V is None else drawn @ _transpose(V)), energy
 
 
 def _products_after(layers: list[np.ndarray]) -> list[np.ndarray | None]:
@@ -118,6 +125,10 @@ def _scatter(rng, kernel: np.ndarray, localization: float, num_chains: int) -> n
 def _loss(kernels, S, C) -> float:
     P = kernels[0] if len(kernels) == 1 else np.linalg.multi_dot(kernels)
     return float(np.sum(P * (S @ P)) / 2 - np.sum(P * C))
+
+
+def _tilted(layers: Sequence[np.ndarray], tilts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [np.sum(kernel * tilt, axis=(-2, -1)) for kernel, tilt in zip(layers, tilts, strict=True)]
 
 
 def _transpose(matrix: np.ndarray) -> np.ndarray:

@@ -1,67 +1,20 @@
-"""Linear regression and linear networks: population losses, and noisy samples where minibatches matter."""
+"""Linear networks: population losses, and noisy samples where minibatches matter."""
 
 from collections.abc import Sequence
+from functools import reduce
 from itertools import pairwise
 from math import log
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.toys.closed_forms import regular_llc
-from lltc.toys.gibbs import Reference, gibbs_llc
+from lltc.toys.gibbs import gibbs_llc
 from lltc.toys.linear_forms import deep_linear_llc
 from lltc.toys.problems import ToyProblem
-
-Point = Literal["minimum", "truth"]
-
-
-def linear_regression(
-    num_params: int,
-    *,
-    num_examples: int,
-    condition_number: float = 1.0,
-    noise: float = 1.0,
-    at: Point = "minimum",
-    nbeta: float | None = None,
-    localization: float = 1.0,
-    key: int = 0,
-) -> ToyProblem:
-    """Return `½(x·w - y)²` on Gaussian inputs and noisy targets; `llc_finite` is exact, λ = d/2.
-
-    The inputs' covariance has geometric eigenvalues from 1 down to `1/condition_number`. `at="minimum"` takes
-    the least-squares solution of the sample for `w*`, `at="truth"` the parameter that made it. `nbeta=None`
-    means `n / ln n`.
-
-    Raises:
-        InputError: `at` neither of the two; fewer examples than parameters.
-
-    Example:
-        >>> linear_regression(3, num_examples=500).llc
-        1.5
-    """
-    _check_sample(at, num_examples, num_params, condition_number)
-    rng = np.random.default_rng(key)
-    x = _gaussian_inputs(rng, num_examples, num_params, condition_number)
-    truth = rng.standard_normal(num_params)
-    y = (x @ truth + noise * rng.standard_normal(num_examples)).astype(np.float32)
-    S, c = _moments(x, y[:, None])
-    w = (truth if at == "truth" else np.linalg.solve(S, c[:, 0])).astype(np.float32)
-    nbeta = num_examples / log(num_examples) if nbeta is None else nbeta
-    known = regular_llc(num_params)
-    return ToyProblem(
-        name=f"linear regression d={num_params}, n={num_examples:g}, condition {condition_number:g}, {at}",
-        model=_regression_loss,
-        params={"w": jnp.asarray(w)},
-        data={"x": jnp.asarray(x), "y": jnp.asarray(y)},
-        nbeta=nbeta,
-        localization=localization,
-        llc=known.llc,
-        multiplicity=known.multiplicity,
-        reference=lambda: Reference(_gaussian_llc(S, c[:, 0], w, nbeta, localization), 0.0),
-    )
+from lltc.toys.samples import Point, check_sample, gaussian_inputs, moments, spectrum
 
 
 def deep_linear(
@@ -73,8 +26,11 @@ def deep_linear(
     condition_number: float = 1.0,
     noise: float = 1.0,
     at: Point = "minimum",
+    offset: float = 0.0,
+    linear: bool = True,
     nbeta: float | None = None,
     localization: float = 1.0,
+    num_chains: int = 32,
     num_sweeps: int = 2000,
     key: int = 0,
 ) -> ToyProblem:
@@ -94,8 +50,12 @@ def deep_linear(
         condition_number: of the input covariance.
         noise: standard deviation of the targets' noise.
         at: which point is `w*` on a sample.
+        offset: standard deviation of a random move of every weight away from that point, so that `w*` is no
+            minimum.
+        linear: False takes the slope at `w*` out of the loss.
         nbeta: t.
         localization: γ.
+        num_chains: of the Gibbs reference.
         num_sweeps: length of the Gibbs reference.
         key: seed of the data and of the reference.
 
@@ -113,12 +73,16 @@ def deep_linear(
     rng = np.random.default_rng(key)
     true_map = _random_map(rng, widths[0], widths[-1], values)
     x, y = _network_data(rng, true_map, num_examples, condition_number, noise, at)
-    S, C = _moments(x, y)
+    S, C = moments(x, y)
     fitted = num_examples is not None and at == "minimum"
     kernels = balanced_kernels(_best_map(S, C, min(widths)) if fitted else true_map, widths)
+    if offset:
+        kernels = [k + offset * rng.standard_normal(k.shape, dtype=np.float32) for k in kernels]
     if nbeta is None:
         nbeta = 1e3 if num_examples is None else num_examples / log(num_examples)
     sample = "population" if num_examples is None else f"n={num_examples:g}, {at}"
+    sample += (f" moved by {offset:g}" if offset else "") + ("" if linear else ", slope removed")
+    known = None if fitted or offset or not linear else known
     return ToyProblem(
         name=f"linear net {'-'.join(map(str, widths))} rank {rank}, condition {condition_number:g}, {sample}",
         model=network_loss,
@@ -126,18 +90,21 @@ def deep_linear(
         data={"x": jnp.asarray(x), "y": jnp.asarray(y)},
         nbeta=nbeta,
         localization=localization,
-        llc=None if fitted else known.llc,
-        multiplicity=None if fitted else known.multiplicity,
+        llc=known and known.llc,
+        multiplicity=known and known.multiplicity,
         reference=lambda: gibbs_llc(
             kernels,
             input_moment=S,
             cross_moment=C,
             nbeta=nbeta,
             localization=localization,
+            tilts=None if linear else _gradients(kernels, S, C),
+            num_chains=num_chains,
             num_sweeps=num_sweeps,
             num_warmup=num_sweeps // 2,
             key=key,
         ),
+        linear=linear,
     )
 
 
@@ -189,7 +156,7 @@ def balanced_kernels(target: np.ndarray, widths: Sequence[int]) -> list[np.ndarr
         array([[4., 0.],
                [0., 4.]], dtype=float32)
     """
-    U, s, Vt = np.linalg.svd(target)
+    U, s, Vt = np.linalg.svd(target, full_matrices=False)
     smallest, num_layers = min(widths), len(widths) - 1
     if target.shape != (widths[0], widths[-1]) or np.any(s[smallest:] > 1e-5 * s.max(initial=1e-300)):
         raise InputError(
@@ -200,59 +167,38 @@ def balanced_kernels(target: np.ndarray, widths: Sequence[int]) -> list[np.ndarr
     kernels = [np.zeros(shape) for shape in pairwise(widths)]
     for kernel in kernels:
         np.fill_diagonal(kernel, [*share, *np.zeros(max(kernel.shape) - smallest)])
-    kernels[0] = U @ kernels[0]
-    kernels[-1] = kernels[-1] @ Vt
+    kernels[0] = U[:, :smallest] @ kernels[0][:smallest]
+    kernels[-1] = kernels[-1][:, :smallest] @ Vt[:smallest]
     return [kernel.astype(np.float32) for kernel in kernels]
-
-
-def _regression_loss(params: Any, batch: Any) -> jax.Array:
-    return 0.5 * (batch["x"] @ params["w"] - batch["y"]) ** 2
-
-
-def _gaussian_llc(S, c, w, nbeta: float, localization: float) -> float:
-    """Return t E[K] of `K(w + u) = ½ uᵀSu - uᵀg`, a normal posterior of mean `(tS + γ)⁻¹ t g`."""
-    s, V = np.linalg.eigh(S)
-    gradient = V.T @ (c - S @ w)
-    precision = nbeta * s + localization
-    mean = nbeta * gradient / precision
-    return float(nbeta * np.sum(s * (1 / precision + mean**2) / 2 - gradient * mean))
 
 
 def _network_data(rng, true_map, num_examples, condition_number, noise, at) -> tuple[np.ndarray, np.ndarray]:
     inputs = true_map.shape[0]
     if num_examples is None:
-        x = np.sqrt(inputs) * np.diag(np.sqrt(_spectrum(inputs, condition_number)))
+        x = np.sqrt(inputs) * np.diag(np.sqrt(spectrum(inputs, condition_number)))
         return x.astype(np.float32), (x @ true_map).astype(np.float32)
-    _check_sample(at, num_examples, inputs, condition_number)
-    x = _gaussian_inputs(rng, num_examples, inputs, condition_number)
+    check_sample(at, num_examples, inputs, condition_number)
+    x = gaussian_inputs(rng, num_examples, inputs, condition_number)
     y = x @ true_map + noise * rng.standard_normal((num_examples, true_map.shape[1]))
     return x, y.astype(np.float32)
 
 
-def _gaussian_inputs(rng, num_examples: int, dim: int, condition_number: float) -> np.ndarray:
-    spread = np.sqrt(_spectrum(dim, condition_number)).astype(np.float32)
-    return rng.standard_normal((num_examples, dim), dtype=np.float32) * spread
-
-
-def _spectrum(dim: int, condition_number: float) -> np.ndarray:
-    return np.geomspace(1.0, 1.0 / condition_number, dim)
-
-
 def _random_map(rng, inputs: int, outputs: int, singular_values: np.ndarray) -> np.ndarray:
     rank = len(singular_values)
-    left = np.linalg.qr(rng.standard_normal((inputs, inputs)))[0][:, :rank]
-    right = np.linalg.qr(rng.standard_normal((outputs, outputs)))[0][:, :rank]
+    left = np.linalg.qr(rng.standard_normal((inputs, inputs))[:, :rank])[0]
+    right = np.linalg.qr(rng.standard_normal((outputs, outputs))[:, :rank])[0]
     return (left * singular_values) @ right.T
 
 
-def _moments(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return S and C in float64, block by block, so that a million examples need no second copy."""
-    S, C = np.zeros((x.shape[1], x.shape[1])), np.zeros((x.shape[1], y.shape[1]))
-    for i in range(0, len(x), 65536):
-        block = x[i : i + 65536].astype(float)
-        S += block.T @ block
-        C += block.T @ y[i : i + 65536]
-    return S / len(x), C / len(x)
+def _gradients(kernels: Sequence[np.ndarray], S: np.ndarray, C: np.ndarray) -> list[np.ndarray]:
+    """Return the gradient of the squared loss with respect to every kernel, in float64."""
+    double = [kernel.astype(float) for kernel in kernels]
+    product = lambda layers, width: reduce(np.matmul, layers, np.eye(width))
+    residual = S @ product(double, len(S)) - C
+    return [
+        product(double[:i], len(S)).T @ residual @ product(double[i + 1 :], kernel.shape[1]).T
+        for i, kernel in enumerate(double)
+    ]
 
 
 def _best_map(S: np.ndarray, C: np.ndarray, rank: int) -> np.ndarray:
@@ -260,12 +206,3 @@ def _best_map(S: np.ndarray, C: np.ndarray, rank: int) -> np.ndarray:
     root = np.linalg.cholesky(S)
     U, s, Vt = np.linalg.svd(np.linalg.solve(root, C), full_matrices=False)
     return np.linalg.solve(root.T, (U[:, :rank] * s[:rank]) @ Vt[:rank])
-
-
-def _check_sample(at: str, num_examples: int, dim: int, condition_number: float) -> None:
-    if at not in ("minimum", "truth"):
-        raise InputError(f"at={at!r} is not a known point; give 'minimum' or 'truth'.")
-    if num_examples <= dim:
-        raise InputError(f"num_examples={num_examples} must exceed the {dim} inputs; give more examples.")
-    if condition_number < 1:
-        raise InputError(f"condition_number={condition_number} must be at least 1.")

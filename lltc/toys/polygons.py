@@ -10,11 +10,22 @@ from lltc.toys.closed_forms import superposition_llc
 from lltc.toys.hmc import hmc_llc
 from lltc.toys.problems import ToyProblem
 
+_DEAD_BIAS = -0.5
 _START = {5: (1.17, -0.28), 6: (1.32, -0.62), 7: (1.45, -0.97), 8: (1.55, -1.29)}
 
 
-def superposition(sides: int, *, nbeta: float = 1e4, localization: float = 1.0, key: int = 0) -> ToyProblem:
-    """Return the population loss of `f(x) = ReLU(WᵀWx + b)` at the regular polygon of `sides` = c features.
+def superposition(
+    sides: int,
+    *,
+    dead: int = 0,
+    nbeta: float = 1e4,
+    localization: float = 1.0,
+    num_draws: int = 2000,
+    key: int = 0,
+) -> ToyProblem:
+    """Return the population loss of `f(x) = ReLU(WᵀWx + b)` at the regular polygon of `sides` features.
+
+    c = `sides` + `dead`; dead features have W = 0 and b = -½, and the loss does not feel them nearby.
 
     Inputs are `x = μ eᵢ`, μ uniform on [0, 1]; the loss of example i (one of the c rows of the identity) is
     `∫ ‖x - f(x)‖² dμ`, a polynomial in the points where ReLU switches. Radius and bias minimize it.
@@ -29,9 +40,13 @@ def superposition(sides: int, *, nbeta: float = 1e4, localization: float = 1.0, 
         8.5
     """
     known = superposition_llc(sides)
-    params, data = polygon(sides), jnp.eye(sides)
+    params, data = polygon(sides), jnp.eye(sides + dead)
+    params = {
+        "W": jnp.pad(params["W"], ((0, 0), (0, dead))),
+        "b": jnp.pad(params["b"], (0, dead), constant_values=_DEAD_BIAS),
+    }
     return ToyProblem(
-        name=f"superposition {sides}-gon",
+        name=f"superposition {sides}-gon" + (f" of {sides + dead} features" if dead else ""),
         model=superposition_loss,
         params=params,
         data=data,
@@ -40,7 +55,14 @@ def superposition(sides: int, *, nbeta: float = 1e4, localization: float = 1.0, 
         llc=known.llc,
         multiplicity=known.multiplicity,
         reference=lambda: hmc_llc(
-            superposition_loss, params, data, nbeta=nbeta, localization=localization, num_chains=128, key=key
+            superposition_loss,
+            params,
+            data,
+            nbeta=nbeta,
+            localization=localization,
+            num_chains=128,
+            num_draws=num_draws,
+            key=key,
         ),
     )
 

@@ -41,6 +41,7 @@ class ToyProblem:
         llc: asymptotic λ, or None.
         multiplicity: asymptotic m, or None.
         reference: computes `(llc_finite, llc_finite_se)`; None where no exact value can be had.
+        linear: False where the value belongs to `L(w) - ∇L(w*)·(w - w*)`, `linear=False` of `estimate_llc`.
 
     Example:
         >>> problem = quadratic([1.0, 3.0], nbeta=1.0)
@@ -57,6 +58,7 @@ class ToyProblem:
     llc: float | None = None
     multiplicity: int | None = None
     reference: Callable[[], Reference] | None = None
+    linear: bool = True
 
     @property
     def num_params(self) -> int:
@@ -92,11 +94,13 @@ def analytic(
     localization: float = 1.0,
     known: LearningCoefficient | None = None,
     reference: Callable[[], Reference] | None = None,
+    linear: bool = True,
 ) -> ToyProblem:
     """Return the problem of a loss `K(w)`, the same for every (dummy) example.
 
     With d ≤ 2 and no `reference`, `llc_finite` comes from `quadrature_llc`; `loss` then has to work on NumPy
-    and JAX arrays (..., d). `params` is `{"w": (d,)}`.
+    and JAX arrays (..., d). `params` is `{"w": (d,)}`. `linear=False` takes the slope at
+    the center out of what is integrated.
 
     Raises:
         InputError: an empty `center`.
@@ -110,7 +114,7 @@ def analytic(
     if point.ndim != 1 or point.size == 0:
         raise InputError(f"center has shape {point.shape}; give a non-empty flat list of parameters.")
     if reference is None and point.size <= 2:
-        reference = _quadrature(loss, point, nbeta, localization)
+        reference = _quadrature(loss, point, nbeta, localization, linear)
 
     def model(params: Any, batch: jax.Array) -> jax.Array:
         return loss(params["w"]) * jnp.ones(len(batch))
@@ -125,6 +129,7 @@ def analytic(
         llc=known and known.llc,
         multiplicity=known and known.multiplicity,
         reference=reference,
+        linear=linear,
     )
 
 
@@ -185,9 +190,15 @@ def even_powers(
 
 
 def normal_crossing(
-    half_exponents: Sequence[int], *, nbeta: float = 1e3, localization: float = 1.0
+    half_exponents: Sequence[int],
+    *,
+    dims: Sequence[int] | None = None,
+    nbeta: float = 1e3,
+    localization: float = 1.0,
 ) -> ToyProblem:
-    """Return `K = Π wᵢ^{2kᵢ}` at 0, `llc_finite` from `crossing_llc`, (λ, m) from `normal_crossing_llc`.
+    """Return `K = Π ‖wᵢ‖^{2kᵢ}` at 0, `llc_finite` from `crossing_llc`, (λ, m) from `normal_crossing_llc`.
+
+    Factor i has `dims[i]` variables, by default one.
 
     Raises:
         InputError: as `crossing_llc`.
@@ -196,28 +207,40 @@ def normal_crossing(
         >>> normal_crossing([1, 1], nbeta=10.0).llc_finite
         0.290274
     """
-    known = normal_crossing_llc(half_exponents)
-    powers = tuple(2 * k for k in half_exponents)
+    known = normal_crossing_llc(half_exponents, dims=dims)
+    counts = [1] * len(half_exponents) if dims is None else list(dims)
+    ends = np.cumsum(counts)
 
     def loss(w: jax.Array) -> jax.Array:
         value = jnp.ones(())
-        for i, power in enumerate(powers):
-            value = value * w[i] ** power
+        for count, end, k in zip(counts, ends, half_exponents, strict=True):
+            value = value * jnp.sum(w[end - count : end] ** 2) ** k
         return value
 
+    powers = ",".join(str(2 * k) for k in half_exponents)
+    of = "" if dims is None else f" of norms of {','.join(map(str, dims))} variables"
     return analytic(
-        f"normal crossing {','.join(map(str, powers))}, γ={localization:g}",
+        f"normal crossing {powers}{of}, γ={localization:g}",
         loss,
-        center=np.zeros(len(powers)),
+        center=np.zeros(sum(counts)),
         nbeta=nbeta,
         localization=localization,
         known=known,
         reference=lambda: Reference(
-            crossing_llc(half_exponents, nbeta=nbeta, localization=localization), 0.0
+            crossing_llc(half_exponents, dims=dims, nbeta=nbeta, localization=localization), 0.0
         ),
     )
 
 
-def _quadrature(loss, point: np.ndarray, nbeta: float, localization: float) -> Callable[[], Reference]:
-    center = tuple(float(x) for x in point)
-    return lambda: Reference(quadrature_llc(loss, nbeta=nbeta, localization=localization, center=center), 0.0)
+def _quadrature(
+    loss, point: np.ndarray, nbeta: float, localization: float, linear: bool
+) -> Callable[[], Reference]:
+    center = point.astype(float)
+
+    def reference() -> Reference:
+        with jax.enable_x64(True):
+            slope = np.zeros_like(center) if linear else np.asarray(jax.grad(loss)(center))
+        excess = lambda w: loss(w) - loss(center) - (w - center) @ slope
+        return Reference(quadrature_llc(excess, nbeta=nbeta, localization=localization, center=center), 0.0)
+
+    return reference

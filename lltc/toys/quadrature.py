@@ -12,6 +12,8 @@ _ORDER = 10
 _RADIUS = 7.0  # in prior standard deviations: exp(-7²/2) is 2e-11
 _HALVINGS = 26
 _MAX_LEVELS = 40
+_MAX_DOUBLINGS = 12
+_RIM = 161  # points along a side of the square
 _CHUNK = 4000
 
 
@@ -22,11 +24,13 @@ def quadrature_llc(
     localization: float,
     center: Sequence[float] | np.ndarray = (0.0, 0.0),
     tolerance: float = 1e-9,
+    halvings: int = _HALVINGS,
 ) -> float:
     """Return the exact `λ̂ = t E[K]` of a loss of one or two variables.
 
     Integrates `exp(-t K(w) - (γ/2)‖w - w*‖²)` in float64 over cells graded towards `w*` and halved until
     every cell's Gauss rule agrees with its halves' to `tolerance` of the total, and none can hide a valley.
+    The square they fill, 7 prior standard deviations either way, grows where the loss falls beyond it.
 
     Args:
         loss: K with `K(center) = 0`; maps points (..., d) to (...) with NumPy operations.
@@ -34,6 +38,7 @@ def quadrature_llc(
         localization: γ > 0.
         center: `w*`; its length, 1 or 2, is d.
         tolerance: largest share of the total a cell may be off by.
+        halvings: how often the first cells halve towards `w*`; few do where K is about quadratic there.
 
     Raises:
         InputError: d above 2, `nbeta` or `localization` not positive, or no convergence.
@@ -47,23 +52,31 @@ def quadrature_llc(
     if not (nbeta > 0 and localization > 0):
         raise InputError(f"nbeta={nbeta} and localization={localization} must both be positive.")
     middle = np.asarray(center, dtype=float)
-    low, width = _graded_cells(middle, _RADIUS / np.sqrt(localization))
+    action = lambda w: nbeta * loss(w) + localization / 2 * np.sum((w - middle) ** 2, axis=-1)
+    low, width, lowest = _reach(action, middle, _RADIUS / np.sqrt(localization), halvings)
 
     def moments(low: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return _cell_moments(loss, low, width, middle, nbeta, localization)
+        return _cell_moments(loss, low, width, middle, nbeta, localization, lowest)
 
     mass, energy = _refine(moments, low, width, tolerance)
     return float(energy / mass)
 
 
-def crossing_llc(half_exponents: Sequence[int], *, nbeta: float, localization: float) -> float:
-    """Return the exact `λ̂ = t E[K]` of `K = Π wᵢ^{2kᵢ}` around `w* = 0`, for any number of variables.
+def crossing_llc(
+    half_exponents: Sequence[int],
+    *,
+    nbeta: float,
+    localization: float,
+    dims: Sequence[int] | None = None,
+) -> float:
+    """Return the exact `λ̂ = t E[K]` of `K = Π ‖wᵢ‖^{2kᵢ}` around `w* = 0`, for any number of factors.
 
-    Under the prior the `2kᵢ log|wᵢ|` are independent; their densities are convolved on a grid and weighted by
-    `exp(-t K)`.
+    Under the prior the `2kᵢ log‖wᵢ‖` are independent; their densities are convolved on a grid and weighted by
+    `exp(-t K)`. Factor i has `dims[i]` variables, by default one.
 
     Raises:
-        InputError: as `normal_crossing_llc`; `nbeta` or `localization` not positive.
+        InputError: as `normal_crossing_llc`; `nbeta` or `localization` not positive; `dims` of another length
+            or below 1.
 
     Example:
         >>> crossing_llc([1, 1], nbeta=10.0, localization=1.0)
@@ -71,15 +84,15 @@ def crossing_llc(half_exponents: Sequence[int], *, nbeta: float, localization: f
     """
     from scipy.signal import fftconvolve
 
-    normal_crossing_llc(half_exponents)
+    normal_crossing_llc(half_exponents, dims=dims)
     if not (nbeta > 0 and localization > 0):
         raise InputError(f"nbeta={nbeta} and localization={localization} must both be positive.")
     spacing, start, density = 0.02, 0.0, np.ones(1)
-    for k in half_exponents:
+    for k, dim in zip(half_exponents, dims or [1] * len(half_exponents), strict=True):
         if k == 0:
             continue
         log_w = np.arange(-40.0, 3.0, spacing / (2 * k))
-        one = np.exp(log_w - np.exp(2 * log_w) / 2)
+        one = np.exp(dim * log_w - np.exp(2 * log_w) / 2)
         density = np.maximum(fftconvolve(density, one / one.sum()), 0)
         start += 2 * k * (log_w[0] - np.log(localization) / 2)
     energy = nbeta * np.exp(start + spacing * np.arange(len(density)))
@@ -87,16 +100,32 @@ def crossing_llc(half_exponents: Sequence[int], *, nbeta: float, localization: f
     return float((weight * np.where(weight > 0, energy, 0)).sum() / weight.sum())
 
 
-def _graded_cells(middle: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    positive = radius * 2.0 ** -np.arange(_HALVINGS, -1, -1)
+def _reach(action, middle: np.ndarray, radius: float, halvings: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return cells with next to no weight on their rim, and the least action at their corners, 0 at most."""
+    cube = np.array(list(product(np.linspace(-1, 1, _RIM), repeat=len(middle))))
+    rim = cube[np.abs(cube).max(axis=1) == 1]
+    for _ in range(_MAX_DOUBLINGS):
+        low, width = _graded_cells(middle, radius, halvings)
+        lowest = min(float(action(low + width).min()), 0.0)
+        if action(middle + radius * rim).min() - lowest > _RADIUS**2 / 2 - 0.5:
+            return low, width, lowest
+        radius *= 2
+    raise InputError("loss falls faster than localization can hold; raise localization.")
+
+
+def _graded_cells(middle: np.ndarray, radius: float, halvings: int) -> tuple[np.ndarray, np.ndarray]:
+    positive = radius * 2.0 ** -np.arange(halvings, -1, -1)
     edges = np.concatenate([-positive[::-1], [0.0], positive])
     low = np.array(list(product(edges[:-1], repeat=len(middle)))) + middle
     width = np.array(list(product(np.diff(edges), repeat=len(middle))))
     return low, width
 
 
-def _cell_moments(loss, low, width, middle, nbeta, localization) -> tuple[np.ndarray, np.ndarray]:
-    """Return (cells, 2) integrals of the weight and of weight·tK, and whether each cell may be trusted."""
+def _cell_moments(loss, low, width, middle, nbeta, localization, lowest) -> tuple[np.ndarray, np.ndarray]:
+    """Return (cells, 2) integrals of the weight and of weight·tK, and whether each cell may be trusted.
+
+    Weights are relative to that of an action of `lowest`: off a minimum they would overflow.
+    """
     dim = len(middle)
     node, node_weight = np.polynomial.legendre.leggauss(_ORDER)
     unit = np.array(list(product((node + 1) / 2, repeat=dim)))
@@ -106,7 +135,7 @@ def _cell_moments(loss, low, width, middle, nbeta, localization) -> tuple[np.nda
         part = slice(i, i + _CHUNK)
         points = low[part, None, :] + width[part, None, :] * unit
         energy = nbeta * loss(points)
-        action = energy + localization / 2 * np.sum((points - middle) ** 2, axis=-1)
+        action = energy + localization / 2 * np.sum((points - middle) ** 2, axis=-1) - lowest
         density = np.exp(-action) * weight * np.prod(width[part], axis=-1)[:, None]
         values[part] = np.stack([density.sum(1), (density * energy).sum(1)], axis=-1)
         # A valley narrower than the nodes' spacing shows as a spread much larger than the lowest value.
