@@ -60,8 +60,12 @@ def draw_estimates(
     key: jax.Array | int,
     observables: Mapping[str, Observable] | None,
     progress: bool,
+    observe: Callable[[jax.Array], None] | None = None,
 ) -> tuple[LLCEstimate, ...]:
-    """Return one estimate at each nβ of `rungs`, all from one run."""
+    """Return one estimate at each nβ of `rungs`, all from one run.
+
+    `observe(positions)` sees the chains `(rung·chain, d)` at every 16th draw.
+    """
     began = time.perf_counter()
     check_counts(
         num_chains=effort.num_chains,
@@ -84,7 +88,7 @@ def draw_estimates(
             step_size=step_size,
             on_chunk=bar.advance,
         )
-        drawn = _draw(run, ladder, warm, effort, bar)
+        drawn = _draw(run, ladder, warm, effort, bar, observe)
     seconds = time.perf_counter() - began
     return tuple(_conclude(drawn, rung, effort.num_warmup, seconds) for rung in range(len(rungs)))
 
@@ -138,7 +142,14 @@ def prepare_run(
     return Run(posterior, anchor, kernel, key, tuple((observables or {}).items()))
 
 
-def _draw(run: Run, ladder: Ladder, warm: WarmUp, effort: Effort, bar: Progress) -> Drawn:
+def _draw(
+    run: Run,
+    ladder: Ladder,
+    warm: WarmUp,
+    effort: Effort,
+    bar: Progress,
+    observe: Callable[[jax.Array], None] | None,
+) -> Drawn:
     """Draw `num_draws`, or double from a thousand until error and status are good or the budget ends."""
     visits: list[Visit] = []
 
@@ -147,7 +158,16 @@ def _draw(run: Run, ladder: Ladder, warm: WarmUp, effort: Effort, bar: Progress)
             visits.append(look(run, warm.settings, positions, len(visits)))
 
     def draw(state: Any, first: int, count: int) -> Trace:
-        return sample(run, state, warm.settings, first=first, count=count, on_chunk=bar.advance, visit=visit)
+        return sample(
+            run,
+            state,
+            warm.settings,
+            first=first,
+            count=count,
+            on_chunk=bar.advance,
+            visit=visit,
+            observe=observe,
+        )
 
     count = (effort.num_draws or FIRST_DRAWS) if warm.complete and warm.finite else 0
     trace = draw(warm.state, 1 + warm.steps, count)

@@ -92,18 +92,20 @@ def sample(
     count: int,
     on_chunk: Callable[[int], None] = lambda _: None,
     visit: Callable[[jax.Array], None] = lambda _: None,
+    observe: Callable[[jax.Array], None] | None = None,
 ) -> Trace:
     """Advance the chains by `count` steps numbered from `first` and return what they recorded.
 
     Every step's randomness comes from its number alone, so that chunks do not change the numbers. Ctrl-C
     returns the draws made so far; chains that leave the finite numbers end the run early. `on_chunk(steps)`
-    reports progress, `visit(positions)` sees the chains `(chain, d)` at the end of each chunk.
+    reports progress, `visit(positions)` sees the chains `(chain, d)` at the end of each chunk, and
+    `observe(positions)`, where given, every 16 steps.
     """
     parts: list[Draws] = []
     seen: list[dict[str, np.ndarray]] = []
     done, complete = 0, True
     while done < count:
-        steps = min(CHUNK, count - done)
+        steps = min(CHUNK if observe is None else OBSERVE_EVERY, count - done)
         try:
             state, draws, observed = _chunk(run, state, settings, first + done, steps)
             parts.append(jax.tree.map(lambda a, steps=steps: np.asarray(a)[:steps], draws))
@@ -111,7 +113,10 @@ def sample(
             seen.append({name: np.asarray(values)[:kept] for name, values in observed.items()})
             done += steps
             on_chunk(steps)
-            visit(state.position)
+            if observe is not None:
+                observe(state.position)
+            if done % CHUNK == 0 or done == count:
+                visit(state.position)
         except KeyboardInterrupt:
             complete = False
             break
