@@ -148,9 +148,18 @@ def test_simple_rules_give_their_known_values():
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=5).filter(any))
-def test_a_normal_crossing_is_the_product_of_its_powers(half_exponents):
-    parts = [toys.even_powers_llc([k]) for k in half_exponents if k]
-    assert toys.normal_crossing_llc(half_exponents) == toys.multiply_llc(*parts)
+def test_a_normal_crossing_takes_its_highest_power_and_counts_ties(half_exponents):
+    highest = max(half_exponents)
+    value = toys.normal_crossing_llc(half_exponents)
+    assert value == LC(1 / (2 * highest), half_exponents.count(highest))
+    assert toys.normal_crossing_llc(half_exponents, dims=[3] * len(half_exponents)) == LC(
+        3 / (2 * highest), half_exponents.count(highest)
+    )
+
+
+def test_a_crossing_of_norms_takes_the_fewest_variables_per_power():
+    assert toys.normal_crossing_llc([1, 2, 0], dims=[2, 4, 1]) == LC(1.0, 2)
+    assert toys.normal_crossing_llc([1, 2], dims=[2, 3]) == LC(0.75, 1)
 
 
 @pytest.mark.parametrize(
