@@ -1,7 +1,7 @@
 """What a sweep costs beyond its estimates: its time less the seconds the estimates themselves report.
 
-`python benchmarks/sweep_overhead.py --checkpoints 48 --width 32` sweeps random networks on random data, then again
-with nothing to do, and prints the seconds.
+`python benchmarks/sweep_overhead.py --checkpoints 48 --width 32` sweeps random networks on random data, then
+again with nothing to do, and prints the seconds.
 """
 
 import argparse
@@ -56,6 +56,9 @@ def main() -> None:
         whole, estimates = timed_sweep(home, "out", **options)
         again, _ = timed_sweep(home, "out", **options)
     rest = whole - estimates
+    print(
+        f"{chosen.checkpoints} estimates     {estimates:8.2f} s ({estimates / chosen.checkpoints:.2f} s each)"
+    )
     share, each = 100 * rest / estimates, 1e3 * rest / chosen.checkpoints
     print(f"the rest         {rest:8.2f} s ({share:.1f} %, {each:.0f} ms each)")
     print(f"nothing to do    {again:8.2f} s")
