@@ -41,10 +41,10 @@ def parse() -> argparse.Namespace:
 
 @contextlib.contextmanager
 def slurm_jobs(chosen: argparse.Namespace) -> Iterator[str]:
-    """Submit the jobs, yield the scheduler's address, end the jobs."""
+    """Submit the jobs, and others for those that end; yield the scheduler's address; end them."""
     cluster = slurm_cluster(chosen)
     with cluster:
-        cluster.scale(jobs=chosen.jobs)
+        cluster.adapt(minimum_jobs=chosen.jobs, maximum_jobs=chosen.jobs)
         yield cluster.scheduler_address
 
 
