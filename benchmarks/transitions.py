@@ -2,8 +2,8 @@
 
     python benchmarks/transitions.py [--quick]
 
-writes benchmarks/results/transitions.md and .png (with --quick: a twentieth of the curves, to a temporary
-folder).
+writes benchmarks/results/transitions.md and .png from transitions.template.md (with --quick: a twentieth of
+the curves and short sweeps, to a temporary folder).
 Needs ruptures: pip install ruptures
 """
 
@@ -15,72 +15,34 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 import ruptures
+from controls import HEAD, control_rows
 from ruptures.version import version as ruptures_version
+from simulated import (
+    SIX,
+    simulate_climb,
+    simulate_flat,
+    simulate_levels,
+    simulate_shape,
+    simulate_shared,
+    simulate_six,
+    simulate_stairs,
+    simulate_step,
+)
 
 from lltc.transitions import change_probabilities, find_plateaus, find_transitions
 from lltc.transitions.curve import noise_factor
 
 RESULTS = Path(__file__).parent / "results"
+TEMPLATE = Path(__file__).parent / "transitions.template.md"
 SIZES = (20, 50, 100, 200)
-LEVELS = (6.22, 7.89, 9.31, 10.50)
-
-
-class Simulated(NamedTuple):
-    """A curve with the errors it claims, and the last checkpoint before its step (-1: none)."""
-
-    y: np.ndarray
-    se: np.ndarray
-    last: int
-
-
-def simulate_flat(rng, n, claimed=1.0):
-    return Simulated(rng.standard_normal(n), np.full(n, claimed), -1)
-
-
-def simulate_shared(rng, n, correlation=0.5):
-    """A flat curve whose neighbouring errors are correlated, first-order autoregressive, variance 1."""
-    y = rng.standard_normal(n)
-    for k in range(1, n):
-        y[k] = correlation * y[k - 1] + np.sqrt(1 - correlation**2) * y[k]
-    return Simulated(y, np.ones(n), -1)
-
-
-def simulate_step(rng, n, height=6.0, claimed=1.0, end=False):
-    """A step with two checkpoints or more on either side, or (`end`) exactly one on one side."""
-    last = int(rng.choice([0, n - 2]) if end else rng.integers(1, n - 2))
-    return Simulated(height * (np.arange(n) > last) + rng.standard_normal(n), np.full(n, claimed), last)
-
-
-def simulate_shape(rng, n, shape):
-    """A named shape in units of the standard error."""
-    x = np.arange(n) / (n - 1)
-    clean = {
-        "ramp": lambda: 20 * np.clip((x - 0.3) / 0.4, 0, 1),
-        "ramp over the whole curve": lambda: 20 * x,
-        "hump, flat top": lambda: 10.0 * ((x > 0.4) & (x < 0.6)),
-        "hump, pointed": lambda: 20 * np.maximum(0, 1 - np.abs(x - 0.5) / 0.25),
-        "saturating growth": lambda: 30 * (1 - np.exp(-6 * x)),
-        "one outlier of 20 se": lambda: 20.0 * (np.arange(n) == rng.integers(1, n - 1)),
-    }[shape]()
-    return Simulated(clean + rng.standard_normal(n), np.ones(n), -1)
-
-
-def simulate_stairs(rng, drift=0.0):
-    """46 checkpoints, four levels, changes over 1 to 4 intervals, plateaus that drift by `drift`."""
-    knots = [0]
-    for cut in (10, 22, 34):
-        low = cut + rng.integers(-2, 3)
-        knots += [low, low + rng.integers(1, 5)]
-    knots.append(45)
-    tilt = 1 + drift / 2 * np.ravel([sign * np.array([-1, 1]) for sign in rng.choice([-1, 1], 4)])
-    y = np.interp(np.arange(46), knots, np.repeat(LEVELS, 2) * tilt)
-    return Simulated(y + 0.06 * rng.standard_normal(46), np.full(46, 0.06), -1)
+SHORT = (6, 10)
+BINS = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
 
 
 def mark(curve, **settings):
@@ -100,7 +62,8 @@ def mark_pelt(curve, inflate):
 
 def score(curve, markers):
     """(any marker, step found within one interval, number of markers, intervals in the bracket)."""
-    hits = [(a, b) for a, b, sign in markers if sign > 0 and a >= curve.last - 1 and b <= curve.last + 2]
+    near = curve.halfway - 1.5, curve.halfway + 1.5
+    hits = [(a, b) for a, b, sign in markers if sign > 0 and a >= near[0] and b <= near[1]]
     width = hits[0][1] - hits[0][0] if hits else np.nan
     return bool(markers), bool(hits), len(markers), width
 
@@ -113,6 +76,24 @@ def trial(seed, simulate: Callable, marker: Callable):
 def kinds_trial(seed, simulate: Callable, **settings):
     markers = mark(simulate(np.random.default_rng(seed)), **settings)
     return ", ".join("rise" if sign > 0 else "fall" for *_, sign in markers) or "none"
+
+
+def range_trial(seed, simulate: Callable):
+    """(found, bracket holds the place halfway, `halfway` holds it, widths of both) of the largest rise."""
+    curve = simulate(np.random.default_rng(seed))
+    rises = [t for t in find_transitions(np.arange(len(curve.y)), curve.y, curve.se) if t.kind == "rise"]
+    if not rises:
+        return (0.0, *[np.nan] * 4)
+    largest = max(rises, key=lambda t: t.delta_llc)
+    bracket, half = (largest.step_low, largest.step_high), largest.halfway
+    held = [low <= curve.halfway <= high for low, high in (bracket, half)]
+    return (1.0, *map(float, held), bracket[1] - bracket[0], half[1] - half[0])
+
+
+def level_trial(seed, n, spread):
+    """The probability of a change in each interval, and whether there is one."""
+    curve, changes = simulate_levels(np.random.default_rng(seed), n, spread)
+    return np.column_stack([change_probabilities(np.arange(n), curve.y, curve.se), changes])
 
 
 def repeat(pool, count, function, **arguments):
@@ -136,7 +117,7 @@ def percent(fraction):
 
 def operating_points(pool, count):
     rows = []
-    for n in SIZES:
+    for n in (*SHORT, *SIZES):
         flats = [partial(simulate_flat, n=n, claimed=c) for c in (1.0, 1 / 3)] + [
             partial(simulate_shared, n=n)
         ]
@@ -158,7 +139,7 @@ def comparison(pool, count):
     markers = {"lltc": mark, "PELT": partial(mark_pelt, inflate=False)}
     markers["PELT, errors inflated"] = partial(mark_pelt, inflate=True)
     rows = []
-    for n in SIZES[:3]:
+    for n in SIZES:
         for name, marker in markers.items():
             flats = [rates(pool, count, partial(simulate_flat, n=n, claimed=c), marker) for c in (1.0, 1 / 3)]
             step = rates(pool, count, partial(simulate_step, n=n), marker)
@@ -192,6 +173,9 @@ def shapes(pool, count):
     names = ["ramp", "ramp over the whole curve", "hump, flat top", "hump, pointed", "saturating growth"]
     names.append("one outlier of 20 se")
     cases = {f"{s}, {n} checkpoints": partial(simulate_shape, n=n, shape=s) for s in names for n in (20, 100)}
+    cases |= {
+        f"{', '.join(map(str, SIX))}, range {h} se": partial(simulate_six, height=h) for h in (20, 50, 100)
+    }
     rows = []
     for name, simulate in cases.items():
         rows.append([name, "0", describe_kinds(repeat(pool, count, kinds_trial, simulate=simulate))])
@@ -200,6 +184,30 @@ def shapes(pool, count):
         seen = describe_kinds(repeat(pool, count, kinds_trial, simulate=simulate, floor=floor))
         rows.append([f"staircase, 46 checkpoints, plateaus drift by {drift:.0%}", floor or "0", seen])
     return table(["curve", "floor", "markers (three most frequent answers)"], rows)
+
+
+def ranges(pool, count, n=50):
+    rows = []
+    for height, widest in ((4, 0), (6, 0), (12, 0), (12, 6), (20, 12), (40, 12)):
+        simulate = partial(simulate_climb, n=n, height=height, widest=widest)
+        found, *rest = np.nanmean(repeat(pool, count, range_trial, simulate=simulate), axis=0)
+        what = f"{height} se, over {f'0 to {widest} intervals' if widest else 'one interval'}"
+        cells = [percent(found), percent(rest[0]), f"{rest[2]:.1f}", percent(rest[1]), f"{rest[3]:.1f}"]
+        rows.append([what, *cells])
+    head = ["climb", "found", "place halfway inside the marker", "its width", "inside `halfway`", "its width"]
+    return table(head, rows)
+
+
+def calibration(pool, count, n=50):
+    rows = []
+    for spread in (2, 5):
+        told, true = np.concatenate(repeat(pool, count, level_trial, n=n, spread=spread)).T
+        for low, high in pairwise(BINS):
+            inside = (told >= low) & ((told < high) | (high == 1))
+            share = percent(true[inside].mean()) if inside.any() else "—"
+            mean = percent(told[inside].mean()) if inside.any() else "—"
+            rows.append([f"{spread} se", f"{low} to {high}", int(inside.sum()), mean, share])
+    return table(["levels' spread", "told", "intervals", "mean told", "share with a change"], rows)
 
 
 def describe_kinds(answers):
@@ -256,50 +264,6 @@ def describe_versions():
     return ", ".join(f"{name} {version}" for name, version in parts.items())
 
 
-TEXT = """# Transitions: operating points
-
-`make bench-transitions` ({count} curves a cell for the first table, {fewer} for the others; {seconds:.0f} s;
-{versions}). Noise is normal with standard
-deviation 1 (the standard error, "se"); every curve has its own seed. A curve counts as marked when it has any
-marker. A step counts as found when a marker of the right direction lies within one interval of it on both
-sides. Steps have at least two checkpoints on either side unless said otherwise. In the first table a rate of
-5 % or 95 % has a sampling error of {error:.1f} %.
-
-## Defaults (threshold 0.9, min_change 3)
-
-{points}
-
-## Beside PELT
-
-PELT (ruptures, `model="linear"`, penalty 3 log n) on the weighted line `[y/se, 1/se, t/se]`, with the errors
-as claimed, and inflated by the robust scatter of second differences. A line has no ramps to mark, so only
-flat curves and steps are compared.
-
-{versus}
-
-## Where the defaults come from (50 checkpoints)
-
-{scan}
-
-`min_change` is what keeps correlated errors from making markers; it also hides about half of
-the steps of 3 se.
-
-## Shapes
-
-Heights: ramps and the pointed hump 20 se, the flat hump 10 se, saturating growth 30 se. The staircase has the
-levels 6.22, 7.89, 9.31, 10.50 with an error of 0.06, changes that take 1 to 4 intervals, and (where said)
-plateaus that slope up or down by a part of their level; the right answer is three rises.
-
-{shapes}
-
-## Time
-
-{timing}
-
-![a staircase, its plateaus, markers and change probabilities](transitions.png)
-"""
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a twentieth of the curves, results not kept")
@@ -311,9 +275,11 @@ def main():
     with ProcessPoolExecutor(2) as pool:
         tables = {"points": operating_points(pool, count), "versus": comparison(pool, fewer)}
         tables |= {"scan": settings_scan(pool, fewer), "shapes": shapes(pool, fewer)}
+        tables |= {"ranges": ranges(pool, 2 * fewer), "calibration": calibration(pool, 2 * fewer)}
     tables["timing"] = seconds_taken()
+    tables["controls"] = table(HEAD, control_rows(quick))
     draw_example(folder / "transitions.png")
-    text = TEXT.format(
+    text = TEMPLATE.read_text().format(
         count=count,
         fewer=fewer,
         seconds=time.perf_counter() - started,

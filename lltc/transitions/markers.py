@@ -95,8 +95,9 @@ def find_transitions(
         InputError: lengths differ, steps do not increase, an error is not positive, or a setting is out of
             range.
 
-    A lone interior checkpoint that stands out is taken for an outlier; at the first or last checkpoint the
-    two cannot be told apart and a marker results.
+    A lone interior checkpoint that stands out from a curve of more than ten is taken for an outlier (one in a
+    hundred is expected); on shorter curves, beside another change, or at either end, it makes markers. Errors
+    that are three times too small go unnoticed on fewer than ten checkpoints.
 
     Source: P. Fearnhead, Exact and efficient Bayesian inference for multiple changepoint problems,
         Statistics and Computing 16 (2006); operating points in benchmarks/results/transitions.md.
