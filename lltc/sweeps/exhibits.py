@@ -27,6 +27,11 @@ BUDGET = {
     "anchor": "error: anchor",
     "rounding": "error: rounding",
 }
+SHARES = {
+    "acceptance": "moves accepted",
+    "virial_share": "virial met",
+    "variance_left": "left by control variates",
+}
 COUNTED = 0.1  # share of the error from which a part of it is worth a line
 
 
@@ -71,10 +76,14 @@ def read_changes(swept: "Sweep") -> np.ndarray:
 
 def describe(row: dict[str, Any]) -> dict[str, str]:
     """Return the numbers of a result that tell how far to trust it, as text."""
-    shares = {"acceptance": "moves accepted", "virial_share": "virial met", "variance_left": "variance left"}
+    shares = {
+        "acceptance": "moves accepted",
+        "virial_share": "virial met",
+        "variance_left": "left by control variates",
+    }
     told = {"hot − cold": number(row["hot_cold_gap"], 2)} if "hot_cold_gap" in row else {}
     told["draws a chain"] = f"{row['num_draws']:,}"
-    told |= {title: f"{row[name]:.0%}" for name, title in shares.items() if row.get(name, np.nan) < np.inf}
+    told |= {title: f"{row[name]:.0%}" for name, title in SHARES.items() if row.get(name, np.nan) < np.inf}
     if "stiff_temperature" in row:
         told["stiff temperature"] = number(row["stiff_temperature"], 3)
     if row.get("nonfinite_share", 0) > 0:
