@@ -34,8 +34,6 @@ def run_demo(out: str | Path, *, progress: bool = True) -> Sweep:
     The 5-3-5 linear network learns its teacher's singular values 4, 1.2, .35 one at a time, so that its
     learning coefficient at nβ = 1000, γ = 1 climbs from 6.22 over 7.89 and 9.31 to 10.50. A second run goes
     on from the first.
-
-    Raises `InputError` when `out` holds another sweep.
     """
     began = time.perf_counter()
     folder = Path(out)

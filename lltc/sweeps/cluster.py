@@ -1,17 +1,17 @@
 """Checkpoints worked on by Dask: local processes, or a cluster reached by its scheduler's address."""
 
+import hashlib
 import logging
-import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from lltc.errors import InputError
+from lltc.sweeps.engine import gpus
 from lltc.sweeps.files import FolderError
 from lltc.sweeps.handover import hand_over
 from lltc.sweeps.setup import Setup
@@ -41,7 +41,7 @@ def on_cluster(
         client = stack.enter_context(_connected(dask, scheduler))
         if not client.nthreads():
             log.warning("scheduler=%r has no workers yet: waiting for one", scheduler)
-        name = f"lltc-{secrets.token_hex(8)}"
+        name = _name(setups)
         stack.enter_context(_handed_over(dask, client, name, setups, scheduler))
         blamed = []
         for work, row in _collect(dask, client, name, works, scheduler):
@@ -52,6 +52,12 @@ def on_cluster(
         for work in blamed:
             ((_, row),) = _collect(dask, client, name, [work], scheduler)
             yield row or fail(setups[work.run], work, _killed(work))
+
+
+def _name(setups: Setups) -> str:
+    """Return a name a killed sweep of the same folders had too: what it handed over is replaced."""
+    folders = sorted(str(setup.out) for setup in setups.values())
+    return f"lltc-{hashlib.sha256(repr(folders).encode()).hexdigest()[:16]}"
 
 
 def do_here(name: str, work: Work) -> Row:
@@ -83,8 +89,7 @@ def _local_cluster(workers: int) -> Iterator[str]:
     """Start single-threaded worker processes here, one GPU each where there are GPUs; yield the address."""
     from distributed import Nanny, Scheduler, SpecCluster
 
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    devices = _devices()
+    devices = gpus()
     common = {
         "nthreads": 1,
         "memory_limit": 0,
@@ -214,11 +219,3 @@ def _killed(work: Work) -> str:
         f"every worker that was given the checkpoint of step {work.task.step} was killed, the last time "
         "alone on the cluster; it may need more memory than a worker has."
     )
-
-
-def _devices() -> list[str]:
-    """Return the GPUs of this machine as CUDA_VISIBLE_DEVICES names them."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name for name in visible.split(",") if name]
-    return [str(index) for index, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*")))]

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from lltc.errors import InputError
 from lltc.sweeps.files import FolderError
@@ -14,7 +16,7 @@ from lltc.sweeps.survey import Work
 from lltc.sweeps.work import Row, do_work
 
 Setups = Mapping[str, Setup]
-_HANDED: dict[str, Setups] = {}
+_HANDED: dict[str, Setups] = {}  # In a worker process: what it was handed, under the sweep's token.
 
 
 def run_works(
@@ -26,6 +28,8 @@ def run_works(
     executor: Executor | None = None,
 ) -> Iterator[Row]:
     """Yield a row for each checkpoint as it is finished; the numbers do not depend on where that happens."""
+    if not works:
+        return
     if executor is not None:
         yield from _on_executor(executor, setups, works)
     elif workers or scheduler:
@@ -36,8 +40,8 @@ def run_works(
         yield from (do_work(setups[work.run], work) for work in works)
 
 
-def check_engine(*, workers: int, scheduler: str | None, executor: Executor | None) -> None:
-    """Refuse what names no engine, or more than one."""
+def choose_engine(*, workers: int, scheduler: str | None, executor: Executor | None) -> dict[str, Any]:
+    """Return the engine as `run_works` takes it; refuse what names none, or more than one."""
     if not isinstance(workers, int) or workers < 0:
         raise InputError(
             f"workers must be a number of processes ≥ 0, but {workers!r} was given; 0 works in this process."
@@ -63,6 +67,18 @@ def check_engine(*, workers: int, scheduler: str | None, executor: Executor | No
         raise InputError(
             f"{' and '.join(named)} were given, but a sweep runs in one place; keep one of them."
         )
+    if workers and gpus():
+        # JAX takes most of a GPU at its first touch: this process and the workers must not fight for it.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    return chosen
+
+
+def gpus() -> list[str]:
+    """Return the GPUs of this machine as CUDA_VISIBLE_DEVICES names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name]
+    return [str(index) for index, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 
 def _on_executor(executor: Executor, setups: Setups, works: Sequence[Work]) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from lltc.errors import InputError
 from lltc.posterior import Model
 from lltc.sweeps import store
 from lltc.sweeps.compilation import cached_compilation
-from lltc.sweeps.engine import check_engine, run_works
+from lltc.sweeps.engine import choose_engine, run_works
 from lltc.sweeps.files import hold, remove_leftovers
 from lltc.sweeps.plan import Plan, plan_sweep
 from lltc.sweeps.result import Sweep
@@ -94,8 +94,7 @@ def sweep(
         >>> swept.curve.sizes["step"]
         3
     """
-    engine = {"workers": workers, "scheduler": scheduler, "executor": executor}
-    check_engine(**engine)
+    engine = choose_engine(workers=workers, scheduler=scheduler, executor=executor)
     request = make_request(
         model,
         data,

@@ -11,7 +11,7 @@ from lltc.errors import InputError
 from lltc.posterior import Model
 from lltc.sweeps import store
 from lltc.sweeps.compilation import cached_compilation
-from lltc.sweeps.engine import check_engine
+from lltc.sweeps.engine import choose_engine
 from lltc.sweeps.files import hold
 from lltc.sweeps.plan import plan_runs
 from lltc.sweeps.result import Sweep
@@ -118,8 +118,7 @@ def sweep_runs(
         >>> {name: swept.curve.sizes["step"] for name, swept in runs.items()}
         {'seed0': 1, 'seed1': 1}
     """
-    engine = {"workers": workers, "scheduler": scheduler, "executor": executor}
-    check_engine(**engine)
+    engine = choose_engine(workers=workers, scheduler=scheduler, executor=executor)
     home = Path(out)
     with cached_compilation():
         plans = plan_runs(Path(folder), make_request(model, data, **arguments), home, pattern=pattern)

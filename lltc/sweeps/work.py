@@ -1,6 +1,7 @@
 """What a worker does with one checkpoint: read it, estimate, write the result, say how it went."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from lltc.sweeps.survey import Work
 from lltc.sweeps.tasks import brought_near
 
 NAN = float("nan")
+log = logging.getLogger("lltc.sweeps")
 
 
 class Row(NamedTuple):
@@ -45,6 +47,7 @@ def do_work(setup: Setup, work: Work) -> Row:
     except InputError as error:
         return fail(setup, work, str(error))
     except Exception as error:  # One bad checkpoint, or a loader's bug, must not cost the night.
+        log.debug("step %d", work.task.step, exc_info=True)
         return fail(setup, work, f"Stopped by {type(error).__name__}: {error}")
 
 
