@@ -8,6 +8,7 @@ Needs ruptures: pip install ruptures
 """
 
 import argparse
+import os
 import platform
 import tempfile
 import time
@@ -283,6 +284,7 @@ def main():
         count=count,
         fewer=fewer,
         seconds=time.perf_counter() - started,
+        cpu=sum(os.times()[:4]),
         versions=describe_versions(),
         error=100 * np.sqrt(0.05 * 0.95 / count),
         **tables,

@@ -76,11 +76,6 @@ def read_changes(swept: "Sweep") -> np.ndarray:
 
 def describe(row: dict[str, Any]) -> dict[str, str]:
     """Return the numbers of a result that tell how far to trust it, as text."""
-    shares = {
-        "acceptance": "moves accepted",
-        "virial_share": "virial met",
-        "variance_left": "left by control variates",
-    }
     told = {"hot − cold": number(row["hot_cold_gap"], 2)} if "hot_cold_gap" in row else {}
     told["draws a chain"] = f"{row['num_draws']:,}"
     told |= {title: f"{row[name]:.0%}" for name, title in SHARES.items() if row.get(name, np.nan) < np.inf}
