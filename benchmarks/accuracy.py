@@ -54,6 +54,7 @@ def measure(problem: ToyProblem, key: int, *, num_draws: int | None = None) -> R
         problem.data,
         nbeta=problem.nbeta,
         localization=problem.localization,
+        linear=problem.linear,
         key=key,
         num_draws=num_draws,
         progress=False,
@@ -88,7 +89,7 @@ def run(problems: Iterable[ToyProblem], keys: int, *, num_draws: int | None = No
             row = measure(problem, key, num_draws=num_draws)
             print(
                 f"{row.problem[:60]:<60} target {row.target:<9.4f} error {100 * row.error:+6.1f} % "
-                f"se {100 * row.se / row.target:5.1f} %  z {row.z:+5.1f}  {row.status:<16} "
+                f"se {100 * row.se / abs(row.target):5.1f} %  z {row.z:+5.1f}  {row.status:<16} "
                 f"{row.seconds:5.1f} s",
                 flush=True,
             )
@@ -154,7 +155,7 @@ def write_table(rows: list[Row], path: Path, command: str) -> None:
         lines.append(
             f"| {name} | {same[0].num_params} | {same[0].num_examples} | {same[0].target:.4g} | "
             f"{100 * np.mean([row.error for row in same]):+.1f} % | "
-            f"{100 * np.median([row.se / row.target for row in same]):.1f} % | "
+            f"{100 * np.median([row.se / abs(row.target) for row in same]):.1f} % | "
             f"{max((row.z for row in same), key=abs):+.1f} | "
             f"{np.median([row.gradients for row in same]):.2g} |"
         )
@@ -170,7 +171,10 @@ def draw(rows: list[Row], path: Path) -> None:
     left.axline((0.1, 0.1), slope=1, color="0.6", lw=1, label="one standard error")
     for ok, colour, label in ((True, "#1f5fae", "status ok"), (False, "#b3372a", "status not ok")):
         kept = [row for row in rows if (row.status == "ok") == ok and np.isfinite(row.error)]
-        sizes = [100 * row.se / row.target for row in kept], [max(100 * abs(row.error), 1e-2) for row in kept]
+        sizes = (
+            [100 * row.se / abs(row.target) for row in kept],
+            [max(100 * abs(row.error), 1e-2) for row in kept],
+        )
         left.loglog(*sizes, "o", ms=3, alpha=0.6, color=colour, label=label)
     left.set(xlabel="llc_se / target (%)", ylabel="|error| / target (%)", title="Errors and error bars")
     left.legend(frameon=False)

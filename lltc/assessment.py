@@ -114,10 +114,11 @@ def assess(
         anchor=anchor_error(series, slip) if partial_anchor else 0.0,
         rounding=ROUNDING * abs(llc),
     )
+    moved = acceptance if corrected else 1.0
     return Assessment(
         llc=llc,
         llc_se=budget.total,
-        status=judge(llc, budget, mixed, acceptance=acceptance, virial_share=share, complete=complete),
+        status=judge(llc, budget, mixed, acceptance=moved, virial_share=share, complete=complete),
         ess=mixed.ess,
         rhat=mixed.rhat,
         hot_cold_gap=mixed.gap,

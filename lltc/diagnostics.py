@@ -7,7 +7,7 @@ import numpy as np
 
 LEAST_VIRIAL = 0.75
 LEAST_ACCEPTANCE = 0.05
-MOST_LEFT = 0.35
+MOST_LEFT = 0.15
 AGREEMENT = 0.1
 ROUNDING = 1e-3
 SEGMENTS = 20
@@ -132,7 +132,7 @@ def sharpened(series: np.ndarray, virial: np.ndarray, hot: np.ndarray, *, expect
     While flat directions are still spreading out its mean is not zero, and the regression would carry that
     over. So nothing is done unless that mean is within three errors of what minibatch heat makes `expected`
     (half of which is allowed for), fast and slow fluctuations (draws, and means over 20 segments of each
-    chain) have the same coefficient to 10 %, and the error falls to 35 % or less.
+    chain) have the same coefficient to 10 %, and the error falls to 15 % or less.
 
     Source: Mira, Solgi & Imparato (2013, arXiv:1012.2983), section 2, for the first-order polynomial.
     """

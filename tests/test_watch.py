@@ -78,3 +78,20 @@ def test_only_what_exceeds_its_noise_is_a_step_size_error():
     assert step_size_error(10.0, Measured(1.2, 0.1)) == 0
     assert step_size_error(10.0, Measured(1.5, 0.1)) == pytest.approx(2.0)
     assert step_size_error(10.0, Measured(float("nan"), 0.1)) == 0
+
+
+def test_a_low_acceptance_is_no_fault_of_a_kernel_without_a_test():
+    loss = constant(lambda w: 0.5 * jnp.sum(w**2))
+    found = estimate_llc(
+        loss,
+        jnp.zeros(3000),
+        DUMMY,
+        nbeta=100,
+        localization=1.0,
+        step_size=2e-2,
+        num_draws=500,
+        progress=False,
+    )
+    assert found.acceptance < 0.05
+    assert found.status is Status.ok
+    assert abs(found.llc - 1500 * 100 / 101) < 3.5 * found.llc_se
