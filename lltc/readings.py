@@ -1,0 +1,257 @@
+"""Reading losses at the chains' positions: of a data set, with one component moved, of single examples."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lltc.arguments import check_model
+from lltc.components import Restriction, select
+from lltc.data import Data, as_data
+from lltc.errors import InputError
+from lltc.fluctuations import Stream
+from lltc.gradients import half_means, measure_anchor
+from lltc.posterior import Center, LocalPosterior, Target
+
+PyTree = Any
+
+
+class Readings(NamedTuple):
+    """What was read at every 16th draw, two half batches each (alike where the data were read in full).
+
+    `loss` `(chain, draw, half)` is L_n(w) - L_n(w*), `phi` `(component, chain, draw, half)` is φ_C, and
+    `slices` `(slice, chain, draw, half)` is L_slice(w) - L_slice(w*).
+    """
+
+    loss: np.ndarray
+    phi: np.ndarray
+    slices: np.ndarray
+
+
+class Followed(NamedTuple):
+    """Which examples are followed one by one: a fair `sample` of the data, then other `rows` asked for.
+
+    `examples` are indices into the data, `fair` is how many of them, from the first, are the fair sample, and
+    `rows` are the positions in `examples` of the kernel's rows.
+    """
+
+    examples: np.ndarray
+    fair: int
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads L(w) - L(w*), the mean over `data`, at the chains' positions.
+
+    Up to `examples` examples are all read, from the batches `held`, and both halves of a reading are the
+    whole. Of more, each reading draws two independent halves at random, so that covariances of one with the
+    other are free of minibatch noise; the linear part of that noise is taken out by `gradient`, ∇L(w*) over
+    all the data.
+    """
+
+    posterior: LocalPosterior
+    data: Data
+    examples: int
+    seed: tuple[int, int]
+    held: tuple[PyTree, ...]
+    gradient: jax.Array
+
+    @property
+    def in_full(self) -> bool:
+        """True when every example is read."""
+        return bool(self.held)
+
+    def __call__(self, masks: jax.Array, positions: jax.Array, number: int) -> np.ndarray:
+        """Return `(mask, chain, 2)` with only `masks` `(mask, d)` moved; `number` sets which are drawn."""
+        target, center, block = self.posterior.target, self.posterior.center, self.posterior.batch_size
+        if self.in_full:
+            read = partial(_summed, target, center, masks, positions)
+            total = np.sum([np.asarray(read(batch), np.float64) for batch in self.held], 0)
+            return np.repeat((total / self.data.size)[..., None], 2, -1)
+        rng = np.random.default_rng((*self.seed, number))
+        batches = rng.integers(self.data.size, size=(-(-self.examples // block), block))
+        read = partial(_halved, target, center, self.gradient, masks, positions)
+        return np.mean([np.asarray(read(self.data.batch(rows)), np.float64) for rows in batches], 0)
+
+
+def make_reader(posterior: LocalPosterior, data: Data, *, examples: int, seed: tuple[int, int]) -> Reader:
+    """Return a reader of `data`; ∇L(w*) is measured where only part of it is read at a time."""
+    nothing = jnp.zeros_like(posterior.center.position)
+    if data.size <= examples:
+        return Reader(posterior, data, examples, seed, _held(posterior, data, np.arange(data.size)), nothing)
+    gradient = measure_anchor(replace(posterior, data=data)).gradient
+    return Reader(posterior, data, examples, seed, (), gradient)
+
+
+def _held(posterior: LocalPosterior, data: Data, rows: np.ndarray) -> tuple[PyTree, ...]:
+    """Return the examples `rows` in batches on the device."""
+    starts = range(0, len(rows), posterior.batch_size)
+    batches = [data.batch(rows[low : low + posterior.batch_size]) for low in starts]
+    return tuple(jax.tree.map(jnp.asarray, batch) for batch in batches)
+
+
+def moved_mask(posterior: LocalPosterior, params: PyTree, name: str, pattern: Restriction) -> np.ndarray:
+    """Return which of the moved coordinates `(d,)` belong to a component; refuse one without any."""
+    masks = select(params, pattern, argument=f"components[{name!r}]")
+    layout, center = posterior.target.layout, posterior.center
+    every = zip(masks, layout.shapes, layout.moved, strict=True)
+    chosen = np.concatenate([np.broadcast_to(mask, shape).ravel() for mask, shape, moves in every if moves])
+    chosen = chosen if center.index is None else chosen[np.asarray(center.index)]
+    if not chosen.any():
+        raise InputError(
+            f"components[{name!r}]={pattern!r} selects only parameters that restrict holds at the "
+            "checkpoint; widen restrict, or leave the component out."
+        )
+    return chosen
+
+
+def choose_followed(
+    size: int, examples: int, rows: Sequence[int] | Literal["all"], rng: np.random.Generator
+) -> Followed:
+    """Return which of `size` examples to follow: all, or `examples` at random and the `rows` asked for."""
+    fair = np.arange(size)
+    if size > examples:
+        fair = np.sort(rng.choice(size, examples, replace=False))
+    if isinstance(rows, str):
+        if rows != "all":
+            raise InputError(f"rows must be indices into data or 'all', but {rows!r} was given; pass such.")
+        return Followed(fair, len(fair), np.arange(len(fair)))
+    wanted = np.asarray(rows, dtype=float)
+    if wanted.ndim != 1 or np.any(wanted != np.floor(wanted)) or np.any((wanted < 0) | (wanted >= size)):
+        raise InputError(
+            f"rows must be a sequence of integers from 0 to {size - 1}, indices into data, but {rows!r} was "
+            "given; pass such indices, or 'all'."
+        )
+    wanted = wanted.astype(int)
+    every = np.concatenate([fair, np.setdiff1d(wanted, fair)])
+    place = {int(example): at for at, example in enumerate(every)}
+    return Followed(every, len(fair), np.array([place[int(row)] for row in wanted], dtype=int))
+
+
+class Observer:
+    """Reads at every call what the susceptibilities are made of: series in `seen`, examples in `stream`.
+
+    `masks` `(component, d)` are the components, `readers` those of the data and of each slice.
+    """
+
+    def __init__(
+        self, posterior: LocalPosterior, masks: jax.Array, readers: list[Reader], followed: Followed
+    ):
+        self.posterior, self.masks, self.followed = posterior, masks, followed
+        self.main, self.others = readers[0], readers[1:]
+        self.whole = jnp.ones((1, posterior.num_params), bool)
+        self.held = _held(posterior, posterior.data, followed.examples)
+        self.seen: list[np.ndarray] = []
+        self.stream: Stream | None = None
+
+    def __call__(self, positions: jax.Array) -> None:
+        """Read the chains at `positions` `(chain, d)`."""
+        number, posterior = len(self.seen), self.posterior
+        each = None
+        if posterior.target.per_example:
+            read = partial(_rises, posterior.target, posterior.center, positions)
+            each = np.concatenate([np.asarray(read(batch), np.float64) for batch in self.held], -1)
+        if each is not None and self.main.in_full:
+            loss = np.repeat(each.mean(-1)[None, :, None], 2, -1)
+        else:
+            loss = self.main(self.whole, positions, number)
+        phi = posterior.nbeta * self.main(self.masks, positions, number)
+        slices = [reader(self.whole, positions, number) for reader in self.others]
+        self.seen.append(np.concatenate([loss, phi, *slices]))
+        if each is None:
+            return
+        query = np.concatenate([self.seen[-1].mean(-1), each[:, self.followed.rows].T])
+        self.stream = self.stream or Stream(len(query), *each.shape)
+        self.stream.add(each, query)
+
+    def readings(self) -> Readings:
+        """Return the series read so far."""
+        components = len(self.masks)
+        series = (
+            np.stack(self.seen, 2) if self.seen else np.zeros((1 + components + len(self.others), 1, 0, 2))
+        )
+        return Readings(series[0], series[1 : 1 + components], series[1 + components :])
+
+
+def make_observer(
+    posterior: LocalPosterior,
+    params: PyTree,
+    masks: list[np.ndarray],
+    slices: Mapping[str, PyTree | Data],
+    rows: Sequence[int] | Literal["all"],
+    examples: int,
+    key: jax.Array,
+) -> Observer:
+    """Return an observer of components `masks`, `slices` and `rows`; refuse what cannot be read."""
+    if not isinstance(examples, int | np.integer) or examples < 2:
+        raise InputError(f"examples must be an integer of at least 2, but {examples!r} was given; raise it.")
+    if len(rows) and not posterior.target.per_example:
+        raise InputError(
+            f"rows={rows!r} asks for losses of single examples, but model returns their mean; let it return "
+            "losses of shape (batch,), or leave rows out."
+        )
+    seed = int(jax.random.randint(jax.random.fold_in(key, 6), (), 0, 2**31 - 1))
+    followed = choose_followed(posterior.data.size, examples, rows, np.random.default_rng(seed))
+    sets = [posterior.data, *(_checked(posterior, params, name, values) for name, values in slices.items())]
+    readers = [
+        make_reader(posterior, some, examples=examples, seed=(seed, at)) for at, some in enumerate(sets)
+    ]
+    stacked = np.reshape(masks, (len(masks), posterior.num_params)).astype(bool)
+    return Observer(posterior, jnp.asarray(stacked), readers, followed)
+
+
+def _checked(posterior: LocalPosterior, params: PyTree, name: str, values: PyTree | Data) -> Data:
+    """Return one slice as data that the model takes."""
+    try:
+        data = as_data(values)
+        check_model(posterior.target.model, params, data, posterior.batch_size)
+    except InputError as error:
+        raise InputError(f"slices[{name!r}] cannot be used: {error}") from error
+    return data
+
+
+def _rises_impl(target: Target, center: Center, positions: jax.Array, batch: PyTree) -> jax.Array:
+    """Return the losses of `batch` above those at w* `(chain, m)`, differenced an example at a time."""
+    base = target.losses(center, center.position, batch)
+    return jax.vmap(lambda position: target.losses(center, position, batch) - base)(positions)
+
+
+_rises = jax.jit(_rises_impl, static_argnums=0)
+
+
+@partial(jax.jit, static_argnums=0)
+def _summed(
+    target: Target, center: Center, masks: jax.Array, positions: jax.Array, batch: PyTree
+) -> jax.Array:
+    """Return the sum of the rises over `batch` `(mask, chain)`, each mask alone moved."""
+    size = jax.tree.leaves(batch)[0].shape[0]
+
+    def one(mask: jax.Array) -> jax.Array:
+        moved = jnp.where(mask, positions, center.position)
+        return size * _rises_impl(target, center, moved, batch).mean(-1)
+
+    return jax.lax.map(one, masks)
+
+
+@partial(jax.jit, static_argnums=0)
+def _halved(
+    target: Target, center: Center, gradient: jax.Array, masks: jax.Array, positions: jax.Array, batch: PyTree
+) -> jax.Array:
+    """Return the mean rises of two halves of `batch` `(mask, chain, 2)`, their linear part over all data."""
+
+    def linear(displacement: jax.Array) -> jax.Array:
+        losses = lambda position: target.losses(center, position, batch)
+        return jax.jvp(losses, (center.position,), (displacement,))[1]
+
+    def one(mask: jax.Array) -> jax.Array:
+        displacement = jnp.where(mask, positions - center.position, 0.0)
+        rises = _rises_impl(target, center, center.position + displacement, batch)
+        curved = half_means(rises - jax.vmap(linear)(displacement))
+        return curved + (displacement @ gradient)[:, None]
+
+    return jax.lax.map(one, masks)

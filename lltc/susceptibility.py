@@ -1,0 +1,233 @@
+"""Generalized susceptibilities: how components, data slices and single examples fluctuate together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import numpy as np
+
+from lltc.assessment import Measured
+from lltc.components import Restriction, name_components
+from lltc.data import Data
+from lltc.diagnostics import Status
+from lltc.drawing import Effort, draw_estimates
+from lltc.errors import InputError
+from lltc.estimate import LLCEstimate
+from lltc.fluctuations import Pairs, covariance
+from lltc.kernels import Kernel
+from lltc.llc import TARGET_REL_SE
+from lltc.loss_kernel import LossKernel, make_loss_kernel, singular_fluctuation
+from lltc.posterior import Model, local_posterior
+from lltc.readings import Observer, Readings, make_observer, moved_mask
+from lltc.sampling import OBSERVE_EVERY
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+PyTree = Any
+LEAST_READINGS = 8
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Susceptibilities:
+    """Fluctuations of one run's chains: `chi` `(component, slice)` with its error, and what comes with it.
+
+    `estimate` is the λ̂ of the same chains, whose status says whether they can be trusted. `loss_kernel` is
+    None for a model that returns means.
+    """
+
+    components: tuple[str, ...]
+    slices: tuple[str, ...]
+    chi: Pairs
+    heat_capacity: Measured
+    singular_fluctuation: Measured
+    loss_kernel: LossKernel | None
+    readings: Readings
+    estimate: LLCEstimate
+
+    def __repr__(self) -> str:
+        found = self.estimate
+        width = max(map(len, self.components), default=0)
+        head = (
+            f"Susceptibilities(heat capacity {_pair(self.heat_capacity)}, singular fluctuation "
+            f"{_pair(self.singular_fluctuation)}, llc {found.llc:.4g} ± {found.llc_se:.2g}, "
+            f"{found.status.name}, nβ {found.nbeta:.4g}, γ {found.localization:.3g})"
+        )
+        rows = [
+            f"  {name.ljust(width)}  "
+            + ", ".join(f"{s} {_pair(Measured(*at))}" for s, at in zip(self.slices, pairs, strict=True))
+            for name, pairs in zip(self.components, np.stack(self.chi, -1), strict=True)
+        ]
+        return "\n".join([head, *rows])
+
+    def to_dataset(self) -> "Dataset":
+        """Return all results over the dimensions component, slice, row and example; errors end in _se."""
+        from xarray import Dataset
+
+        dims = ("component", "slice")
+        table = Dataset(
+            {"chi": (dims, self.chi.value), "chi_se": (dims, self.chi.se)},
+            coords={"component": list(self.components), "slice": list(self.slices)},
+            attrs={
+                "nbeta": self.estimate.nbeta,
+                "localization": self.estimate.localization,
+                "status": self.estimate.status.name,
+            },
+        )
+        scalars = {"heat_capacity": self.heat_capacity, "singular_fluctuation": self.singular_fluctuation}
+        scalars["llc"] = Measured(self.estimate.llc, self.estimate.llc_se)
+        for name, measured in scalars.items():
+            table[name], table[f"{name}_se"] = measured.value, measured.se
+        if self.loss_kernel is None:
+            return table
+        return table.merge(self.loss_kernel.to_dataset(self.components, self.slices))
+
+
+def susceptibilities(
+    model: Model,
+    params: PyTree,
+    data: PyTree | Data,
+    *,
+    components: Mapping[str, Restriction] | Sequence[str] | None = None,
+    slices: Mapping[str, PyTree | Data] | None = None,
+    rows: Sequence[int] | Literal["all"] = (),
+    key: jax.Array | int = 0,
+    nbeta: float | None = None,
+    localization: float | None = None,
+    num_chains: int = 8,
+    num_draws: int | None = 4000,
+    num_warmup: int = 1000,
+    batch_size: int | None = None,
+    examples: int = 4096,
+    restrict: Restriction | None = None,
+    kernel: Kernel | None = None,
+    preconditioner: Any = None,
+    progress: bool = True,
+) -> Susceptibilities:
+    """Measure how the loss fluctuates over the local posterior: in whole, by component, slice and example.
+
+    Over the chains of one run, at p(w) ∝ exp(-nβ L_n(w) - (γ/2)‖w - w*‖²):
+
+        heat capacity          (nβ)² Var[L_n]
+        singular fluctuation   ν = (β/2) Σᵢ Var[ℓᵢ],  β = nβ/n, over all n examples (the functional variance)
+        susceptibility         χ[C, s] = -Cov[φ_C, L_s - L_n],  φ_C(w) = nβ (L_n(w*, only C moved) - L_n(w*))
+        loss kernel            K_ij = Cov[ℓᵢ, ℓⱼ], and with it influence and attribution (`LossKernel`)
+
+    χ is 1/nβ times the rate at which E[φ_C] changes as the data go over to slice s, L_n → (1-h) L_n + h L_s.
+    φ_C carries nβ, as λ̂ does. Baker et al. leave nβ out and hold all but C at w*, in φ and in the chains:
+    with `restrict` the component itself, χ/nβ is theirs, but that they take the mean of L_s - L_n over the
+    whole posterior.
+
+    Losses are differences from w*, read at every 16th draw. Data sets of up to `examples` examples are read
+    in full. Of larger ones two random halves are read and covariances taken between them, which leaves no
+    minibatch noise; its linear part is removed beforehand.
+
+    Args:
+        model: as for `lltc.estimate_llc`.
+        params: the checkpoint w*.
+        data: as for `lltc.estimate_llc`: the data of L_n.
+        components: names mapped to patterns (or a list of patterns), as for `lltc.estimate_llc_team`.
+        slices: data sets by name, each like `data`, on which the same model is evaluated.
+        rows: indices of the examples whose rows of the loss kernel are kept, or "all" (examples² numbers).
+        key: JAX key or int.
+        nbeta: nβ; default n/ln n.
+        localization: γ; default d/(½‖w*‖)².
+        num_chains: chains run side by side; default 8.
+        num_draws: draws of each chain; default 4000, of which 250 are read. None as for `lltc.estimate_llc`.
+        num_warmup: steps before drawing; default 1000.
+        batch_size: examples a step; default 512, or all of up to 1024.
+        examples: how many examples a reading sees, and how many, drawn at random, are followed one by one;
+            default 4096. A reading costs (2 + components) · examples + slices · examples losses a chain.
+        restrict: which parameters move, as for `lltc.estimate_llc`.
+        kernel: a sampler, as for `lltc.estimate_llc`.
+        preconditioner: as for `lltc.estimate_llc`.
+        progress: show a progress bar.
+
+    Returns:
+        `Susceptibilities`. Errors are those of Monte Carlo, by the spread of the chains; the status of
+        `estimate` says whether the chains have equilibrated.
+
+    Raises:
+        InputError: as `lltc.estimate_llc`, for components that select nothing that moves, slices that are no
+            data, and rows outside the data.
+
+    Source:
+        Watanabe (2010), Asymptotic equivalence of Bayes cross validation and widely applicable information
+        criterion, sections 2 and 3, for ν; Baker, Wang, Hoogland & Murfet (2025, arXiv:2504.18274) for χ.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> x, y, w = rng.normal(size=(200, 4)), np.zeros(200), np.zeros(4)
+        >>> loss = lambda w, batch: 0.5 * (batch[0] @ w - batch[1]) ** 2
+        >>> found = susceptibilities(
+        ...     loss, w, (x, y), components={"front": "[:2]"}, slices={"long": (2 * x, y)}, nbeta=100,
+        ...     localization=1.0, num_draws=2000, progress=False)
+        >>> bool(-0.045 < found.chi.value[0, 0] < -0.015)  # near -3/nβ
+        True
+    """
+    least = LEAST_READINGS * OBSERVE_EVERY
+    if isinstance(num_draws, int) and num_draws < least:
+        raise InputError(
+            f"num_draws must be at least {least}, as only every {OBSERVE_EVERY}th draw is read, but "
+            f"{num_draws} was given; raise it."
+        )
+    posterior = local_posterior(
+        model,
+        params,
+        data,
+        nbeta=nbeta,
+        localization=localization,
+        batch_size=batch_size,
+        restrict=restrict,
+    )
+    effort = Effort(
+        num_chains=num_chains,
+        num_draws=num_draws,
+        num_warmup=num_warmup,
+        step_size=None,
+        target_rel_se=TARGET_REL_SE,
+        kernel=kernel,
+        preconditioner=preconditioner,
+        anchor_examples=None,
+    )
+    key = jax.random.key(key) if isinstance(key, int | np.integer) else key
+    named = name_components(components) if components else {}
+    masks = [moved_mask(posterior, params, name, pattern) for name, pattern in named.items()]
+    observer = make_observer(posterior, params, masks, slices or {}, rows, examples, key)
+    rungs = np.array([posterior.nbeta])
+    (estimate,) = draw_estimates(
+        posterior, rungs, effort, key=key, observables=None, progress=progress, observe=observer
+    )
+    return _conclude(observer, estimate, tuple(named), tuple(slices or {}))
+
+
+def _conclude(
+    observer: Observer, estimate: LLCEstimate, components: tuple[str, ...], slices: tuple[str, ...]
+) -> Susceptibilities:
+    """Turn readings into covariances; runs that diverged or were stopped at once give NaN."""
+    readings = observer.readings()
+    known = estimate.status is not Status.diverged and readings.loss.shape[1] >= LEAST_READINGS
+    chi = np.full((len(components), len(slices), 2), np.nan)
+    nu, loss_kernel = Measured(np.nan, np.nan), None
+    if known:
+        for at in np.ndindex(chi.shape[:2]):
+            chi[at] = covariance(readings.phi[at[0]], readings.loss - readings.slices[at[1]])
+    if known and observer.stream is not None:
+        loss_kernel = make_loss_kernel(observer.stream, observer.followed, readings)
+        size = observer.posterior.data.size
+        nu = singular_fluctuation(observer.stream, observer.followed, nbeta=estimate.nbeta, size=size)
+    return Susceptibilities(
+        components=components,
+        slices=slices,
+        chi=Pairs(chi[..., 0], chi[..., 1]),
+        heat_capacity=estimate.heat_capacity,
+        singular_fluctuation=nu,
+        loss_kernel=loss_kernel,
+        readings=readings,
+        estimate=estimate,
+    )
+
+
+def _pair(measured: Measured) -> str:
+    return f"{measured.value:.3g} ± {measured.se:.1g}"
