@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PyTree = Any
 LEAST_READINGS = 8
+MOST_SHOWN = 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,17 +50,20 @@ class Susceptibilities:
     def __repr__(self) -> str:
         found = self.estimate
         width = max(map(len, self.components), default=0)
+        more = ", …" if len(self.slices) > MOST_SHOWN else ""
         head = (
             f"Susceptibilities(heat capacity {_pair(self.heat_capacity)}, singular fluctuation "
             f"{_pair(self.singular_fluctuation)}, llc {found.llc:.4g} ± {found.llc_se:.2g}, "
             f"{found.status.name}, nβ {found.nbeta:.4g}, γ {found.localization:.3g})"
         )
-        rows = [
-            f"  {name.ljust(width)}  "
-            + ", ".join(f"{s} {_pair(Measured(*at))}" for s, at in zip(self.slices, pairs, strict=True))
-            for name, pairs in zip(self.components, np.stack(self.chi, -1), strict=True)
-        ]
-        return "\n".join([head, *rows])
+        rows = []
+        for name, pairs in zip(self.components[:MOST_SHOWN], np.stack(self.chi, -1), strict=False):
+            parts = [
+                f"{s} {_pair(Measured(*at))}" for s, at in zip(self.slices, pairs[:MOST_SHOWN], strict=False)
+            ]
+            rows.append(f"  {name.ljust(width)}  {', '.join(parts)}{more}")
+        left = len(self.components) - MOST_SHOWN
+        return "\n".join([head, *rows, *([f"  … and {left} more components"] if left > 0 else [])])
 
     def to_dataset(self) -> "Dataset":
         """Return all results over the dimensions component, slice, row and example; errors end in _se."""

@@ -1,5 +1,6 @@
 """Susceptibilities of quadratic and linear losses: every covariance is known exactly, by Wick's theorem."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -163,6 +164,15 @@ def test_the_record_is_labelled_and_prints(found):
     assert lines[0].startswith(f"Susceptibilities(heat capacity {found.heat_capacity.value:.3g} ± ")
     assert lines[2].startswith(f"  back   same {found.chi.value[1, 0]:.3g} ± ")
     assert repr(found.loss_kernel) == "LossKernel(400 examples, 3 rows, 4 slices, 3 components)"
+
+
+def test_a_wide_table_prints_cut(found):
+    names = tuple("abcdefghijkl")
+    wide = replace(found, components=names, slices=names, chi=Pairs(np.ones((12, 12)), np.zeros((12, 12))))
+    lines = repr(wide).splitlines()
+    assert len(lines) == 10
+    assert lines[8] == "  h  " + ", ".join(f"{name} 1 ± 0" for name in names[:8]) + ", …"
+    assert lines[9] == "  … and 4 more components"
 
 
 def test_without_data_only_the_prior_is_left(found):

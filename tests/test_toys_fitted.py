@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from lltc import toys
 from lltc.toys.counts import excess_loss
+from lltc.toys.mixtures import gauss_rule
 
 
 def rows_of(problem):
@@ -108,18 +109,27 @@ def test_fitted_points_are_minima_of_the_drawn_data(problem):
         assert loss(moved) > loss(problem.params)
 
 
-def test_counted_losses_are_those_of_the_whole_data():
-    problem = toys.gaussian_mixture(num_examples=3000, num_levels=30)
-    values, counts = np.unique(np.asarray(problem.data), return_counts=True)
-    assert (len(values), counts.sum()) == (30, 3000)
-    excess, center = excess_loss(problem.model, problem.params, values, counts / 3000)
+@pytest.mark.parametrize("sampled", [False, True])
+def test_the_nodes_of_a_mixture_stand_for_all_its_data(sampled):
+    problem = toys.gaussian_mixture(num_examples=3000, sampled=sampled)
+    nodes, share = gauss_rule(np.asarray(problem.data))
+    assert len(nodes) == 40
+    excess, center = excess_loss(problem.model, problem.params, nodes, share)
     rng = np.random.default_rng(0)
+    x = np.asarray(problem.data, float)
     for _ in range(5):
         v, b1, b2 = point = rng.standard_normal(3)
-        density = expit(v) * norm.pdf(problem.data, b1) + expit(-v) * norm.pdf(problem.data, b2)
-        direct = np.mean(norm.logpdf(problem.data) - np.log(density))
-        assert excess(point[None])[0] == pytest.approx(direct, abs=1e-6)
+        density = expit(v) * norm.pdf(x, b1) + expit(-v) * norm.pdf(x, b2)
+        direct = np.mean(norm.logpdf(x) - np.log(density))
+        assert excess(point[None])[0] == pytest.approx(direct, abs=1e-9)
     np.testing.assert_array_equal(center, 0)
+
+
+def test_a_gauss_rule_keeps_the_moments():
+    x = np.random.default_rng(0).standard_t(5, 500)
+    nodes, share = gauss_rule(x, num_nodes=6)
+    for power in range(12):
+        assert share @ nodes**power == pytest.approx(np.mean(x**power), rel=1e-9, abs=1e-9)
 
 
 def test_the_mixture_with_one_free_mean_is_the_population_divergence():

@@ -8,9 +8,8 @@ from jax.flatten_util import ravel_pytree
 from scipy.special import expit, logsumexp
 from scipy.stats import multivariate_t, norm
 
-from lltc import reference_llc, toys
+from lltc import toys
 from lltc.errors import InputError
-from lltc.toys.counts import weighted_model
 from lltc.toys.shallow import square_moment_loss, square_moments
 
 
@@ -22,36 +21,31 @@ def rows_of(problem):
     return examples, counts / len(stacked)
 
 
-def test_softmax_regression_matches_importance_sampling():
-    problem = toys.softmax_regression(num_examples=10_000)
+@pytest.mark.parametrize(("hidden", "localization"), [(None, 1.0), (2, 50.0)])
+def test_softmax_regression_matches_importance_sampling(hidden, localization):
+    problem = toys.softmax_regression(
+        num_examples=2000, hidden=hidden, localization=localization, num_draws=300
+    )
     examples, share = rows_of(problem)
     x, y = examples[:, :4], examples[:, 4].astype(int)
     assert examples.shape == (48, 5)
-    center = np.concatenate([np.asarray(problem.params[name], float).ravel() for name in ("bias", "kernel")])
+    names = ("bias", "kernel") if hidden is None else ("first", "second")
+    parts = [np.asarray(problem.params[name], float) for name in names]
+    center = np.concatenate([part.ravel() for part in parts])
 
     def loss(points):
-        logits = x @ points[:, 3:].reshape(-1, 4, 3) + points[:, None, :3]
+        first, second = np.split(points, [parts[0].size], axis=1)
+        first, second = first.reshape(-1, *parts[0].shape), second.reshape(-1, *parts[1].shape)
+        logits = x @ second + first[:, None] if hidden is None else x @ first @ second
         return (logsumexp(logits, axis=2) - logits[:, range(48), y]) @ share
 
     value, error = importance_llc(problem, loss, center)
-    assert error < 0.01 * value
+    assert error < 0.015 * value
     assert problem.llc_finite == pytest.approx(value, abs=3.5 * np.hypot(error, problem.llc_finite_se))
-    assert problem.llc_finite_se < 0.01 * value
+    assert problem.llc_finite_se < 0.015 * value
 
 
-def test_a_softmax_bottleneck_matches_nuts():
-    problem = toys.softmax_regression(num_examples=10_000, hidden=2)
-    examples, share = rows_of(problem)
-    cells = {"x": examples[:, :4].astype(np.float32), "y": examples[:, 4].astype(int)}
-    model, data = weighted_model(problem.model, problem.params, cells, share)
-    settings = {"nbeta": problem.nbeta, "localization": 1.0, "num_draws": 700, "num_warmup": 400}
-    found = reference_llc(model, problem.params, data, **settings)
-    error = np.hypot(found.llc_se, problem.llc_finite_se)
-    assert problem.llc_finite == pytest.approx(found.llc, abs=3 * error)
-    assert error < 0.06 * found.llc
-
-
-def importance_llc(problem, loss, center, *, rounds=4, size=20_000):
+def importance_llc(problem, loss, center, *, rounds=4, size=8_000):
     """Population Monte Carlo: a Student t fitted again and again to its own weighted sample."""
     rng, mean, bottom = np.random.default_rng(0), center, loss(center[None])[0]
     curvature, basis = np.linalg.eigh(_hessian(loss, center))
@@ -80,10 +74,12 @@ def _hessian(loss, center, step=1e-3):
 
 
 def test_the_sampled_mixture_matches_importance_sampling():
-    problem = toys.gaussian_mixture(num_examples=10_000, num_levels=30)
-    x, counts = np.unique(np.asarray(problem.data, float), return_counts=True)
+    problem = toys.gaussian_mixture(num_examples=10_000, sampled=True, num_draws=300)
+    x, edges = np.asarray(problem.data, float), np.linspace(-5, 5, 401)
+    counts, sums = np.histogram(x, edges)[0], np.histogram(x, edges, weights=x)[0]
+    counts, x = counts[counts > 0], sums[counts > 0] / counts[counts > 0]
     rng = np.random.default_rng(0)
-    size, scales = 400_000, np.array([0.1, 0.3, 1.0])
+    size, scales = 100_000, np.array([0.1, 0.3, 1.0])
     v, gap = rng.standard_normal(size), rng.choice(scales, size) * rng.standard_normal(size)
     middle = np.mean(np.repeat(x, counts)) + 0.05 * rng.standard_t(5, size)
     a = expit(v)
@@ -101,20 +97,20 @@ def test_the_sampled_mixture_matches_importance_sampling():
     weight /= weight.sum()
     value = weight @ energy
     error = np.sqrt(np.sum((weight * (energy - value)) ** 2))
-    assert error < 0.005
+    assert error < 0.01
     assert problem.llc_finite == pytest.approx(value, abs=3.5 * np.hypot(error, problem.llc_finite_se))
 
 
 def test_dead_features_of_a_polygon_cost_nothing():
     """The mean over 6 features is 5/6 of that over 5, plus what no nearby parameter changes."""
-    whole, alone = toys.superposition(5, dead=1, localization=100.0, num_draws=300), toys.superposition(5)
+    whole, alone = toys.superposition(5, dead=1, localization=100.0, num_draws=150), toys.superposition(5)
     with jax.enable_x64(True):
         flat, unravel = ravel_pytree(alone.params)
         curvature = jax.hessian(lambda w: jnp.mean(alone.model(unravel(w), alone.data)))(flat)
         h = np.maximum(np.linalg.eigvalsh(curvature), 0) * 5 / 6
     # Anharmonic terms are of the order of 1/(nbeta·curvature).
     assert whole.llc_finite == pytest.approx(toys.quadratic_llc(h, nbeta=1e4, localization=100.0), rel=0.02)
-    assert whole.llc_finite_se < 0.03
+    assert whole.llc_finite_se < 0.06
     assert float(whole.model(whole.params, whole.data).mean()) == pytest.approx(0.06874, abs=5e-6)
     assert (whole.llc, whole.num_params) == (7.0, 18)
     for key in range(5):

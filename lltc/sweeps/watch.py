@@ -15,7 +15,7 @@ class Watch:
         self._total, self._done, self._began = total, 0, time.monotonic()
         self._show = show and total > 0
         self._bar = None
-        if self._show and (sys.stderr.isatty() or "ipykernel" in sys.modules):
+        if self._show and (sys.stderr.isatty() or _in_notebook()):
             from tqdm.auto import tqdm
 
             self._bar = tqdm(total=total, desc="sweep", unit="checkpoint", leave=False, smoothing=0.1)
@@ -43,6 +43,12 @@ class Watch:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def _in_notebook() -> bool:
+    """True inside an IPython kernel, whose pages draw tqdm's bar though standard error is no terminal."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
 
 
 def describe(row: Row) -> str:

@@ -34,6 +34,7 @@ def counted(
     known: LearningCoefficient | None = None,
     linear: bool = True,
     num_chains: int = 64,
+    num_draws: int = 1500,
     key: int = 0,
 ) -> ToyProblem:
     """Return the problem of a data set that holds `counts[i]` copies of the i-th example of `cells`.
@@ -52,6 +53,7 @@ def counted(
         known: asymptotic (λ, m).
         linear: False takes the slope at `w*` out of the loss.
         num_chains: of the Hamiltonian reference.
+        num_draws: of each.
         key: seed of the Hamiltonian reference.
 
     Example:
@@ -73,7 +75,14 @@ def counted(
             return Reference(quadrature_llc(excess, halvings=_HALVINGS, **where), 0.0)
         weighted, data = weighted_model(model, params, cells, share, linear=linear)
         return hmc_llc(
-            weighted, params, data, nbeta=nbeta, localization=localization, num_chains=num_chains, key=key
+            weighted,
+            params,
+            data,
+            nbeta=nbeta,
+            localization=localization,
+            num_chains=num_chains,
+            num_draws=num_draws,
+            key=key,
         )
 
     return ToyProblem(

@@ -135,7 +135,12 @@ def tanh_unit(
 
 
 def softmax_regression(
-    *, num_examples: int, hidden: int | None = None, localization: float = 1.0, key: int = 0
+    *,
+    num_examples: int,
+    hidden: int | None = None,
+    localization: float = 1.0,
+    num_draws: int = 1500,
+    key: int = 0,
 ) -> ToyProblem:
     """Return the cross entropy of 3 classes given 4 inputs ±1, at its minimum on the sample.
 
@@ -169,6 +174,7 @@ def softmax_regression(
         counts,
         localization=localization,
         known=LearningCoefficient(5.0, 1) if hidden is None else None,
+        num_draws=num_draws,
         key=key,
     )
 

@@ -134,10 +134,10 @@ def _nonlinear() -> tuple[ToyProblem, ...]:
         quadratic_network(4, 3, 2, num_examples=1000),
         quadratic_network(3, 2, 1, num_examples=100_000, noise=1.0, at="minimum"),
         gaussian_mixture(),
-        gaussian_mixture(num_examples=10_000, num_levels=30),
+        gaussian_mixture(num_examples=10_000, sampled=True),
         one_mean_mixture(),
         *(superposition(sides) for sides in (5, 6, 7, 8)),
-        superposition(5, dead=1, localization=100.0, num_draws=500),
+        superposition(5, dead=1, localization=100.0, num_draws=300),
     )
 
 
