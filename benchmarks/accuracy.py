@@ -5,8 +5,12 @@ Run with `make bench-accuracy`; writes benchmarks/results/accuracy.{csv,md,png}.
 
 import argparse
 import csv
+import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,11 +86,11 @@ def measure(problem: ToyProblem, key: int, *, num_draws: int | None = None) -> R
     )
 
 
-def run(problems: Iterable[ToyProblem], keys: int, *, num_draws: int | None = None) -> Iterator[Row]:
-    """Yield a row a problem and key, printing each."""
-    for problem in problems:
-        for key in range(keys):
-            row = measure(problem, key, num_draws=num_draws)
+def run(names: list[str], keys: int, *, processes: int, num_draws: int | None = None) -> Iterator[Row]:
+    """Yield a row a problem and key in the order of `names`, printing each; a problem stays in one process."""
+    jobs = [(name, key, num_draws) for name in names for key in range(keys)]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for row in pool.map(measure_named, *zip(*jobs, strict=True), chunksize=keys):
             print(
                 f"{row.problem[:60]:<60} target {row.target:<9.4f} error {100 * row.error:+6.1f} % "
                 f"se {100 * row.se / abs(row.target):5.1f} %  z {row.z:+5.1f}  {row.status:<16} "
@@ -94,6 +98,16 @@ def run(problems: Iterable[ToyProblem], keys: int, *, num_draws: int | None = No
                 flush=True,
             )
             yield row
+
+
+def measure_named(name: str, key: int, num_draws: int | None) -> Row:
+    """Estimate the table's problem of that name."""
+    return measure(_problems()[name], key, num_draws=num_draws)
+
+
+@cache
+def _problems() -> dict[str, ToyProblem]:
+    return {problem.name: problem for problem in table()}
 
 
 def summarize(rows: list[Row]) -> dict[str, str]:
@@ -207,12 +221,14 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=5)
     parser.add_argument("--only", default="", help="substring of the problems' names")
     parser.add_argument("--quick", action="store_true", help="closed forms only, one key")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    problems = [problem for problem in table() if arguments.only in problem.name]
+    names = [name for name in _problems() if arguments.only in name]
     if arguments.quick:
-        problems = [problem for problem in problems if problem.name.startswith(QUICK)]
-    rows = list(run(problems, 1 if arguments.quick else arguments.keys))
+        names = [name for name in names if name.startswith(QUICK)]
+    keys = 1 if arguments.quick else arguments.keys
+    rows = list(run(names, keys, processes=arguments.processes))
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_rows(rows, arguments.out / "accuracy.csv")
     command = "make bench-accuracy" if arguments.out == RESULTS else "benchmarks/accuracy.py"

@@ -76,11 +76,11 @@ def run_lltc(arguments: argparse.Namespace) -> None:
     if arguments.resume and arguments.rows.exists():
         return
     names = arguments.problems.read_text().splitlines()
-    problems = [problem for problem in table() if problem.name in names]
-    if missing := set(names) - {problem.name for problem in problems}:
+    if missing := set(names) - {problem.name for problem in table()}:
         raise SystemExit(f"{arguments.problems} names {sorted(missing)[0]!r}, which the table does not hold.")
     arguments.rows.parent.mkdir(parents=True, exist_ok=True)
-    accuracy.write_rows(list(accuracy.run(problems, arguments.keys, num_draws=NUM_DRAWS)), arguments.rows)
+    rows = accuracy.run(names, arguments.keys, processes=1, num_draws=NUM_DRAWS)
+    accuracy.write_rows(list(rows), arguments.rows)
 
 
 def read(path: Path) -> list[dict[str, str]]:
