@@ -87,7 +87,7 @@ def measure(problem: ToyProblem, key: int, *, num_draws: int | None = None) -> R
 
 
 def run(names: list[str], keys: int, *, processes: int, num_draws: int | None = None) -> Iterator[Row]:
-    """Yield a row a problem and key in the order of `names`, printing each; a problem stays in one process."""
+    """Yield a row a problem and key, in order, printing each; a problem stays in one process."""
     jobs = [(name, key, num_draws) for name in names for key in range(keys)]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         for row in pool.map(measure_named, *zip(*jobs, strict=True), chunksize=keys):
