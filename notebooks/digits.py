@@ -73,4 +73,6 @@ def train(out: str | Path, *, num_steps: int = 10_000, num_checkpoints: int = 24
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train on the digits and save checkpoints.")
     parser.add_argument("--out", type=Path, default=Path("checkpoints"))
-    train(parser.parse_args().out)
+    parser.add_argument("--num-checkpoints", type=int, default=24)
+    arguments = parser.parse_args()
+    train(arguments.out, num_checkpoints=arguments.num_checkpoints)
