@@ -7,6 +7,9 @@ if TYPE_CHECKING:
     from lltc.checkpoints import Saver as Saver
     from lltc.checkpoints import find_checkpoints as find_checkpoints
     from lltc.checkpoints import log_spaced_steps as log_spaced_steps
+    from lltc.components import Component as Component
+    from lltc.components import Components as Components
+    from lltc.components import list_components as list_components
     from lltc.diagnostics import Status as Status
     from lltc.errors import CheckpointError as CheckpointError
     from lltc.errors import InputError as InputError
@@ -14,33 +17,46 @@ if TYPE_CHECKING:
     from lltc.ladder import LLCLadder as LLCLadder
     from lltc.ladder import estimate_llc_ladder as estimate_llc_ladder
     from lltc.llc import estimate_llc as estimate_llc
+    from lltc.loss_kernel import LossKernel as LossKernel
     from lltc.models import behavioral as behavioral
     from lltc.reference import reference_llc as reference_llc
+    from lltc.susceptibility import Susceptibilities as Susceptibilities
+    from lltc.susceptibility import susceptibilities as susceptibilities
     from lltc.sweeps import Runs as Runs
     from lltc.sweeps import Sweep as Sweep
     from lltc.sweeps import sweep as sweep
     from lltc.sweeps import sweep_adaptively as sweep_adaptively
     from lltc.sweeps import sweep_runs as sweep_runs
+    from lltc.team import LLCTeam as LLCTeam
+    from lltc.team import estimate_llc_team as estimate_llc_team
     from lltc.transitions import Transition as Transition
     from lltc.transitions import find_transitions as find_transitions
 
 _HOMES = {
     "CheckpointError": "lltc.errors",
+    "Component": "lltc.components",
+    "Components": "lltc.components",
     "InputError": "lltc.errors",
     "LLCEstimate": "lltc.estimate",
     "LLCLadder": "lltc.ladder",
+    "LLCTeam": "lltc.team",
+    "LossKernel": "lltc.loss_kernel",
     "Runs": "lltc.sweeps",
     "Saver": "lltc.checkpoints",
     "Status": "lltc.diagnostics",
+    "Susceptibilities": "lltc.susceptibility",
     "Sweep": "lltc.sweeps",
     "Transition": "lltc.transitions",
     "behavioral": "lltc.models",
     "estimate_llc": "lltc.llc",
     "estimate_llc_ladder": "lltc.ladder",
+    "estimate_llc_team": "lltc.team",
     "find_checkpoints": "lltc.checkpoints",
     "find_transitions": "lltc.transitions",
+    "list_components": "lltc.components",
     "log_spaced_steps": "lltc.checkpoints",
     "reference_llc": "lltc.reference",
+    "susceptibilities": "lltc.susceptibility",
     "sweep": "lltc.sweeps",
     "sweep_adaptively": "lltc.sweeps",
     "sweep_runs": "lltc.sweeps",

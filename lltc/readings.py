@@ -68,12 +68,13 @@ class Reader:
 
     def __call__(self, masks: jax.Array, positions: jax.Array, number: int) -> np.ndarray:
         """Return `(mask, chain, 2)` with only `masks` `(mask, d)` moved; `number` sets which are drawn."""
-        target, center, block = self.posterior.target, self.posterior.center, self.posterior.batch_size
+        target, center = self.posterior.target, self.posterior.center
         if self.in_full:
             read = partial(_summed, target, center, masks, positions)
             total = np.sum([np.asarray(read(batch), np.float64) for batch in self.held], 0)
             return np.repeat((total / self.data.size)[..., None], 2, -1)
         rng = np.random.default_rng((*self.seed, number))
+        block = 2 * max(min(self.posterior.batch_size, self.examples) // 2, 1)
         batches = rng.integers(self.data.size, size=(-(-self.examples // block), block))
         read = partial(_halved, target, center, self.gradient, masks, positions)
         return np.mean([np.asarray(read(self.data.batch(rows)), np.float64) for rows in batches], 0)

@@ -135,7 +135,7 @@ def susceptibilities(
         slices: data sets by name, each like `data`, on which the same model is evaluated.
         rows: indices of the examples whose rows of the loss kernel are kept, or "all" (examples² numbers).
         key: JAX key or int.
-        nbeta: nβ; default n/ln n.
+        nbeta: nβ; default n/ln n. Near 0 it is the control: covariances over the prior alone.
         localization: γ; default d/(½‖w*‖)².
         num_chains: chains run side by side; default 8.
         num_draws: draws of each chain; default 4000, of which 250 are read. None as for `lltc.estimate_llc`.

@@ -71,3 +71,12 @@ def test_chains_that_leave_the_numbers_give_none():
     assert found.estimate.status is Status.diverged
     assert np.isnan(found.chi.value).all()
     assert found.loss_kernel is None
+
+
+def test_means_over_an_odd_number_of_examples_are_halved_too():
+    """Of a data set of odd size read in part the two halves of a reading do not share their noise."""
+    mean = lambda w, batch: MODEL(w, batch).mean()
+    odd = tuple(a[:299] for a in DATA)
+    found = susceptibilities(mean, POINT, odd, examples=100, nbeta=50.0, num_draws=128, **OPTIONS)
+    first, second = np.moveaxis(found.readings.loss, -1, 0)
+    assert 0.1 * np.std(first) < np.std(first - second) < np.std(first)
