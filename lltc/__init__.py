@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from lltc.reference import reference_llc as reference_llc
     from lltc.susceptibility import Susceptibilities as Susceptibilities
     from lltc.susceptibility import susceptibilities as susceptibilities
+    from lltc.sweeps import Observations as Observations
     from lltc.sweeps import Runs as Runs
     from lltc.sweeps import Sweep as Sweep
+    from lltc.sweeps import observe as observe
     from lltc.sweeps import sweep as sweep
     from lltc.sweeps import sweep_adaptively as sweep_adaptively
     from lltc.sweeps import sweep_runs as sweep_runs
@@ -41,6 +43,7 @@ _HOMES = {
     "LLCLadder": "lltc.ladder",
     "LLCTeam": "lltc.team",
     "LossKernel": "lltc.loss_kernel",
+    "Observations": "lltc.sweeps",
     "Runs": "lltc.sweeps",
     "Saver": "lltc.checkpoints",
     "Status": "lltc.diagnostics",
@@ -55,6 +58,7 @@ _HOMES = {
     "find_transitions": "lltc.transitions",
     "list_components": "lltc.components",
     "log_spaced_steps": "lltc.checkpoints",
+    "observe": "lltc.sweeps",
     "reference_llc": "lltc.reference",
     "susceptibilities": "lltc.susceptibility",
     "sweep": "lltc.sweeps",

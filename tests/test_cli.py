@@ -202,6 +202,16 @@ def test_runs_with_a_loader_observables_and_workers(place):
     assert shell(place, "report", "all").stdout.strip() == "all/report.html"
 
 
+def test_observing_prints_and_writes_every_checkpoint(place):
+    words = ["observe", "checkpoints", "--model", "network:model", "--data", "network:data"]
+    done = shell(place, *words, "--observables", "network:observables", "--out", "seen.csv")
+    assert done.returncode == 0, done.stderr
+    head, *rows = done.stdout.splitlines()
+    assert head.split() == ["step", "loss", "weight_norm", "norm"]
+    assert [float(row.split()[-1]) for row in rows] == pytest.approx([0, 0, 1, 3**0.5], rel=1e-3)
+    assert (place / "seen.csv").read_text().splitlines()[3].startswith("100,")
+
+
 def test_numbers_that_are_not_finite_become_null():
     import xarray as xr
 

@@ -247,7 +247,7 @@ def test_observables_become_variables_of_the_curve(tmp_path):
     norm = {"norm": lambda params: jnp.linalg.norm(params["first"])}
     swept = run(checkpoints(tmp_path / "in"), tmp_path / "out", observables=norm)
     np.testing.assert_allclose(swept.curve["norm"], np.sqrt([0, 1, 2, 3]), rtol=1e-6)
-    with pytest.raises(InputError, match="one number a checkpoint"):
+    with pytest.raises(InputError, match="one number, or a vector"):
         run(checkpoints(tmp_path / "in"), tmp_path / "o", observables={"map": lambda p: p["first"]})
     with pytest.raises(InputError, match="failed on a checkpoint"):
         run(checkpoints(tmp_path / "in"), tmp_path / "o", observables={"key": lambda p: p["absent"]})

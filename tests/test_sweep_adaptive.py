@@ -99,9 +99,9 @@ def test_every_checkpoint_is_looked_at_and_a_bad_one_is_filled_in():
     tasks = make_tasks(pairs, {})
     seen = look_everywhere(tasks, MODEL, DATA, None, {"first": lambda w: w[0]})
     slope = np.linalg.norm([2.0, 2.0] - DATA.mean(0))
-    np.testing.assert_allclose(seen["weight norm"], [0, np.sqrt(2), np.sqrt(8)], rtol=1e-6)
+    np.testing.assert_allclose(seen["weight_norm"], [0, np.sqrt(2), np.sqrt(8)], rtol=1e-6)
     np.testing.assert_allclose(seen["first"], [0, 1, 2])
-    assert seen["gradient norm"][2] == pytest.approx(slope, rel=1e-5)
+    assert seen["gradient_norm"][2] == pytest.approx(slope, rel=1e-5)
     assert seen["loss"][0] == pytest.approx(0.5 * np.mean(np.sum(DATA**2, -1)), rel=1e-5)
 
 

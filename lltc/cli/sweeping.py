@@ -57,7 +57,7 @@ def sweep(
     dry_run
         Print what would be done, why and how long it would take; write nothing.
     observables
-        Dictionary of functions params -> number as pkg.module:attr; each becomes a column of the curve.
+        Dictionary as pkg.module:attr: functions params -> number or vector, or data sets for a sub-loss each.
     params_key
         Where the params lie inside each checkpoint, such as params.
     template

@@ -1,6 +1,7 @@
 """A folder of checkpoints → one file a checkpoint, worked on anywhere → the curve and its markers."""
 
 from lltc.sweeps.adaptive import sweep_adaptively
+from lltc.sweeps.observing import Observations, observe
 from lltc.sweeps.preview import Preview, preview_runs, preview_sweep
 from lltc.sweeps.result import Sweep
 from lltc.sweeps.run import sweep
@@ -8,10 +9,12 @@ from lltc.sweeps.runs import Runs, sweep_runs
 from lltc.sweeps.setup import checkpoint_key
 
 __all__ = [
+    "Observations",
     "Preview",
     "Runs",
     "Sweep",
     "checkpoint_key",
+    "observe",
     "preview_runs",
     "preview_sweep",
     "sweep",

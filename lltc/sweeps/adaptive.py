@@ -1,18 +1,17 @@
 """A sweep within a budget: look cheaply everywhere, then estimate where a transition is least certain."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from lltc.data import Data, as_data
 from lltc.errors import InputError
-from lltc.posterior import Center, Layout, Model, locate, unflatten
+from lltc.posterior import Model
+from lltc.sweeps.observables import name_observables, spread
+from lltc.sweeps.observing import look_at
 from lltc.sweeps.refinement import choose_next, coarse_grid, pace
 from lltc.sweeps.result import Sweep
 from lltc.sweeps.run import sweep
@@ -21,7 +20,6 @@ from lltc.sweeps.tasks import Checkpoints, Task, make_tasks
 PyTree = Any
 Array = NDArray[np.float64]
 READING = ("params_key", "loader", "transpose")
-GLANCE = 2048
 
 
 def sweep_adaptively(
@@ -59,7 +57,7 @@ def sweep_adaptively(
         InputError: as `lltc.sweep`, and for a budget below 4.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, jax.numpy as jnp
         >>> pairs = [(step, jnp.full(2, float(step))) for step in range(9)]
         >>> loss = lambda w, x: 0.5 * jnp.sum((w - x) ** 2, -1)
         >>> with tempfile.TemporaryDirectory() as out:
@@ -100,37 +98,12 @@ def look_everywhere(
     """
     data = as_data(data)
     template = getattr(model, "params", None) if template is None else template
-    rows = np.unique(np.linspace(0, data.size - 1, min(GLANCE, data.size)).astype(int))
-    batch = jax.tree.map(jnp.asarray, data.batch(rows))
-    task_loss = getattr(model, "loss", None) if hasattr(model, "against") else model
-    table = [_look(task, task_loss, template, batch, observables) for task in tasks]
-    names = list(dict.fromkeys(name for row in table for name in row))
-    return {name: _filled(np.array([row.get(name, np.nan) for row in table])) for name in names}
-
-
-def _look(
-    task: Task, loss: Callable | None, template: Any, batch: PyTree, observables: Any
-) -> dict[str, float]:
-    try:
-        params = task.load(template)
-        seen = {name: float(np.asarray(call(params)).mean()) for name, call in observables.items()}
-        layout, center = locate(params)
-        seen["weight norm"] = float(jnp.linalg.norm(center.position))
-        if loss is None:
-            return seen
-        value, slope = _loss_and_slope(loss, layout, center, batch)
-        return seen | {"loss": float(value), "gradient norm": float(slope)}
-    except Exception:  # The sweep itself will say what is wrong with this checkpoint.
-        return {}
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _loss_and_slope(
-    loss: Callable, layout: Layout, center: Center, batch: PyTree
-) -> tuple[jax.Array, jax.Array]:
-    mean_loss = lambda position: jnp.mean(loss(unflatten(layout, center, position), batch))
-    value, gradient = jax.value_and_grad(mean_loss)(center.position)
-    return value, jnp.linalg.norm(gradient)
+    functions = name_observables(observables, model, data)
+    seen = [values for values, _ in look_at(tasks, model, data, template, functions)]
+    table: dict[str, list[float]] = {}
+    for name in dict.fromkeys(name for values in seen for name in values):
+        table |= spread(name, [values.get(name, np.nan) for values in seen])
+    return {name: _filled(np.array(values)) for name, values in table.items()}
 
 
 def _filled(values: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -10,7 +11,9 @@ import numpy as np
 
 from lltc.estimate import LLCEstimate
 from lltc.sweeps import store
-from lltc.transitions import Transition, find_transitions
+from lltc.sweeps.markers import DRIFT, mark, mark_observables
+from lltc.sweeps.observables import spread
+from lltc.transitions import Transition
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from lltc.sweeps.critical import CriticalCheckpoint
 
 NUMBERS = ("llc", "llc_se", "ess", "rhat", "step_size", "hot_cold_gap", "seconds", "num_draws")
-DRIFT = 0.01  # share of its level by which a plateau may wander without being a transition
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,6 +61,16 @@ class Sweep:
         if np.any(self.curve["status"].to_numpy() != "failed"):
             return ""
         return str(self.curve["reason"].values[0]) if self.curve.sizes["step"] else "no checkpoint is done."
+
+    @cached_property
+    def observable_transitions(self) -> dict[str, tuple[Transition, ...]]:
+        """The markers of the loss and of every observable, by name; `delta_llc` is in the observable's unit.
+
+        Nothing tells their errors but their own roughness (`lltc.transitions.estimate_noise`): white noise
+        makes no marker. The sampling error of a sub-loss plays no part, for the same examples are seen at
+        every checkpoint.
+        """
+        return mark_observables(self.curve)
 
     def estimate(self, step: int) -> LLCEstimate:
         """Return the whole estimate at `step`, chains included."""
@@ -106,14 +118,18 @@ def make_curve(rows: list[dict[str, Any]], settings: dict[str, Any]) -> "Dataset
     columns["loss"] = [float(row.get("init_loss", np.nan)) for row in rows]
     columns["status"] = np.array([str(row["status"]) for row in rows], dtype=object)
     columns["reason"] = np.array([_reason(row) for row in rows], dtype=object)
+    observed: dict[str, list[float]] = {}
     for name, current in settings["observables"].items():
-        columns[name] = [_observed(row["observables"].get(name), current) for row in rows]
+        observed |= spread(name, [_observed(row["observables"].get(name), current) for row in rows])
+    columns |= observed
     curve = Dataset(
         {name: ("step", values) for name, values in columns.items()},
         coords={"step": [int(row["step"]) for row in rows]},
     )
     options = {name: value for name, value in settings["options"].items() if value is not None}
-    return curve.assign_attrs(observables=list(settings["observables"]), **options)
+    for name in settings.get("sub_losses", ()):
+        curve[name].attrs["units"] = "nats"
+    return curve.assign_attrs(observables=list(observed), **options)
 
 
 def _reason(row: dict[str, Any]) -> str:
@@ -123,13 +139,5 @@ def _reason(row: dict[str, Any]) -> str:
     )
 
 
-def _observed(seen: store.Observed | None, current: str) -> float:
+def _observed(seen: store.Observed | None, current: str) -> float | list[float]:
     return seen.value if seen is not None and seen.fingerprint == current else float("nan")
-
-
-def mark(curve: "Dataset") -> tuple[Transition, ...]:
-    """Return the markers of a curve; rows without a finite estimate take no part."""
-    good = np.isfinite(curve["llc"].to_numpy()) & (curve["llc_se"].to_numpy() > 0)
-    kept = curve.isel(step=np.flatnonzero(good))
-    columns = (kept[name].to_numpy() for name in ("step", "llc", "llc_se"))
-    return find_transitions(*columns, floor=DRIFT)

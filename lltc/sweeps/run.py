@@ -16,9 +16,10 @@ from lltc.sweeps import store
 from lltc.sweeps.compilation import cached_compilation
 from lltc.sweeps.engine import choose_engine, run_works
 from lltc.sweeps.files import hold, remove_leftovers
+from lltc.sweeps.observables import Observables
 from lltc.sweeps.plan import Plan, plan_sweep
 from lltc.sweeps.result import Sweep
-from lltc.sweeps.setup import Observables, make_request
+from lltc.sweeps.setup import make_request
 from lltc.sweeps.survey import Work, explain, survey, with_checkpoints
 from lltc.sweeps.tasks import Checkpoints
 from lltc.sweeps.watch import Watch
@@ -35,6 +36,7 @@ def sweep(
     out: str | Path,
     key: jax.Array | int = 0,
     observables: Observables | None = None,
+    along_chains: Sequence[str] = (),
     params_key: str | None = None,
     template: PyTree | None = None,
     loader: Callable[[Path], PyTree] | None = None,
@@ -63,8 +65,11 @@ def sweep(
         data: the data set; see `lltc.estimate_llc`.
         out: the sweep's folder, created when missing; one sweep at a time.
         key: JAX key or int, folded with each step (`lltc.sweeps.checkpoint_key`).
-        observables: functions `params -> number`, evaluated once at each checkpoint; each becomes a variable
-            of the curve.
+        observables: functions `params -> number or vector`, or data sets (a `slice` of `data` too) on which
+            the model's mean loss is taken, evaluated once at each checkpoint; each becomes a variable of the
+            curve (`name[0]`, `name[1]`, … of a vector) with its own markers, `Sweep.observable_transitions`.
+        along_chains: names of observables that every 16th draw is seen through as well, into
+            `Sweep.estimate(step).observables`; JAX must be able to trace them.
         params_key: where the params lie inside each checkpoint, such as "params" or "state/params".
         template: pytree the params are fitted to; default `model.params` where the model carries one.
         loader: function `path -> params` for checkpoints in a format of your own.
@@ -100,6 +105,7 @@ def sweep(
         data,
         key=key,
         observables=observables,
+        along_chains=along_chains,
         params_key=params_key,
         template=template,
         loader=loader,

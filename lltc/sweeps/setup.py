@@ -1,6 +1,6 @@
 """What all checkpoints of a sweep share: settings fixed once for all, and the hash of it all."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,19 +13,22 @@ from lltc.data import Data, as_data
 from lltc.errors import CheckpointError, InputError
 from lltc.posterior import LocalPosterior, Model, local_posterior
 from lltc.sweeps.compilation import NUMERICS
-from lltc.sweeps.fingerprint import (
-    fingerprint_data,
-    fingerprint_function,
-    fingerprint_model,
-    fingerprint_settings,
+from lltc.sweeps.fingerprint import fingerprint_data, fingerprint_model, fingerprint_settings
+from lltc.sweeps.observables import (
+    Function,
+    Observables,
+    SubLoss,
+    check_along_chains,
+    fingerprint_observable,
+    fingerprint_traced,
+    name_observables,
 )
 from lltc.sweeps.options import complete_options, describe_option, describe_structure, versions
 from lltc.sweeps.tasks import Task
 
 PyTree = Any
-Observables = Mapping[str, Callable[[PyTree], Any]]
 STICKY = ("nbeta", "localization")
-NUMBERS = ("options", "key", "model", "reading", "data", "num_examples", "jax", "versions")
+NUMBERS = ("options", "key", "model", "reading", "data", "num_examples", "jax", "versions", "along_chains")
 MISFITS = 3
 
 
@@ -39,7 +42,8 @@ class Request:
     model: Model
     data: Data
     key: jax.Array
-    observables: Observables
+    observables: Mapping[str, Function]
+    along_chains: tuple[str, ...]
     template: PyTree | None
     reading: dict[str, Any]
     options: dict[str, Any]
@@ -58,7 +62,8 @@ class Setup:
     data: Data
     options: dict[str, Any]
     key: jax.Array
-    observables: Observables
+    observables: Mapping[str, Function]
+    along_chains: tuple[str, ...]
     template: PyTree | None
     settings: dict[str, Any]
 
@@ -66,6 +71,11 @@ class Setup:
     def configuration(self) -> str:
         """A hash of all that defines the numbers, besides the checkpoint itself."""
         return self.settings["configuration"]
+
+    @property
+    def recorded(self) -> dict[str, Function]:
+        """The observables that are also evaluated along the chains."""
+        return {name: self.observables[name] for name in self.along_chains}
 
 
 def checkpoint_key(key: jax.Array | int, step: int) -> jax.Array:
@@ -84,6 +94,7 @@ def make_request(
     *,
     key: jax.Array | int = 0,
     observables: Observables | None = None,
+    along_chains: Sequence[str] = (),
     params_key: str | None = None,
     template: PyTree | None = None,
     loader: Callable[[Path], PyTree] | None = None,
@@ -93,9 +104,11 @@ def make_request(
     """Check what is asked and fill in what needs no checkpoint; see `lltc.sweep` for the arguments."""
     template = getattr(model, "params", None) if template is None else template
     options = complete_options(options)
-    observables = dict(sorted((observables or {}).items()))
+    data = as_data(data)
+    functions = name_observables(observables, model, data)
     reading = {"params_key": params_key, "loader": loader, "transpose": transpose}
-    return Request(model, as_data(data), as_key(key), observables, template, reading, options)
+    recorded = check_along_chains(along_chains, functions)
+    return Request(model, data, as_key(key), functions, recorded, template, reading, options)
 
 
 def make_setup(
@@ -111,7 +124,7 @@ def make_setup(
     options = options | _recorded_defaults(options, recorded, content)
     params, posterior = find_reference(tasks, model, data, request.template, options)
     options |= {name: getattr(posterior, name) for name in (*STICKY, "batch_size")}
-    observed = {name: _observable(name, call, params) for name, call in request.observables.items()}
+    seen = request.observables
     settings = {
         "options": {name: describe_option(value) for name, value in options.items()},
         "model": fingerprint_model(model, params, data),
@@ -122,9 +135,14 @@ def make_setup(
         "jax": {name: describe_option(getattr(jax.config, name)) for name in NUMERICS},
         "versions": versions(),
         "given": {name: request.options[name] for name in STICKY},
-        "observables": observed,
+        "observables": {name: fingerprint_observable(name, call, params) for name, call in seen.items()},
+        "along_chains": {name: fingerprint_traced(name, seen[name], params) for name in request.along_chains}
+        or None,
+        "sub_losses": [name for name, call in seen.items() if isinstance(call, SubLoss)],
     }
-    setup = Setup(out, model, data, options, request.key, request.observables, request.template, settings)
+    setup = Setup(
+        out, model, data, options, request.key, seen, request.along_chains, request.template, settings
+    )
     return with_key(setup, request.key)
 
 
@@ -159,16 +177,6 @@ def find_reference(
     raise errors[0]
 
 
-def scalar(name: str, value: Any) -> float:
-    """Return what an observable returned as a float, or refuse it."""
-    if np.size(value) != 1:
-        raise InputError(
-            f"observables[{name!r}] returned shape {np.shape(value)}, but one number a checkpoint is "
-            "allowed; reduce it."
-        )
-    return float(np.asarray(value).reshape(()))
-
-
 def _recorded_defaults(
     options: dict[str, Any], recorded: dict[str, Any] | None, content: dict[str, Any]
 ) -> dict[str, float]:
@@ -179,20 +187,6 @@ def _recorded_defaults(
         return {}
     left = [name for name in STICKY if options[name] is None and recorded["given"][name] is None]
     return {name: recorded["options"][name] for name in left}
-
-
-def _observable(name: str, function: Callable[[PyTree], Any], params: PyTree) -> str:
-    """Return an observable's fingerprint once it is known to give one number."""
-    try:
-        scalar(name, function(params))
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"observables[{name!r}] failed on a checkpoint ({type(error).__name__}: {error}), but it must "
-            "turn params into one number; try it on one checkpoint's params."
-        ) from error
-    return fingerprint_function(function, params)
 
 
 def _load(task: Task, template: PyTree | None) -> PyTree:

@@ -21,10 +21,10 @@ RUNS = "runs.json"
 
 
 class Observed(NamedTuple):
-    """One observable at one checkpoint: the function's fingerprint, its value, what went wrong."""
+    """One observable at one checkpoint: its fingerprint, its number or vector, what went wrong."""
 
     fingerprint: str
-    value: float
+    value: float | list[float]
     error: str = ""
 
 

@@ -12,7 +12,8 @@ from lltc.llc import estimate_llc
 from lltc.sweeps import store
 from lltc.sweeps.compilation import cached_compilation, configured
 from lltc.sweeps.files import FolderError
-from lltc.sweeps.setup import NUMBERS, Setup, checkpoint_key, scalar
+from lltc.sweeps.observables import evaluate
+from lltc.sweeps.setup import NUMBERS, Setup, checkpoint_key
 from lltc.sweeps.survey import Work
 from lltc.sweeps.tasks import brought_near
 
@@ -70,7 +71,13 @@ def _do(setup: Setup, work: Work) -> Row:
     if found and (found["configuration"], found["checkpoint"]) == (setup.configuration, content):
         return _row(work, store.result_path(setup.out, step), found)  # A killed worker had written it.
     estimate = estimate_llc(
-        setup.model, params, setup.data, key=checkpoint_key(setup.key, step), progress=False, **setup.options
+        setup.model,
+        params,
+        setup.data,
+        key=checkpoint_key(setup.key, step),
+        observables=setup.recorded,
+        progress=False,
+        **setup.options,
     )
     if estimate.status is Status.interrupted:
         raise KeyboardInterrupt
@@ -93,7 +100,7 @@ def _observe(setup: Setup, work: Work, content: str, params: Any) -> None:
     for name in work.observables:
         current = setup.settings["observables"][name]
         try:
-            values[name] = store.Observed(current, scalar(name, setup.observables[name](params)))
+            values[name] = store.Observed(current, evaluate(name, setup.observables[name], params))
         except Exception as error:
             reason = f"observables[{name!r}] failed ({type(error).__name__}: {error})"
             values[name] = store.Observed(current, NAN, " ".join(reason.split()))

@@ -2,6 +2,7 @@
 
 from lltc.transitions.curve import Curve, read_curve
 from lltc.transitions.markers import Plateau, Transition, find_plateaus, find_transitions
+from lltc.transitions.noise import estimate_noise, find_changes
 from lltc.transitions.segmentation import Segmentation, change_probabilities, segment_curve
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "Segmentation",
     "Transition",
     "change_probabilities",
+    "estimate_noise",
+    "find_changes",
     "find_plateaus",
     "find_transitions",
     "read_curve",
