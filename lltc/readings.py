@@ -84,12 +84,14 @@ def make_reader(posterior: LocalPosterior, data: Data, *, examples: int, seed: t
     """Return a reader of `data`; ∇L(w*) is measured where only part of it is read at a time."""
     nothing = jnp.zeros_like(posterior.center.position)
     if data.size <= examples:
-        return Reader(posterior, data, examples, seed, _held(posterior, data, np.arange(data.size)), nothing)
+        return Reader(
+            posterior, data, examples, seed, held_batches(posterior, data, np.arange(data.size)), nothing
+        )
     gradient = measure_anchor(replace(posterior, data=data)).gradient
     return Reader(posterior, data, examples, seed, (), gradient)
 
 
-def _held(posterior: LocalPosterior, data: Data, rows: np.ndarray) -> tuple[PyTree, ...]:
+def held_batches(posterior: LocalPosterior, data: Data, rows: np.ndarray) -> tuple[PyTree, ...]:
     """Return the examples `rows` in batches on the device."""
     starts = range(0, len(rows), posterior.batch_size)
     batches = [data.batch(rows[low : low + posterior.batch_size]) for low in starts]
@@ -146,7 +148,7 @@ class Observer:
         self.posterior, self.masks, self.followed = posterior, masks, followed
         self.main, self.others = readers[0], readers[1:]
         self.whole = jnp.ones((1, posterior.num_params), bool)
-        self.held = _held(posterior, posterior.data, followed.examples)
+        self.held = held_batches(posterior, posterior.data, followed.examples)
         self.seen: list[np.ndarray] = []
         self.stream: Stream | None = None
 
@@ -155,7 +157,7 @@ class Observer:
         number, posterior = len(self.seen), self.posterior
         each = None
         if posterior.target.per_example:
-            read = partial(_rises, posterior.target, posterior.center, positions)
+            read = partial(rises, posterior.target, posterior.center, positions)
             each = np.concatenate([np.asarray(read(batch), np.float64) for batch in self.held], -1)
         if each is not None and self.main.in_full:
             loss = np.repeat(each.mean(-1)[None, :, None], 2, -1)
@@ -222,7 +224,7 @@ def _rises_impl(target: Target, center: Center, positions: jax.Array, batch: PyT
     return jax.vmap(lambda position: target.losses(center, position, batch) - base)(positions)
 
 
-_rises = jax.jit(_rises_impl, static_argnums=0)
+rises = jax.jit(_rises_impl, static_argnums=0)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -251,8 +253,8 @@ def _halved(
 
     def one(mask: jax.Array) -> jax.Array:
         displacement = jnp.where(mask, positions - center.position, 0.0)
-        rises = _rises_impl(target, center, center.position + displacement, batch)
-        curved = half_means(rises - jax.vmap(linear)(displacement))
+        risen = _rises_impl(target, center, center.position + displacement, batch)
+        curved = half_means(risen - jax.vmap(linear)(displacement))
         return curved + (displacement @ gradient)[:, None]
 
     return jax.lax.map(one, masks)

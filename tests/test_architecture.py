@@ -34,6 +34,7 @@ LAYERS = [
     ["readings"],
     ["loss_kernel"],
     ["susceptibility"],
+    ["probes"],
     ["checkpoints"],
     ["models"],
     ["toys"],

@@ -1,0 +1,216 @@
+"""What of a checkpoint can be left out: by the posterior's variances, and verified by doing it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lltc.arguments import check_positive
+from lltc.components import Restriction
+from lltc.data import Data
+from lltc.drawing import Effort
+from lltc.errors import InputError
+from lltc.kernels import Kernel
+from lltc.llc import TARGET_REL_SE
+from lltc.posterior import LocalPosterior, Model, local_posterior, locate, unflatten
+from lltc.probes.omission import FLOAT_BITS, drop_bits, drop_directions, drop_parameters, measure_rises
+from lltc.probes.stiffness import Stiffness
+from lltc.probes.watching import watch
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from xarray import Dataset
+
+PyTree = Any
+By = Literal["parameters", "directions", "precision"]
+WAYS = {"parameters": drop_parameters, "directions": drop_directions, "precision": drop_bits}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CompressionCurve:
+    """The loss as more and more of a checkpoint is left out; see `lltc.compression_curve`.
+
+    `fraction` `(point,)` was left out, `rise` `(point,)` is L - L(w*) measured there, `baseline` `(point,)`
+    the same with the order given by size alone. `removable` is the largest fraction up to which every rise
+    is within `tolerance`, `baseline_removable` that of the baseline, and `params` the checkpoint so reduced.
+    """
+
+    by: By
+    fraction: np.ndarray
+    rise: np.ndarray
+    baseline: np.ndarray
+    tolerance: float
+    params: PyTree
+
+    @property
+    def removable(self) -> float:
+        """The largest fraction that can be left out within `tolerance`, in the posterior's order."""
+        return _reach(self.fraction, self.rise, self.tolerance)
+
+    @property
+    def baseline_removable(self) -> float:
+        """The same in the order of size alone."""
+        return _reach(self.fraction, self.baseline, self.tolerance)
+
+    def __repr__(self) -> str:
+        of = {"precision": f"the {FLOAT_BITS} bits a parameter"}.get(self.by, f"the {self.by}")
+        return (
+            f"CompressionCurve({100 * self.removable:.1f} % of {of} can go within {self.tolerance:.3g} nats, "
+            f"{100 * self.baseline_removable:.1f} % in the order of size alone)"
+        )
+
+    def to_dataset(self) -> "Dataset":
+        """Return rise and baseline over the dimension `fraction`."""
+        from xarray import Dataset
+
+        return Dataset(
+            {"rise": ("fraction", self.rise), "baseline": ("fraction", self.baseline)},
+            coords={"fraction": self.fraction},
+            attrs={"by": self.by, "tolerance": self.tolerance, "removable": self.removable},
+        )
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the rise of the loss over what is left out; matplotlib axes in, axes out."""
+        from lltc.probes.plots import plot_compression
+
+        return plot_compression(self, ax=ax)
+
+
+def compression_curve(
+    model: Model,
+    params: PyTree,
+    data: PyTree | Data,
+    *,
+    by: By = "parameters",
+    reference: PyTree | None = None,
+    stiffness: Stiffness | None = None,
+    tolerance: float | None = None,
+    key: jax.Array | int = 0,
+    nbeta: float | None = None,
+    localization: float | None = None,
+    directions: int = 64,
+    examples: int = 4096,
+    num_chains: int = 8,
+    num_draws: int | None = None,
+    num_warmup: int = 1000,
+    batch_size: int | None = None,
+    restrict: Restriction | None = None,
+    kernel: Kernel | None = None,
+    progress: bool = True,
+) -> CompressionCurve:
+    """Leave out of a checkpoint what the posterior does not hold fast, more and more, and measure the loss.
+
+    With δ = w* - w_ref and posterior variances Var, in the order of rising δ²/Var, the least missed first:
+
+        parameters   are set to their reference
+        directions   (eigenvectors of the Hessian at w*) have δ's coordinate along them set to zero
+        precision    every δⱼ is rounded to a multiple of c·√Varⱼ for growing c; of a float's 32 bits a
+                     parameter takes log₂(1 + 2 max|δ|/step), not counting what it takes to tell the steps
+
+    The baseline has the order of |δ| alone, and for precision one step for all parameters at equal bits.
+    Variances are marginal: they say how far one parameter can go while the others follow. What is left out
+    here goes without the others following, so that the order is a guess, and the curve the test of it.
+
+    Args:
+        model: as for `lltc.estimate_llc`.
+        params: the checkpoint w*.
+        data: as for `lltc.estimate_llc`; the loss is measured on up to `examples` of it.
+        by: "parameters", "directions" or "precision".
+        reference: the params w_ref that what is left out returns to, such as an earlier checkpoint; default
+            zeros.
+        stiffness: of this checkpoint, as in `Probe.stiffness_after`; no chains are then run.
+        tolerance: nats by which the loss may rise; default 1/nβ.
+        key: JAX key or int.
+        nbeta: nβ; default n/ln n.
+        localization: γ; default d/(½‖w*‖)².
+        directions: how many of the stiffest directions are looked at where more than 512 parameters move;
+            all others are left out at once.
+        examples: how many examples, drawn at random, the loss is measured on; default 4096.
+        num_chains: chains run side by side; default 8.
+        num_draws: as for `lltc.estimate_llc`, at least 128 where given.
+        num_warmup: steps before drawing; default 1000.
+        batch_size: examples a step; default 512, or all of up to 1024.
+        restrict: which parameters may go.
+        kernel: a sampler, as for `lltc.estimate_llc`.
+        progress: show a progress bar.
+
+    Returns:
+        A `CompressionCurve` with `fraction`, `rise`, `baseline`, `removable` and the reduced `params`.
+
+    Raises:
+        InputError: as `lltc.estimate_llc`, for another `by`, a reference or a stiffness that does not fit.
+
+    Source:
+        LeCun, Denker & Solla (1990), Optimal brain damage, for the order; Hinton & van Camp (1993) for bits
+        that the posterior makes superfluous.
+
+    Example:
+        >>> loss = lambda w, x: 0.5 * jnp.sum((w[:2] - 1) ** 2) * jnp.ones(len(x))
+        >>> found = compression_curve(loss, jnp.array([1.0, 1, 3, 2]), jnp.zeros(9), nbeta=99, progress=False)
+        >>> found.removable, found.baseline_removable
+        (0.5, 0.0)
+    """
+    posterior = local_posterior(
+        model,
+        params,
+        data,
+        nbeta=nbeta if stiffness is None else stiffness.nbeta,
+        localization=localization if stiffness is None else stiffness.localization,
+        batch_size=batch_size,
+        restrict=restrict,
+    )
+    home = _reference(params, reference, restrict, posterior)
+    if by not in WAYS:
+        raise InputError(
+            f"by must be 'parameters', 'directions' or 'precision', but {by!r} was given; pass one of these."
+        )
+    if stiffness is None:
+        effort = Effort(
+            num_chains=num_chains,
+            num_draws=num_draws,
+            num_warmup=num_warmup,
+            step_size=None,
+            target_rel_se=TARGET_REL_SE,
+            kernel=kernel,
+            preconditioner=None,
+            anchor_examples=None,
+        )
+        looking: dict[str, Any] = {"masks": {}, "directions": directions, "examples": examples}
+        stiffness = watch(posterior, effort, key=key, progress=progress, **looking).stiffness
+    elif len(stiffness.param_variance) != posterior.num_params:
+        raise InputError(
+            f"stiffness is that of {len(stiffness.param_variance)} parameters, but {posterior.num_params} of "
+            "params move; pass that of the same checkpoint and restrict."
+        )
+    delta = np.asarray(posterior.center.position, np.float64) - home
+    steps = WAYS[by](delta, stiffness)
+    rise, baseline = (measure_rises(posterior, home + left, examples) for left in (steps.delta, steps.plain))
+    tolerance = (
+        1 / posterior.nbeta if tolerance is None else check_positive("tolerance", tolerance, zero=True)
+    )
+    kept = home + steps.delta[np.searchsorted(steps.fraction, _reach(steps.fraction, rise, tolerance))]
+    reduced = unflatten(posterior.target.layout, posterior.center, jnp.asarray(kept, jnp.float32))
+    return CompressionCurve(by, steps.fraction, rise, baseline, tolerance, reduced)
+
+
+def _reach(fraction: np.ndarray, rise: np.ndarray, tolerance: float) -> float:
+    """Return the last fraction before the rise first exceeds the tolerance."""
+    beyond = np.flatnonzero(~(rise <= tolerance))
+    last = beyond[0] - 1 if len(beyond) else len(fraction) - 1
+    return float(fraction[max(last, 0)])
+
+
+def _reference(
+    params: PyTree, reference: PyTree | None, restrict: Restriction | None, posterior: LocalPosterior
+) -> np.ndarray:
+    if reference is None:
+        return np.zeros(posterior.num_params)
+    shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (params, reference)]
+    if jax.tree.structure(params) != jax.tree.structure(reference) or shapes[0] != shapes[1]:
+        raise InputError(
+            "reference must have the leaves of params, but its tree or their shapes differ; pass an earlier "
+            "checkpoint of the same network, or None for zeros."
+        )
+    return np.asarray(locate(reference, restrict)[1].position, np.float64)

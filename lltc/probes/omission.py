@@ -1,0 +1,89 @@
+"""Ways of leaving parts of a checkpoint out, step by step, and what each step does to the loss."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lltc.posterior import Center, LocalPosterior, Target
+from lltc.probes.stiffness import Stiffness
+from lltc.readings import choose_followed, held_batches
+
+PyTree = Any
+POINTS = 41
+OCTAVES = np.arange(-10, 11)
+FLOAT_BITS = 32
+
+
+class Steps(NamedTuple):
+    """What is left of δ after a `fraction` `(point,)` of it is left out `(point, d)`.
+
+    `delta` goes by the posterior's order, `plain` by size alone.
+    """
+
+    fraction: np.ndarray
+    delta: np.ndarray
+    plain: np.ndarray
+
+
+def drop_parameters(delta: np.ndarray, stiffness: Stiffness) -> Steps:
+    """Return δ with more and more entries set to zero."""
+    fraction = np.linspace(0, 1, min(POINTS, len(delta) + 1))
+    ranks = [_rank(delta**2 / stiffness.param_variance), _rank(delta**2)]
+    gone = np.round(fraction * len(delta))[:, None]
+    ordered, plain = (np.where(rank >= gone, delta, 0.0) for rank in ranks)
+    return Steps(gone[:, 0] / len(delta), ordered, plain)
+
+
+def drop_directions(delta: np.ndarray, stiffness: Stiffness) -> Steps:
+    """Return δ with fewer and fewer of its coordinates along the directions; the first point has it all."""
+    coordinates, size = stiffness.directions.T @ delta, len(delta)
+    ranks = [_rank(coordinates**2 / stiffness.variance.value), _rank(coordinates**2)]
+    seen = len(coordinates)
+    gone = np.unique(np.round(np.linspace(0, seen, min(POINTS, seen + 1))))[:, None]
+    left = [np.where(rank >= gone, coordinates, 0.0) @ stiffness.directions.T for rank in ranks]
+    fraction = (size - seen + gone[:, 0]) / size
+    if seen < size:
+        fraction = np.concatenate([[0.0], fraction])
+        left = [np.concatenate([delta[None], some]) for some in left]
+    return Steps(fraction, left[0], left[1])
+
+
+def drop_bits(delta: np.ndarray, stiffness: Stiffness) -> Steps:
+    """Return δ rounded to multiples of c·√Var, c growing by octaves, and to one step at equal bits."""
+    reach = 2 * np.abs(delta).max() or 1.0
+    steps = 2.0 ** OCTAVES[:, None] * np.sqrt(stiffness.param_variance)
+    bits = np.log2(1 + reach / steps).mean(1)
+    steps, bits = steps[bits < FLOAT_BITS], bits[bits < FLOAT_BITS]
+    common = reach / (2**bits - 1)[:, None]
+    rounded, plain = (np.vstack([delta, step * np.round(delta / step)]) for step in (steps, common))
+    return Steps(np.concatenate([[0.0], 1 - bits / FLOAT_BITS]), rounded, plain)
+
+
+def _rank(saliency: np.ndarray) -> np.ndarray:
+    """Return the place of each entry in rising order."""
+    rank = np.empty(len(saliency), int)
+    rank[np.argsort(saliency, kind="stable")] = np.arange(len(saliency))
+    return rank
+
+
+def measure_rises(posterior: LocalPosterior, positions: np.ndarray, examples: int) -> np.ndarray:
+    """Return L - L(w*) `(point,)` at `positions` `(point, d)`."""
+    rows = choose_followed(posterior.data.size, examples, (), np.random.default_rng(0)).examples
+    points = jnp.asarray(positions, jnp.float32)
+    total = np.zeros(len(positions))
+    for batch in held_batches(posterior, posterior.data, rows):
+        total += np.asarray(_rises(posterior.target, posterior.center, points, batch), np.float64)
+    return total / len(rows)
+
+
+def _rises_impl(target: Target, center: Center, positions: jax.Array, batch: PyTree) -> jax.Array:
+    size = jax.tree.leaves(batch)[0].shape[0]
+    base = target.losses(center, center.position, batch)
+    return size * jax.lax.map(
+        lambda position: (target.losses(center, position, batch) - base).mean(), positions
+    )
+
+
+_rises = jax.jit(_rises_impl, static_argnums=0)

@@ -1,0 +1,229 @@
+"""Probing a transition: what changed between two checkpoints."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from lltc.assessment import Measured
+from lltc.components import Restriction, list_components, name_components, path_name, select
+from lltc.data import Data, as_data
+from lltc.drawing import Effort
+from lltc.errors import InputError
+from lltc.kernels import Kernel
+from lltc.llc import TARGET_REL_SE
+from lltc.posterior import Model, default_localization, local_posterior, locate
+from lltc.probes.record import ComponentChange, ExampleChange, Probe
+from lltc.probes.stiffness import compare_stiffness
+from lltc.probes.watching import Seen, watch
+from lltc.readings import moved_mask
+from lltc.team import LLCTeam, estimate_llc_team
+
+PyTree = Any
+
+
+def probe(
+    before: PyTree,
+    after: PyTree,
+    model: Model,
+    data: PyTree | Data,
+    *,
+    key: jax.Array | int = 0,
+    nbeta: float | None = None,
+    localization: float | None = None,
+    components: Mapping[str, Restriction] | Sequence[str] | None = None,
+    refine: bool = False,
+    directions: int = 64,
+    examples: int = 1024,
+    num_chains: int = 8,
+    num_draws: int | None = None,
+    num_warmup: int = 1000,
+    batch_size: int | None = None,
+    target_rel_se: float = TARGET_REL_SE,
+    restrict: Restriction | None = None,
+    linear: bool = True,
+    kernel: Kernel | None = None,
+    progress: bool = True,
+) -> Probe:
+    """Report what changed between two checkpoints: where, in which directions, for which examples.
+
+    Both are sampled as by `lltc.estimate_llc`, at one nβ, one γ and one key. From the same chains:
+
+        stiffness      of each eigenvector v of the Hessian at w* with curvature h, the share nβ h Var[v·w] of
+                       its confinement that h explains: nβh/(nβh + γ) on a quadratic, 0 along x⁴. It is stiff
+                       where that is ½ or more
+        stiffened      dimensions of the space that is stiff after at 60° or more from the one that was before
+                       (principal angles); softened, the reverse
+        participation  (Σ|c|)²/Σc² over the changes c of stiffness, eigenvalues of ΔS, S = Σ min(share, 1)vvᵀ:
+                       to how many directions the change amounts
+        Δλ̂            in whole, and divided among components, λ_C = ½S_C + ρ(d_C - γE‖u_C‖² - S_C) with
+                       u = w - w* and S_C the trace of S in C. d_C - γE‖u_C‖² = nβE[u_C·∇_C L] is all of C's
+                       confinement by the loss, the bracket what is not quadratic of it, and ρ is such that
+                       the whole is λ̂ (¼ where the rest is quartic). Disjoint components add up
+        examples       Var[ℓᵢ] before and after
+        moved          ‖Δw‖ inside and outside the directions that stiffened or softened
+
+    The cost is that of the two estimates and little more.
+
+    Args:
+        before: the earlier checkpoint, any pytree.
+        after: the later one, with the same leaves.
+        model: as for `lltc.estimate_llc`; `lltc.behavioral(…)` for checkpoints that are no minima.
+        data: as for `lltc.estimate_llc`.
+        key: JAX key or int.
+        nbeta: nβ of both; default n/ln n.
+        localization: γ of both; default d/(½‖w*‖)² of `after`.
+        components: names mapped to patterns, or a list of patterns; default one component a leaf. An empty
+            list divides nothing.
+        refine: also give each component's refined Δλ̂, by `lltc.estimate_llc_team`: two more estimates a
+            component.
+        directions: how many of the stiffest directions are looked at where more than 512 parameters move;
+            default 64. Up to 512 all are. `change.lower_bound` says when there may be more.
+        examples: of how many examples, drawn at random, the losses are followed and the Hessian is taken;
+            default 1024.
+        num_chains: chains run side by side; default 8.
+        num_draws: as for `lltc.estimate_llc`, at least 128 where given.
+        num_warmup: steps before drawing; default 1000.
+        batch_size: examples a step; default 512, or all of up to 1024.
+        target_rel_se: wanted `llc_se`/λ̂ when `num_draws` is None; default .02.
+        restrict: which parameters move.
+        linear: as for `lltc.estimate_llc`.
+        kernel: a sampler, as for `lltc.estimate_llc`.
+        progress: show a progress bar.
+
+    Returns:
+        A `Probe`, which prints as a table, with `to_dataset()` and `plot()`.
+
+    Raises:
+        InputError: as `lltc.estimate_llc`, for checkpoints whose leaves differ, and for components that
+            select nothing.
+
+    Source:
+        Lehalleur & Murfet (2025, arXiv:2504.08075) for the programme; Wang et al. (2024, arXiv:2410.02984)
+        for refined coefficients; Björck & Golub (1973) for principal angles.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> loss = lambda w, x: 0.5 * jnp.sum((w["a"] * w["b"]) ** 2) * jnp.ones(len(x))
+        >>> before = {"a": jnp.zeros(2), "b": jnp.zeros(2)}
+        >>> after = {"a": jnp.array([3.0, 0.0]), "b": jnp.zeros(2)}
+        >>> found = probe(before, after, loss, jnp.zeros(9), nbeta=100, localization=1.0, progress=False)
+        >>> found.num_stiffened, found.num_softened, round(found.by_component["b"].stiffened, 3)
+        (1, 0, 1.0)
+    """
+    began = time.perf_counter()
+    _check_alike(before, after)
+    data = as_data(data)
+    gamma = default_localization(locate(after, restrict)[1]) if localization is None else localization
+    common: dict[str, Any] = {"nbeta": nbeta, "localization": gamma, "batch_size": batch_size}
+    old, new = (
+        local_posterior(model, params, data, **common, restrict=restrict, linear=linear)
+        for params in (before, after)
+    )
+    effort = Effort(
+        num_chains=num_chains,
+        num_draws=num_draws,
+        num_warmup=num_warmup,
+        step_size=None,
+        target_rel_se=target_rel_se,
+        kernel=kernel,
+        preconditioner=None,
+        anchor_examples=None,
+    )
+    named = _named(after, components, restrict)
+    masks = {name: moved_mask(new, after, name, pattern) for name, pattern in named.items()}
+    looking: dict[str, Any] = {"masks": masks, "directions": directions, "examples": examples}
+    seen = [watch(posterior, effort, key=key, progress=progress, **looking) for posterior in (old, new)]
+    teams = None
+    if refine and named:
+        common |= {"num_chains": num_chains, "num_draws": num_draws, "num_warmup": num_warmup}
+        common |= {"target_rel_se": target_rel_se, "linear": linear, "kernel": kernel, "progress": progress}
+        moving = {name: _moving(after, pattern, restrict) for name, pattern in named.items()}
+        teams = [
+            estimate_llc_team(model, params, data, components=moving, key=key, **common)
+            for params in (before, after)
+        ]
+    step = np.asarray(new.center.position, float) - np.asarray(old.center.position, float)
+    return _conclude(seen[0], seen[1], step, masks, teams, began)
+
+
+def _named(
+    params: PyTree,
+    components: Mapping[str, Restriction] | Sequence[str] | None,
+    restrict: Restriction | None,
+) -> dict[str, Any]:
+    """Return components by name: each leaf of which something moves where none are given."""
+    if components is None:
+        rows = list_components(params, restrict)
+        return {row.path or "(root)": _only(row.path) for row in rows if row.selected}
+    return dict(name_components(components)) if len(components) else {}
+
+
+def _only(wanted: str) -> Callable[[str, Any], bool]:
+    return lambda path, _: path == wanted
+
+
+def _moving(params: PyTree, pattern: Restriction, restrict: Restriction | None) -> PyTree:
+    """Return masks, shaped like `params`, of what of a component moves."""
+    masks = zip(select(params, pattern), select(params, restrict), strict=True)
+    return jax.tree.unflatten(jax.tree.structure(params), [np.logical_and(*pair) for pair in masks])
+
+
+def _check_alike(before: PyTree, after: PyTree) -> None:
+    shapes = [
+        {path_name(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+        for params in (before, after)
+    ]
+    old, new = shapes
+    strange = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    if strange or jax.tree.structure(before) != jax.tree.structure(after):
+        name = strange[0] if strange else ""
+        raise InputError(
+            f"before and after must be checkpoints of one network, but {name or 'their tree'} is "
+            f"{old.get(name, 'missing')} in one and {new.get(name, 'missing')} in the other; pass two steps "
+            "of one run."
+        )
+
+
+def _conclude(
+    old: Seen,
+    new: Seen,
+    step: np.ndarray,
+    masks: Mapping[str, np.ndarray],
+    teams: Sequence[LLCTeam] | None,
+    began: float,
+) -> Probe:
+    """Compare what was seen of both checkpoints."""
+    change = compare_stiffness(old.stiffness, new.stiffness)
+    inside = float(np.linalg.norm(change.span.T @ step))
+    return Probe(
+        before=old.estimate,
+        after=new.estimate,
+        by_component={
+            name: ComponentChange(
+                *_difference(old.parts[name], new.parts[name]),
+                stiffened=float(np.sum(change.stiffened[mask] ** 2)),
+                softened=float(np.sum(change.softened[mask] ** 2)),
+                moved=float(np.linalg.norm(step[mask])),
+                refined=_difference(*[Measured(team[name].llc, team[name].llc_se) for team in teams])
+                if teams
+                else None,
+            )
+            for name, mask in masks.items()
+        },
+        stiffness_before=old.stiffness,
+        stiffness_after=new.stiffness,
+        change=change,
+        examples=ExampleChange(old.rows, old.examples, new.examples)
+        if old.examples and new.examples
+        else None,
+        moved_inside=inside,
+        moved_outside=float(np.sqrt(max(step @ step - inside**2, 0.0))),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _difference(old: Measured, new: Measured) -> Measured:
+    return Measured(new.value - old.value, float(np.hypot(new.se, old.se)))

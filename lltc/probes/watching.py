@@ -1,0 +1,92 @@
+"""Watching one checkpoint's chains for all that a probe compares."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from lltc.assessment import Measured
+from lltc.drawing import Effort, draw_estimates
+from lltc.errors import InputError
+from lltc.estimate import LLCEstimate
+from lltc.fluctuations import Pairs, Stream, over_chains
+from lltc.posterior import LocalPosterior
+from lltc.probes.hessian import find_directions
+from lltc.probes.parts import Moments, divide_llc
+from lltc.probes.sight import LEAST_READINGS, Sight
+from lltc.probes.stiffness import Stiffness
+from lltc.readings import choose_followed
+from lltc.sampling import OBSERVE_EVERY
+
+
+class Seen(NamedTuple):
+    """One checkpoint: its estimate, its stiffness, the parts of λ̂, variances of the losses of `rows`."""
+
+    estimate: LLCEstimate
+    stiffness: Stiffness
+    parts: dict[str, Measured]
+    rows: np.ndarray
+    examples: Pairs | None
+
+
+def watch(
+    posterior: LocalPosterior,
+    effort: Effort,
+    *,
+    key: jax.Array | int,
+    masks: Mapping[str, np.ndarray],
+    directions: int,
+    examples: int,
+    progress: bool,
+) -> Seen:
+    """Return one checkpoint's estimate and what its chains showed; `masks` `(d,)` are components by name."""
+    check_looking(effort.num_draws, directions, examples)
+    key = jax.random.key(key) if isinstance(key, int | np.integer) else key
+    seed = int(jax.random.randint(jax.random.fold_in(key, 7), (), 0, 2**31 - 1))
+    rows = choose_followed(posterior.data.size, examples, (), np.random.default_rng(seed)).examples
+    curved = find_directions(posterior, directions, examples, seed)
+    whole = np.ones((1, posterior.num_params), bool)
+    stacked = np.concatenate(
+        [np.reshape(list(masks.values()), (-1, posterior.num_params)).astype(bool), whole]
+    )
+    sight = Sight(posterior, curved.directions, rows, stacked)
+    rungs = np.array([posterior.nbeta])
+    (estimate,) = draw_estimates(
+        posterior, rungs, effort, key=key, observables=None, progress=progress, observe=sight
+    )
+    variance = _variances(sight.along, sight, len(curved.curvature))
+    stiffness = Stiffness(
+        directions=curved.directions,
+        curvature=curved.curvature,
+        variance=over_chains(variance),
+        exact=curved.exact,
+        param_variance=sight.param_variance,
+        nbeta=posterior.nbeta,
+        localization=posterior.localization,
+    )
+    inside = curved.directions.T**2 @ stacked.T
+    parts = [Measured(np.nan, np.nan)] * len(stacked)
+    if sight.enough and np.isfinite(estimate.llc):
+        moments = Moments(variance, curved.curvature, inside, sight.distance, stacked.sum(1))
+        parts = divide_llc(estimate, moments)
+    losses = over_chains(_variances(sight.each, sight, len(rows))) if posterior.target.per_example else None
+    return Seen(estimate, stiffness, dict(zip(masks, parts, strict=False)), rows, losses)
+
+
+def _variances(stream: Stream | None, sight: Sight, size: int) -> np.ndarray:
+    """Return the variances `(chain, size)` of what was streamed; NaN after too few readings."""
+    return stream.variances() if stream and sight.enough else np.full((2, size), np.nan)
+
+
+def check_looking(num_draws: int | None, directions: int, examples: int) -> None:
+    """Refuse too few draws to read, and counts that are none."""
+    least = LEAST_READINGS * OBSERVE_EVERY
+    if isinstance(num_draws, int) and num_draws < least:
+        raise InputError(
+            f"num_draws must be at least {least}, as only every {OBSERVE_EVERY}th draw is read, but "
+            f"{num_draws} was given; raise it."
+        )
+    for name, value in (("directions", directions), ("examples", examples)):
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{name} must be an integer of at least 1, but {value!r} was given; raise it.")

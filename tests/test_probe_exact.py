@@ -1,0 +1,175 @@
+"""Probes of quadratics: shares, variances, each component's part and each example's variance are exact."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lltc import InputError, Status
+from lltc.kernels import baoab
+from lltc.posterior import local_posterior
+from lltc.probes import probe
+from lltc.probes.hessian import find_directions
+from tests.problems import DUMMY, constant, regression
+
+NBETA, GAMMA = 100.0, 1.0
+OPTIONS: dict[str, Any] = {"nbeta": NBETA, "localization": GAMMA, "progress": False}
+CURVATURES = {"a": np.array([1.0, 30.0]), "b": np.array([0.003, 0.1, 10.0])}
+SCALES = {"before": {"a": 1.0, "b": 1.0}, "after": {"a": 0.0, "b": 1.0}}
+
+
+def loss(params):
+    return sum(
+        0.5 * params[f"scale {name}"] * jnp.sum(h * params[name] ** 2) for name, h in CURVATURES.items()
+    )
+
+
+def point(scales):
+    return {name: jnp.zeros(len(h)) for name, h in CURVATURES.items()} | {
+        f"scale {name}": jnp.float32(scale) for name, scale in scales.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def found() -> Any:
+    """Block a loses all its curvature, by scales that do not move."""
+    return probe(
+        point(SCALES["before"]),
+        point(SCALES["after"]),
+        constant(loss),
+        DUMMY,
+        components={"a": "a", "b": "b"},
+        restrict=["a", "b"],
+        refine=True,
+        num_draws=8000,
+        **OPTIONS,
+    )
+
+
+def test_shares_and_variances_of_a_quadratic(found):
+    curvature = np.sort(np.concatenate(list(CURVATURES.values())))[::-1]
+    seen = found.stiffness_before
+    np.testing.assert_allclose(seen.curvature, curvature, rtol=1e-5)
+    assert np.all(np.abs(seen.variance.value - 1 / (NBETA * curvature + GAMMA)) < 4 * seen.variance.se)
+    assert np.all(np.abs(seen.share - NBETA * curvature / (NBETA * curvature + GAMMA)) < 0.05)
+    assert (seen.num_stiff, found.stiffness_after.num_stiff) == (4, 2)
+    assert (found.num_stiffened, found.num_softened) == (0, 2)
+    order = np.argsort(seen.param_variance)
+    assert order[0] == 1
+    np.testing.assert_allclose(seen.param_variance[1], 1 / 3001, rtol=0.1)
+
+
+def test_parts_are_those_of_the_independent_blocks(found):
+    lost = -0.5 * sum(NBETA * h / (NBETA * h + GAMMA) for h in CURVATURES["a"])
+    a, b = found.by_component["a"], found.by_component["b"]
+    assert abs(a.delta_llc - lost) < 3.5 * a.delta_llc_se < 0.35
+    assert abs(b.delta_llc) < 3.5 * b.delta_llc_se < 0.35
+    assert a.softened == pytest.approx(2)
+    assert b.softened == pytest.approx(0, abs=1e-6)
+    assert found.participation == pytest.approx(2, rel=0.05)
+    assert found.param_participation == pytest.approx(2, rel=0.05)
+    for part, exact in ((a, lost), (b, 0.0)):
+        assert part.refined is not None
+        assert abs(part.refined.value - exact) < 3.5 * part.refined.se + 1e-3
+
+
+def test_the_record_prints_and_is_labelled(found):
+    lines = repr(found).splitlines()
+    assert lines[0].startswith(f"Probe(Δλ̂ {found.delta_llc:.3g} ± ")
+    assert lines[1] == "  stiff     4 → 2 of 5 directions: 0 stiffened, 2 softened"
+    assert lines[-3].split() == ["component", "Δλ̂", "stiffened", "softened", "moved", "refined", "Δλ̂"]
+    assert lines[-2].split()[:2] == ["a", f"{found.by_component['a'].delta_llc:.3g}"]
+    table = found.to_dataset()
+    assert float(table.component_softened.sel(component="a")) == found.by_component["a"].softened
+    assert float(table.llc.sel(checkpoint="after")) == found.after.llc
+    np.testing.assert_array_equal(table.curvature.sel(checkpoint="before"), found.stiffness_before.curvature)
+    assert table.num_stiff.values.tolist() == [4, 2]
+    np.testing.assert_array_equal(table.loss_variance.sel(checkpoint="after"), found.examples.after.value)
+    assert table.attrs == {"nbeta": NBETA, "localization": GAMMA}
+
+
+def test_spectra_are_drawn(found):
+    axes = found.plot()
+    heights = {line.get_label(): line.get_ydata() for line in axes.get_lines()}
+    np.testing.assert_allclose(heights["before: 4 stiff"], NBETA * found.stiffness_before.curvature[:4])
+    assert len(heights["after: 2 stiff"]) == 2
+    assert (
+        axes.get_title()
+        == f"0 stiffened, 2 softened; the change amounts to {found.participation:.1f} directions"
+    )
+
+
+def test_variances_of_single_losses():
+    """ℓᵢ = ½ g xᵢ² u² has the variance ½ (g xᵢ² σ²)², σ² = 1/(nβ g mean x² + γ)."""
+    x = np.linspace(0.1, 2, 40).astype(np.float32)
+    model = lambda w, batch: 0.5 * w["g"] * batch**2 * w["u"] ** 2
+    points = [{"g": jnp.float32(g), "u": jnp.float32(0)} for g in (0.01, 1.0)]
+    found: Any = probe(points[0], points[1], model, x, restrict="u", num_draws=16_000, **OPTIONS)
+    for pairs, g in ((found.examples.before, 0.01), (found.examples.after, 1.0)):
+        exact = 0.5 * (g * x**2 / (NBETA * g * np.mean(x**2) + GAMMA)) ** 2
+        assert np.all(np.abs(pairs.value - exact) < 4 * pairs.se)
+        assert np.all(pairs.se < 0.2 * exact)
+    assert found.examples.most(3).tolist() == [39, 38, 37]
+    assert found.examples.examples[found.examples.most(1)[0]] == 39
+
+
+def test_many_parameters_are_sketched():
+    """Ten equal curvatures among 700 are all found; of fewer than ten the count is a lower bound."""
+    rng = np.random.default_rng(1)
+    basis = np.linalg.qr(rng.normal(size=(700, 10)))[0].astype(np.float32)
+    model = constant(lambda w: 0.5 * jnp.sum((basis.T @ w) ** 2) + 5e-5 * jnp.sum(w**2))
+    posterior = local_posterior(model, np.zeros(700, np.float32), DUMMY, **_only("nbeta", "localization"))
+    curved = find_directions(posterior, 16, 100, 0)
+    np.testing.assert_allclose(curved.curvature[:10], 1.0001, rtol=1e-4)
+    np.testing.assert_allclose(curved.curvature[10:], 1e-4, rtol=0.05)
+    np.testing.assert_allclose(np.linalg.norm(basis.T @ curved.directions[:, :10]), np.sqrt(10), rtol=1e-4)
+    np.testing.assert_allclose(curved.directions.T @ curved.directions, np.eye(16), atol=1e-4)
+    options: dict[str, Any] = OPTIONS | {"num_draws": 500, "num_warmup": 300}
+    zeros = np.zeros(700, np.float32)
+    few = probe(zeros, zeros, model, DUMMY, directions=4, components=[], **options)
+    assert few.change.lower_bound
+    assert few.stiffness_after.num_stiff == 4
+    assert "at least" in repr(few.stiffness_after)
+    assert "(at least;" in repr(few)
+    assert few.by_component == {}
+
+
+def _only(*names):
+    return {name: OPTIONS[name] for name in names}
+
+
+def test_curvature_is_measured_on_other_examples_than_those_that_found_it():
+    """The top eigenvalues of the moments of 40 examples are far above 1; measured anew they are not."""
+    model, weights, data = regression(3, 20_000, 30)
+    posterior = local_posterior(model, weights, data)
+    curved = find_directions(posterior, 64, 40, 0)
+    assert curved.curvature.mean() == pytest.approx(1, abs=0.1)
+    assert curved.curvature[:3].mean() < 2
+    fitted = np.linalg.eigvalsh(data[0][:40].T @ data[0][:40] / 40)
+    assert fitted[-3:].mean() > 2
+
+
+def test_a_checkpoint_that_diverges_gives_no_numbers():
+    broken = constant(lambda w: jnp.where(jnp.sum(w**2) > 0, jnp.nan, 0.0))
+    zeros = np.zeros(3, np.float32)
+    found = probe(zeros, zeros, broken, DUMMY, kernel=baoab(), num_draws=128, num_warmup=64, **OPTIONS)
+    assert found.after.status is Status.diverged
+    assert np.isnan(found.delta_llc)
+    assert (found.num_stiffened, found.num_softened) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"components": ["x"]}, r"components\['x'\]='x' selects no"),
+        ({"num_draws": 100}, "num_draws must be at least 128"),
+        ({"directions": 0}, "directions must be an integer of at least 1, but 0"),
+        ({"examples": 2.5}, "examples must be an integer of at least 1, but 2.5"),
+        ({"after": {"a": jnp.zeros(2)}}, "before and after must be checkpoints of one network, but b is"),
+    ],
+)
+def test_what_cannot_be_probed_is_refused_in_one_sentence(options, said):
+    points = {"before": point(SCALES["before"]), "after": point(SCALES["after"])}
+    with pytest.raises(InputError, match=said):
+        probe(**(points | {"model": constant(loss), "data": DUMMY} | OPTIONS | options))
