@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from lltc.llc import estimate_llc as estimate_llc
     from lltc.loss_kernel import LossKernel as LossKernel
     from lltc.models import behavioral as behavioral
+    from lltc.probes import CompressionCurve as CompressionCurve
+    from lltc.probes import Probe as Probe
+    from lltc.probes import compression_curve as compression_curve
+    from lltc.probes import probe as probe
     from lltc.reference import reference_llc as reference_llc
     from lltc.susceptibility import Susceptibilities as Susceptibilities
     from lltc.susceptibility import susceptibilities as susceptibilities
@@ -38,12 +42,14 @@ _HOMES = {
     "CheckpointError": "lltc.errors",
     "Component": "lltc.components",
     "Components": "lltc.components",
+    "CompressionCurve": "lltc.probes",
     "InputError": "lltc.errors",
     "LLCEstimate": "lltc.estimate",
     "LLCLadder": "lltc.ladder",
     "LLCTeam": "lltc.team",
     "LossKernel": "lltc.loss_kernel",
     "Observations": "lltc.sweeps",
+    "Probe": "lltc.probes",
     "Runs": "lltc.sweeps",
     "Saver": "lltc.checkpoints",
     "Status": "lltc.diagnostics",
@@ -51,6 +57,7 @@ _HOMES = {
     "Sweep": "lltc.sweeps",
     "Transition": "lltc.transitions",
     "behavioral": "lltc.models",
+    "compression_curve": "lltc.probes",
     "estimate_llc": "lltc.llc",
     "estimate_llc_ladder": "lltc.ladder",
     "estimate_llc_team": "lltc.team",
@@ -59,13 +66,14 @@ _HOMES = {
     "list_components": "lltc.components",
     "log_spaced_steps": "lltc.checkpoints",
     "observe": "lltc.sweeps",
+    "probe": "lltc.probes",
     "reference_llc": "lltc.reference",
     "susceptibilities": "lltc.susceptibility",
     "sweep": "lltc.sweeps",
     "sweep_adaptively": "lltc.sweeps",
     "sweep_runs": "lltc.sweeps",
 }
-_ROOMS = ("checkpoints", "kernels", "models", "toys")
+_ROOMS = ("checkpoints", "kernels", "models", "probes", "toys")
 
 __version__ = "0.1.0"
 __all__ = [*_HOMES, *_ROOMS, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
