@@ -39,19 +39,20 @@ class Preview:
     @property
     def total_seconds(self) -> float:
         """The time all estimates would take."""
-        count = sum(work.estimate for work in self.works)
+        count = sum(work.estimates for work in self.works)
         return self.seconds * -(-count // self.workers)
 
     def __str__(self) -> str:
         groups = {
             "done": [work for work in self.works if not work.needed],
-            "observables": [work for work in self.works if work.needed and not work.estimate],
+            "observables": [work for work in self.works if work.observables and not work.estimates],
+            "components": [work for work in self.works if work.components and not work.estimate],
             "anew": [work for work in self.works if work.estimate and work.causes],
             "missing": [work for work in self.works if work.estimate and not work.causes],
         }
         lines = [f"{name:<12} {_list(works)}" for name, works in groups.items() if works]
         lines += [f"{'why':<12} {line}" for line in explain(self.works)]
-        count = sum(work.estimate for work in self.works)
+        count = sum(work.estimates for work in self.works)
         if count:
             lines.append(
                 f"{'time':<12} {clock(self.total_seconds)} for {count} estimates of {self.seconds:.2g} s "
@@ -100,7 +101,7 @@ def _preview(plans: Sequence[Plan], workers: int) -> Preview:
 def _seconds(plans: Sequence[Plan], works: Sequence[Work]) -> tuple[float, str]:
     """Return the seconds an estimate takes: as finished ones took, else by short runs on one checkpoint."""
     setups = {plan.run: plan.setup for plan in plans}
-    if not any(work.estimate for work in works):
+    if not any(work.estimates for work in works):
         return 0.0, "nothing to do"
     rows = [store.read_result(setups[work.run].out, work.task.step) for work in works]
     taken = [float(row["seconds"]) for row in rows if row and "seconds" in row]

@@ -11,7 +11,15 @@ import numpy as np
 
 from lltc.estimate import LLCEstimate
 from lltc.sweeps import store
-from lltc.sweeps.markers import DRIFT, mark, mark_observables
+from lltc.sweeps.dictionary import Dictionary, make_dictionary
+from lltc.sweeps.markers import (
+    DRIFT,
+    Parting,
+    find_partings,
+    mark,
+    mark_components,
+    mark_observables,
+)
 from lltc.sweeps.observables import spread
 from lltc.transitions import Transition
 
@@ -30,7 +38,8 @@ class Sweep:
     """The learning coefficient over training.
 
     `curve` is an `xarray.Dataset` over `step` with llc, llc_se, loss, status, reason, diagnostics and one
-    variable an observable; `transitions` are the markers; `settings` is what `sweep.json` holds.
+    variable an observable, and with component_llc, component_llc_se and component_status over (`component`,
+    `step`) where there are components; `transitions` are the markers; `settings` is what `sweep.json` holds.
     """
 
     out: Path
@@ -72,9 +81,35 @@ class Sweep:
         """
         return mark_observables(self.curve)
 
-    def estimate(self, step: int) -> LLCEstimate:
-        """Return the whole estimate at `step`, chains included."""
-        return LLCEstimate.load(store.result_path(self.out, step))
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The names of the components."""
+        return tuple(self.settings.get("components") or ())
+
+    @cached_property
+    def component_transitions(self) -> dict[str, tuple[Transition, ...]]:
+        """The markers of every component's own learning coefficient, by name."""
+        return mark_components(self.curve)
+
+    @cached_property
+    def partings(self) -> tuple[Parting, ...]:
+        """Where the learning coefficients of two components part or merge, in step order."""
+        return find_partings(self.curve)
+
+    def dictionary(self) -> Dictionary:
+        """Return what changes with each transition of the whole and of each component.
+
+        A change goes with a transition where their markers share intervals between checkpoints; `chance` is
+        the probability that the partner's changes would overlap it as much if they began anywhere on the
+        circle of checkpoints, their lengths and distances kept (`lltc.sweeps.dictionary.chance_of`). The
+        checkpoints' own spacing is the clock: after log-spaced saving a shift is one of log step.
+        """
+        markers = (self.transitions, self.component_transitions, self.observable_transitions)
+        return make_dictionary(self.curve["step"].to_numpy(), *markers)
+
+    def estimate(self, step: int, component: str | None = None) -> LLCEstimate:
+        """Return the whole estimate at `step`, or that of a component, chains included."""
+        return LLCEstimate.load(store.result_path(self.out, step, component))
 
     def critical_checkpoints(
         self, checkpoints: "str | PathLike[str] | Iterable[Checkpoint] | None" = None
@@ -127,9 +162,24 @@ def make_curve(rows: list[dict[str, Any]], settings: dict[str, Any]) -> "Dataset
         coords={"step": [int(row["step"]) for row in rows]},
     )
     options = {name: value for name, value in settings["options"].items() if value is not None}
+    curve = curve.assign(_component_columns(rows, list(settings.get("components") or ())))
     for name in settings.get("sub_losses", ()):
         curve[name].attrs["units"] = "nats"
     return curve.assign_attrs(observables=list(observed), **options)
+
+
+def _component_columns(rows: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
+    """Return the components' llc, llc_se and status `(component, step)`; nothing where there are none."""
+    if not names:
+        return {}
+    nothing = {"llc": np.nan, "llc_se": np.nan, "status": "failed"}
+    found = [[row["components"].get(name, nothing) for row in rows] for name in names]
+    dims, shape = ("component", "step"), (len(names), len(rows))
+    columns: dict[str, Any] = {"component": ("component", names)}
+    for value, kind in (("llc", float), ("llc_se", float), ("status", object)):
+        array = np.array([[row[value] for row in each] for each in found], dtype=kind).reshape(shape)
+        columns[f"component_{value}"] = (dims, array)
+    return columns
 
 
 def _reason(row: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Running a sweep: what is done stays, what is out of date or missing is estimated, failures are flagged."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import jax
 
+from lltc.components import Restriction
 from lltc.data import Data
 from lltc.errors import InputError
 from lltc.posterior import Model
@@ -37,6 +38,7 @@ def sweep(
     key: jax.Array | int = 0,
     observables: Observables | None = None,
     along_chains: Sequence[str] = (),
+    components: Mapping[str, Restriction] | Sequence[str] | None = None,
     params_key: str | None = None,
     template: PyTree | None = None,
     loader: Callable[[Path], PyTree] | None = None,
@@ -54,7 +56,8 @@ def sweep(
     all checkpoints, and JAX's persistent cache later processes too. Workers write each finished checkpoint
     into `out`, whole or not at all: stop the sweep in any way and call it again, it goes on where it was, bit
     for bit. What a changed model, data set, setting or checkpoint puts out of date is estimated anew, and one
-    logged line a cause says so; new or changed observables are evaluated without chains. A checkpoint that
+    logged line a cause says so; new or changed observables are evaluated without chains, new or changed
+    components estimated by themselves. A checkpoint that
     cannot be read or evaluated, or that kills its workers, becomes a row with status "failed" and its reason,
     and is tried again by the next call.
 
@@ -70,6 +73,9 @@ def sweep(
             curve (`name[0]`, `name[1]`, … of a vector) with its own markers, `Sweep.observable_transitions`.
         along_chains: names of observables that every 16th draw is seen through as well, into
             `Sweep.estimate(step).observables`; JAX must be able to trace them.
+        components: parts of the params, as for `lltc.estimate_llc_team`, each of which is also estimated at
+            every checkpoint, alone moving, at the sweep's nβ and γ: `component_llc` over (component, step),
+            with component_llc_se and component_status, and `Sweep.component_transitions`.
         params_key: where the params lie inside each checkpoint, such as "params" or "state/params".
         template: pytree the params are fitted to; default `model.params` where the model carries one.
         loader: function `path -> params` for checkpoints in a format of your own.
@@ -106,6 +112,7 @@ def sweep(
         key=key,
         observables=observables,
         along_chains=along_chains,
+        components=components,
         params_key=params_key,
         template=template,
         loader=loader,

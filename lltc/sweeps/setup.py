@@ -9,11 +9,17 @@ import jax
 import numpy as np
 
 from lltc.arguments import check_finite_params
+from lltc.components import Restriction, name_components
 from lltc.data import Data, as_data
 from lltc.errors import CheckpointError, InputError
 from lltc.posterior import LocalPosterior, Model, local_posterior
 from lltc.sweeps.compilation import NUMERICS
-from lltc.sweeps.fingerprint import fingerprint_data, fingerprint_model, fingerprint_settings
+from lltc.sweeps.fingerprint import (
+    fingerprint_data,
+    fingerprint_model,
+    fingerprint_params,
+    fingerprint_settings,
+)
 from lltc.sweeps.observables import (
     Function,
     Observables,
@@ -25,6 +31,7 @@ from lltc.sweeps.observables import (
 )
 from lltc.sweeps.options import complete_options, describe_option, describe_structure, versions
 from lltc.sweeps.tasks import Task
+from lltc.team import as_masks
 
 PyTree = Any
 STICKY = ("nbeta", "localization")
@@ -44,6 +51,7 @@ class Request:
     key: jax.Array
     observables: Mapping[str, Function]
     along_chains: tuple[str, ...]
+    components: dict[str, Restriction]
     template: PyTree | None
     reading: dict[str, Any]
     options: dict[str, Any]
@@ -64,6 +72,7 @@ class Setup:
     key: jax.Array
     observables: Mapping[str, Function]
     along_chains: tuple[str, ...]
+    components: dict[str, Restriction]
     template: PyTree | None
     settings: dict[str, Any]
 
@@ -95,6 +104,7 @@ def make_request(
     key: jax.Array | int = 0,
     observables: Observables | None = None,
     along_chains: Sequence[str] = (),
+    components: Mapping[str, Restriction] | Sequence[str] | None = None,
     params_key: str | None = None,
     template: PyTree | None = None,
     loader: Callable[[Path], PyTree] | None = None,
@@ -108,7 +118,8 @@ def make_request(
     functions = name_observables(observables, model, data)
     reading = {"params_key": params_key, "loader": loader, "transpose": transpose}
     recorded = check_along_chains(along_chains, functions)
-    return Request(model, data, as_key(key), functions, recorded, template, reading, options)
+    named = {} if components is None else name_components(components)
+    return Request(model, data, as_key(key), functions, recorded, named, template, reading, options)
 
 
 def make_setup(
@@ -138,11 +149,14 @@ def make_setup(
         "observables": {name: fingerprint_observable(name, call, params) for name, call in seen.items()},
         "along_chains": {name: fingerprint_traced(name, seen[name], params) for name in request.along_chains}
         or None,
+        "components": {
+            name: fingerprint_params(as_masks(params, name, pattern))
+            for name, pattern in request.components.items()
+        },
         "sub_losses": [name for name, call in seen.items() if isinstance(call, SubLoss)],
     }
-    setup = Setup(
-        out, model, data, options, request.key, seen, request.along_chains, request.template, settings
-    )
+    common = (request.along_chains, request.components, request.template)
+    setup = Setup(out, model, data, options, request.key, seen, *common, settings)
     return with_key(setup, request.key)
 
 

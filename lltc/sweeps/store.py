@@ -1,9 +1,10 @@
 """The sweep's folder: `sweep.json` defines the numbers; each checkpoint has its own files.
 
-A checkpoint has one result (netCDF4), or one failure (JSON) with the reason why it has none, and one file of
-observables (JSON) where there are any. All are written whole or not at all.
+A checkpoint has one result (netCDF4), or one failure (JSON) with the reason why it has none, one result more
+a component, and one file of observables (JSON) where there are any. All are written whole or not at all.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
 from lltc.sweeps.files import write_whole
+from lltc.sweeps.fingerprint import fingerprint_settings
 from lltc.sweeps.pack import pack_tree
 
 SETTINGS = "sweep.json"
@@ -28,9 +30,19 @@ class Observed(NamedTuple):
     error: str = ""
 
 
-def result_path(out: Path, step: int) -> Path:
-    """Return where the estimate of the checkpoint at `step` lies."""
-    return out / f"step_{step:012d}.nc"
+def result_path(out: Path, step: int, component: str | None = None) -> Path:
+    """Return where the estimate of the checkpoint at `step`, or of one of its components, lies."""
+    if component is None:
+        return out / f"step_{step:012d}.nc"
+    return out / f"step_{step:012d}.{hashlib.sha256(component.encode()).hexdigest()[:12]}.nc"
+
+
+def configuration_of(settings: dict[str, Any], component: str | None = None) -> str:
+    """Return the hash of all that defines the numbers of an estimate, besides the checkpoint itself."""
+    if component is None:
+        return settings["configuration"]
+    chosen = {"configuration": settings["configuration"], "component": settings["components"][component]}
+    return fingerprint_settings(chosen)
 
 
 def failure_path(out: Path, step: int) -> Path:
@@ -91,11 +103,13 @@ def recorded_runs(out: Path) -> dict[str, Any] | None:
         return None
 
 
-def write_result(out: Path, step: int, estimate: LLCEstimate, identity: dict[str, str]) -> Path:
+def write_result(
+    out: Path, step: int, estimate: LLCEstimate, identity: dict[str, str], component: str | None = None
+) -> Path:
     """Write one estimate with its `identity`: the settings, their hash, the checkpoint's."""
     tree = estimate.to_datatree()
-    tree.attrs |= {"step": step} | identity
-    path = result_path(out, step)
+    tree.attrs |= {"step": step} | identity | ({} if component is None else {"component": component})
+    path = result_path(out, step, component)
     write_whole(path, pack_tree(tree))
     failure_path(out, step).unlink(missing_ok=True)
     return path
@@ -114,9 +128,9 @@ def write_observables(out: Path, step: int, checkpoint: str, values: Mapping[str
     write_whole(observables_path(out, step), json.dumps(content).encode())
 
 
-def read_result(out: Path, step: int) -> dict[str, Any] | None:
+def read_result(out: Path, step: int, component: str | None = None) -> dict[str, Any] | None:
     """Return the scalars and the identity of a result, or None where there is none that can be read."""
-    path = result_path(out, step)
+    path = result_path(out, step, component)
     if not path.exists():
         return None
     import h5py
@@ -152,6 +166,20 @@ def read_observables(out: Path, step: int) -> tuple[str, dict[str, Observed]]:
         return "", {}
 
 
+def read_components(
+    out: Path, step: int, settings: dict[str, Any], content: str
+) -> dict[str, dict[str, Any]]:
+    """Return the components' results made with these settings of the checkpoint with the hash `content`."""
+    found = {name: read_result(out, step, name) for name in settings.get("components") or ()}
+    return {
+        name: row
+        for name, row in found.items()
+        if row
+        and (row["configuration"], row["checkpoint"]) == (configuration_of(settings, name), content)
+        and row.get("component") == name
+    }
+
+
 def rows(out: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each checkpoint of the sweep that has one, in step order.
 
@@ -163,13 +191,13 @@ def rows(out: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
         step = int(name)
         failure, result = read_failure(out, step), read_result(out, step)
         if failure and failure.get("configuration") == settings["configuration"]:
-            row = failure
+            row = failure | {"components": {}}
         elif (
             result
             and result["configuration"] == settings["configuration"]
             and content in (None, result["checkpoint"])
         ):
-            row = result
+            row = result | {"components": read_components(out, step, settings, result["checkpoint"])}
         else:
             continue
         kept.append(row | {"observables": read_observables(out, step)[1]})

@@ -21,7 +21,7 @@ class Cause(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What one checkpoint needs: an estimate or not, which observables, and why.
+    """What one checkpoint needs: an estimate or not, of which components, which observables, and why.
 
     `run` names the sweep it belongs to, among several; `content` is the checkpoint's hash where the survey
     had to know it.
@@ -30,6 +30,7 @@ class Work(NamedTuple):
     run: str
     task: Task
     estimate: bool
+    components: tuple[str, ...]
     observables: tuple[str, ...]
     causes: tuple[Cause, ...]
     content: str | None
@@ -37,7 +38,12 @@ class Work(NamedTuple):
     @property
     def needed(self) -> bool:
         """True when there is anything to do."""
-        return self.estimate or bool(self.observables)
+        return bool(self.estimates or self.observables)
+
+    @property
+    def estimates(self) -> int:
+        """How many estimates are to be made: the whole's and its components'."""
+        return self.estimate + len(self.components)
 
 
 def survey(setup: Setup, tasks: Iterable[Task], *, run: str = "") -> tuple[Work, ...]:
@@ -63,27 +69,33 @@ def with_checkpoints(settings: dict[str, Any], works: Sequence[Work]) -> dict[st
 
 
 def _compare(setup: Setup, task: Task, run: str) -> Work:
-    wanted = setup.settings["observables"]
+    wanted, members = setup.settings["observables"], tuple(setup.components)
+    everything = (run, task, True, members, tuple(wanted))
     result = store.read_result(setup.out, task.step)
     if result is None:
-        return Work(run, task, True, tuple(wanted), tuple(_absence(setup, task)), None)
+        return Work(*everything, tuple(_absence(setup, task)), None)
     try:
         content = task.fingerprint()
     except (InputError, OSError):
-        return Work(run, task, True, tuple(wanted), (Cause("checkpoint cannot be read"),), None)
+        return Work(*everything, (Cause("checkpoint cannot be read"),), None)
     causes = _changes(result, setup.settings)
     if result["checkpoint"] != content:
         causes.append(Cause("checkpoint's content changed"))
     if causes:
-        return Work(run, task, True, tuple(wanted), tuple(causes), content)
+        return Work(*everything, tuple(causes), content)
     seen_at, seen = store.read_observables(setup.out, task.step)
     known = seen if seen_at == content else {}
     missing = [name for name in wanted if name not in known or known[name].fingerprint != wanted[name]]
-    news = [
-        Cause(f"observable {name} {'changed' if name in known else 'is new'}", "evaluated")
-        for name in missing
-    ]
-    return Work(run, task, False, tuple(missing), tuple(news), content)
+    news = [_news("observable", name, name in known, "evaluated") for name in missing]
+    done = store.read_components(setup.out, task.step, setup.settings, content)
+    left = [name for name in members if name not in done]
+    for name in left:
+        news.append(_news("component", name, store.result_path(setup.out, task.step, name).exists()))
+    return Work(run, task, False, tuple(left), tuple(missing), tuple(news), content)
+
+
+def _news(kind: str, name: str, known: bool, done: str = "estimated") -> Cause:
+    return Cause(f"{kind} {name} {'changed' if known else 'is new'}", done)
 
 
 def _absence(setup: Setup, task: Task) -> Iterator[Cause]:

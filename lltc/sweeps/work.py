@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+
 from lltc.diagnostics import Status
 from lltc.errors import InputError
+from lltc.estimate import LLCEstimate
 from lltc.llc import estimate_llc
 from lltc.sweeps import store
 from lltc.sweeps.compilation import cached_compilation, configured
@@ -16,6 +19,7 @@ from lltc.sweeps.observables import evaluate
 from lltc.sweeps.setup import NUMBERS, Setup, checkpoint_key
 from lltc.sweeps.survey import Work
 from lltc.sweeps.tasks import brought_near
+from lltc.team import estimate_llc_team
 
 NAN = float("nan")
 log = logging.getLogger("lltc.sweeps")
@@ -65,27 +69,39 @@ def _do(setup: Setup, work: Work) -> Row:
         content, params = task.fingerprint(), task.load(setup.template)
     if work.observables:
         _observe(setup, work, content, params)
-    if not work.estimate:
-        return Row(work.run, step, store.observables_path(setup.out, step), NAN, NAN, "observed", NAN)
-    found = store.read_result(setup.out, step)
-    if found and (found["configuration"], found["checkpoint"]) == (setup.configuration, content):
-        return _row(work, store.result_path(setup.out, step), found)  # A killed worker had written it.
-    estimate = estimate_llc(
-        setup.model,
-        params,
-        setup.data,
-        key=checkpoint_key(setup.key, step),
-        observables=setup.recorded,
-        progress=False,
-        **setup.options,
+    wanted = [*([None] if work.estimate else []), *work.components]
+    rows = [_estimate(setup, work, content, params, component) for component in wanted]
+    return (
+        rows[0]
+        if rows
+        else Row(work.run, step, store.observables_path(setup.out, step), NAN, NAN, "observed", NAN)
     )
+
+
+def _estimate(setup: Setup, work: Work, content: str, params: Any, component: str | None) -> Row:
+    """Estimate the whole, or one of its components, and write the result."""
+    step = work.task.step
+    identity = {"configuration": store.configuration_of(setup.settings, component), "checkpoint": content}
+    found = store.read_result(setup.out, step, component)
+    if found and {name: found[name] for name in identity} == identity:
+        path = store.result_path(setup.out, step, component)
+        return _row(work, path, found)  # A killed worker had written it.
+    estimate = _draw(setup, checkpoint_key(setup.key, step), params, component)
     if estimate.status is Status.interrupted:
         raise KeyboardInterrupt
     _check_current(setup)
     numbers = json.dumps({name: setup.settings[name] for name in NUMBERS}, sort_keys=True)
-    identity = {"configuration": setup.configuration, "checkpoint": content, "settings": numbers}
-    path = store.write_result(setup.out, step, estimate, identity)
+    path = store.write_result(setup.out, step, estimate, identity | {"settings": numbers}, component)
     return _row(work, path, vars(estimate) | {"status": estimate.status.name})
+
+
+def _draw(setup: Setup, key: jax.Array, params: Any, component: str | None) -> LLCEstimate:
+    common = setup.options | {"key": key, "observables": setup.recorded, "progress": False}
+    if component is None:
+        return estimate_llc(setup.model, params, setup.data, **common)
+    del common["restrict"]
+    member = {component: setup.components[component]}
+    return estimate_llc_team(setup.model, params, setup.data, components=member, **common)[component]
 
 
 def _row(work: Work, path: Path, found: Mapping[str, Any]) -> Row:
