@@ -1,4 +1,4 @@
-"""The shell: `lltc demo`, `lltc sweep`, `lltc observe`, `lltc estimate`, `lltc show`, `lltc report`."""
+"""The shell: `lltc demo`, `lltc sweep`, `lltc observe`, `lltc estimate`, `lltc probe`, `lltc show`, `lltc report`."""
 
 from lltc.cli.app import app, main
 from lltc.cli.showing import to_json

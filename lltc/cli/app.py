@@ -7,6 +7,7 @@ from cyclopts import App
 
 from lltc.cli.estimating import estimate
 from lltc.cli.observing import observe
+from lltc.cli.probing import components, probe
 from lltc.cli.showing import report, show
 from lltc.cli.sweeping import sweep
 from lltc.errors import InputError
@@ -16,7 +17,7 @@ app = App(
     help="Local learning coefficients over training: untuned estimates, curves with marked transitions.",
     version="0.1.0",
 )
-for command in (sweep, observe, estimate, show, report):
+for command in (sweep, observe, estimate, probe, components, show, report):
     app.command(command)
 
 

@@ -41,10 +41,13 @@ def probe(
     num_draws: int | None = None,
     num_warmup: int = 1000,
     batch_size: int | None = None,
+    step_size: float | None = None,
     target_rel_se: float = TARGET_REL_SE,
     restrict: Restriction | None = None,
     linear: bool = True,
     kernel: Kernel | None = None,
+    preconditioner: Any = None,
+    anchor_examples: int | None = None,
     progress: bool = True,
 ) -> Probe:
     """Report what changed between two checkpoints: where, in which directions, for which examples.
@@ -87,10 +90,13 @@ def probe(
         num_draws: as for `lltc.estimate_llc`, at least 128 where given.
         num_warmup: steps before drawing; default 1000.
         batch_size: examples a step; default 512, or all of up to 1024.
+        step_size: ε; measured when None.
         target_rel_se: wanted `llc_se`/λ̂ when `num_draws` is None; default .02.
         restrict: which parameters move.
         linear: as for `lltc.estimate_llc`.
         kernel: a sampler, as for `lltc.estimate_llc`.
+        preconditioner: as for `lltc.estimate_llc`.
+        anchor_examples: as for `lltc.estimate_llc`.
         progress: show a progress bar.
 
     Returns:
@@ -126,11 +132,11 @@ def probe(
         num_chains=num_chains,
         num_draws=num_draws,
         num_warmup=num_warmup,
-        step_size=None,
+        step_size=step_size,
         target_rel_se=target_rel_se,
         kernel=kernel,
-        preconditioner=None,
-        anchor_examples=None,
+        preconditioner=preconditioner,
+        anchor_examples=anchor_examples,
     )
     named = _named(after, components, restrict)
     masks = {name: moved_mask(new, after, name, pattern) for name, pattern in named.items()}
@@ -138,8 +144,7 @@ def probe(
     seen = [watch(posterior, effort, key=key, progress=progress, **looking) for posterior in (old, new)]
     teams = None
     if refine and named:
-        common |= {"num_chains": num_chains, "num_draws": num_draws, "num_warmup": num_warmup}
-        common |= {"target_rel_se": target_rel_se, "linear": linear, "kernel": kernel, "progress": progress}
+        common |= effort._asdict() | {"linear": linear, "progress": progress}
         moving = {name: _moving(after, pattern, restrict) for name, pattern in named.items()}
         teams = [
             estimate_llc_team(model, params, data, components=moving, key=key, **common)

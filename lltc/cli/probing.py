@@ -1,0 +1,162 @@
+"""`lltc components` and `lltc probe`."""
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from lltc.cli.arguments import Sampling, as_options, load_attribute, load_value
+from lltc.errors import InputError
+
+
+def components(
+    checkpoint: Path,
+    *patterns: str,
+    params_key: str | None = None,
+    template: str | None = None,
+    loader: str | None = None,
+) -> None:
+    """Print the parameters of a checkpoint, or what each pattern selects of them, with counts.
+
+    Parameters
+    ----------
+    checkpoint
+        One checkpoint in any format of `lltc sweep`, or a folder of them, of which the last is read.
+    patterns
+        Globs over parameter paths, with an index at the end where wanted: "layers/*/attn/q[:,3]".
+    params_key
+        Where the params lie inside the checkpoint, such as params.
+    template
+        Pytree the params are fitted to, as pkg.module:attr.
+    loader
+        Function path -> params as pkg.module:attr, for checkpoints in a format of your own.
+    """
+    from lltc.components import list_components
+
+    params = _load(checkpoint, params_key, load_value("template", template), loader)
+    if not patterns:
+        print(list_components(params))
+    for pattern in patterns:
+        print(f"{pattern}\n{list_components(params, pattern)}\n")
+
+
+def probe(
+    before: Path,
+    after: Path,
+    *,
+    model: str,
+    data: str,
+    components: list[str] | None = None,
+    refine: bool = False,
+    directions: int = 64,
+    examples: int = 1024,
+    plot: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    params_key: str | None = None,
+    template: str | None = None,
+    loader: str | None = None,
+    progress: bool = True,
+    sampling: Sampling | None = None,
+) -> None:
+    """Print what changed between two checkpoints: learning coefficient, stiff directions, components, examples.
+
+    Parameters
+    ----------
+    before
+        The earlier checkpoint, in any format of `lltc sweep`.
+    after
+        The later one.
+    model
+        Loss (params, batch) -> (batch,) as pkg.module:attr.
+    data
+        Data set as pkg.module:attr; a function without arguments is called.
+    components
+        Patterns, one a component; default one component a leaf. `lltc components` shows what they select.
+    refine
+        Also give each component's refined coefficient: two more estimates a component.
+    directions
+        How many of the stiffest directions are looked at where more than 512 parameters move.
+    examples
+        Of how many examples the losses are followed and the Hessian is taken.
+    plot
+        File for a picture of the spectra before and after.
+    as_json
+        Print JSON instead.
+    params_key
+        Where the params lie inside the checkpoints, such as params.
+    template
+        Pytree the params are fitted to, as pkg.module:attr.
+    loader
+        Function path -> params as pkg.module:attr, for checkpoints in a format of your own.
+    progress
+        Show a progress bar.
+    """
+    from lltc.probes import probe as probe_checkpoints
+
+    loss = load_attribute("model", model)
+    shape = load_value("template", template) if template else getattr(loss, "params", None)
+    found = probe_checkpoints(
+        _load(before, params_key, shape, loader),
+        _load(after, params_key, shape, loader),
+        loss,
+        load_value("data", data),
+        components=components,
+        refine=refine,
+        directions=directions,
+        examples=examples,
+        progress=progress,
+        **as_options(sampling),
+    )
+    if plot is not None:
+        found.plot().figure.savefig(plot)
+    print(json.dumps(probe_to_json(found), allow_nan=False) if as_json else found)
+
+
+def probe_to_json(found: Any) -> dict[str, Any]:
+    """Return a probe as plain JSON values; numbers that are not finite become null."""
+    scalars = ("delta_llc", "delta_llc_se", "num_stiffened", "num_softened", "participation")
+    scalars += ("param_participation", "moved_inside", "moved_outside")
+    shown: dict[str, Any] = {name: _number(getattr(found, name)) for name in scalars}
+    shown |= {"lower_bound": found.change.lower_bound, "nbeta": found.after.nbeta}
+    shown["localization"] = found.after.localization
+    for name, estimate, stiffness in (
+        ("before", found.before, found.stiffness_before),
+        ("after", found.after, found.stiffness_after),
+    ):
+        shown[name] = {"llc": _number(estimate.llc), "llc_se": _number(estimate.llc_se)}
+        shown[name] |= {"status": estimate.status.name, "num_stiff": stiffness.num_stiff}
+    shown["by_component"] = {
+        name: {key: _part(value) for key, value in part._asdict().items() if value is not None}
+        for name, part in found.by_component.items()
+    }
+    if found.examples is not None:
+        shown["examples_changed"] = found.examples.num_changed
+        shown["examples_most_changed"] = found.examples.examples[found.examples.most(10)].tolist()
+    return shown
+
+
+def _part(value: Any) -> Any:
+    """Return a number, or a number and its error as a list."""
+    return [_number(part) for part in value] if isinstance(value, tuple) else _number(value)
+
+
+def _number(value: Any) -> float | int | None:
+    if not math.isfinite(value):
+        return None
+    return value if isinstance(value, int) else float(value)
+
+
+def _load(path: Path, params_key: str | None, template: Any, loader: str | None) -> Any:
+    """Return the params of one checkpoint, or of the last one of a folder of them."""
+    from lltc.checkpoints import find_checkpoints, open_checkpoint
+
+    reading: dict[str, Any] = {"loader": load_attribute("loader", loader) if loader else None}
+    reading["params_key"] = params_key
+    if path.is_dir():
+        try:
+            return find_checkpoints(path, **reading)[-1].load(template)
+        except InputError:
+            pass
+    return open_checkpoint(path, **reading).load(template)
