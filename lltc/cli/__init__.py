@@ -1,4 +1,4 @@
-"""The shell: `lltc demo`, `lltc sweep`, `lltc observe`, `lltc estimate`, `lltc probe`, `lltc show`, `lltc report`."""
+"""The shell: `lltc demo`, `sweep`, `observe`, `estimate`, `probe`, `components`, `show` and `report`."""
 
 from lltc.cli.app import app, main
 from lltc.cli.showing import to_json

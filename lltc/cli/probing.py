@@ -60,7 +60,7 @@ def probe(
     progress: bool = True,
     sampling: Sampling | None = None,
 ) -> None:
-    """Print what changed between two checkpoints: learning coefficient, stiff directions, components, examples.
+    """Print what changed between two checkpoints: λ̂, stiff directions, components, examples.
 
     Parameters
     ----------
@@ -110,7 +110,8 @@ def probe(
         **as_options(sampling),
     )
     if plot is not None:
-        found.plot().figure.savefig(plot)
+        figure: Any = found.plot().figure
+        figure.savefig(plot)
     print(json.dumps(probe_to_json(found), allow_nan=False) if as_json else found)
 
 
