@@ -6,6 +6,7 @@ Run with `make bench-accuracy`; writes benchmarks/results/accuracy.{csv,md,png}.
 import argparse
 import csv
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -138,7 +139,7 @@ def write_table(rows: list[Row], path: Path, command: str) -> None:
     lines = [
         "# Accuracy on known values",
         "",
-        f"`{command}` (lltc {lltc.__version__}, JAX {jax.__version__}, CPU)",
+        f"`{command}` (lltc {lltc.__version__} at {_commit()}, JAX {jax.__version__}, CPU)",
         "",
     ]
     lines += [
@@ -174,6 +175,12 @@ def write_table(rows: list[Row], path: Path, command: str) -> None:
             f"{np.median([row.gradients for row in same]):.2g} |"
         )
     path.write_text("\n".join(lines) + "\n")
+
+
+def _commit() -> str:
+    """Return which commit of lltc was measured."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "no commit"
 
 
 def draw(rows: list[Row], path: Path) -> None:
