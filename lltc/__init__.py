@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from lltc.reference import reference_llc as reference_llc
     from lltc.susceptibility import Susceptibilities as Susceptibilities
     from lltc.susceptibility import susceptibilities as susceptibilities
+    from lltc.sweeps import Comparison as Comparison
+    from lltc.sweeps import Dictionary as Dictionary
     from lltc.sweeps import Observations as Observations
     from lltc.sweeps import Runs as Runs
     from lltc.sweeps import Sweep as Sweep
+    from lltc.sweeps import compare as compare
     from lltc.sweeps import observe as observe
     from lltc.sweeps import sweep as sweep
     from lltc.sweeps import sweep_adaptively as sweep_adaptively
@@ -40,9 +43,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CheckpointError": "lltc.errors",
+    "Comparison": "lltc.sweeps",
     "Component": "lltc.components",
     "Components": "lltc.components",
     "CompressionCurve": "lltc.probes",
+    "Dictionary": "lltc.sweeps",
     "InputError": "lltc.errors",
     "LLCEstimate": "lltc.estimate",
     "LLCLadder": "lltc.ladder",
@@ -57,6 +62,7 @@ _HOMES = {
     "Sweep": "lltc.sweeps",
     "Transition": "lltc.transitions",
     "behavioral": "lltc.models",
+    "compare": "lltc.sweeps",
     "compression_curve": "lltc.probes",
     "estimate_llc": "lltc.llc",
     "estimate_llc_ladder": "lltc.ladder",

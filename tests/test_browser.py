@@ -7,7 +7,9 @@ import pytest
 import xarray as xr
 
 from lltc.report import Exhibit, write_report, write_runs_report
+from lltc.sweeps.pages import sweep_tables
 from tests.browsing import CHROMIUM, Browser
+from tests.synthetic import make_sweep
 
 pytestmark = [
     pytest.mark.browser,
@@ -248,3 +250,31 @@ def test_the_citation_is_selected_for_copying(tmp_path, browser):
     chosen = browser.run("String(getSelection())")
     assert chosen.startswith("@software{lltc,")
     assert "@inproceedings{lau2025local" in chosen
+
+
+NAMES, COLOUR, FOOT = "['head', 'tail']", "(t) => t.line.color", "(s) => [s.x0, s.x1, s.fillcolor]"
+
+
+def test_components_and_changes_of_observables_are_drawn(browser, tmp_path):
+    told = {"skill": {12: -3.0}, "flat": {}}
+    swept = make_sweep({12: 1.0, 25: 2.0}, told, {"head": {12: 1.0}, "tail": {25: 2.0}})
+    page = write_report(
+        tmp_path / "page.html",
+        swept.curve,
+        swept.transitions,
+        settings={},
+        tables=sweep_tables(swept),
+        marks=swept.observable_transitions,
+        component_marks=swept.component_transitions,
+    )
+    for screen in SCREENS:
+        browser.open(page, **screen)
+        assert browser.seen == []
+        names = browser.run(f"{PLOT}.data.map((t) => t.name)")
+        assert {"head", "tail", "skill"} <= set(names)
+        colours = browser.run(f"{PLOT}.data.filter((t) => t.meta && {NAMES}.includes(t.name)).map({COLOUR})")
+        feet = browser.run(f"{PLOT}.layout.shapes.filter((s) => s.y1 < 0.2).map({FOOT})")
+        assert [foot[:2] for foot in feet] == [[110, 120], [240, 250], [110, 120]]
+        assert [foot[2] for foot in feet[:2]] == colours
+        assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+        assert browser.run(OUTSIDE.replace("TEXTS", TEXTS)) == []

@@ -212,6 +212,27 @@ def test_observing_prints_and_writes_every_checkpoint(place):
     assert (place / "seen.csv").read_text().splitlines()[3].startswith("100,")
 
 
+@pytest.mark.usefixtures("swept")
+def test_components_are_swept_and_runs_compared(place):
+    words = ["sweep", "checkpoints", "--model", "network:model", "--data", "network:data", "--out", "parts"]
+    done = shell(place, *words, "--components", "top=second", "--observables", "network:observables", *FEW)
+    assert done.returncode == 0, done.stderr
+    assert "Dictionary(" in done.stdout
+    from lltc import Sweep
+
+    assert Sweep.open(place / "parts").components == ("top",)
+    found = shell(place, "compare", "parts", "out", "--out", "compared.html")
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("Comparison(2 runs, ")
+    assert found.stdout.endswith("\ncompared.html\n")
+    assert (place / "compared.html").exists()
+    alone = shell(place, "compare", "parts")
+    assert (alone.returncode, alone.stderr) == (
+        2,
+        "lltc: sweeps holds 1, but a comparison needs two or more; pass a list or lltc.Runs.\n",
+    )
+
+
 def test_numbers_that_are_not_finite_become_null():
     import xarray as xr
 

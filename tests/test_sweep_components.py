@@ -1,5 +1,7 @@
 """Component sweeps: the team's own numbers at every checkpoint, resumed and extended bit for bit."""
 
+import json
+import re
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 import lltc
 from lltc import InputError, Sweep
 from lltc.sweeps import checkpoint_key, preview_sweep, store
-from lltc.sweeps.markers import find_partings
+from lltc.sweeps.markers import find_partings, mark_components
 from lltc.team import estimate_llc_team
 from tests.blocks import COMPONENTS, DATA, LEARNT, MODEL, STEPS, params_at, sweep_blocks
 from tests.sweeping import FEW
@@ -56,6 +58,17 @@ def test_two_that_never_meet_neither_part_nor_merge(swept):
     apart = swept.curve.copy(deep=True)
     apart["component_llc"].loc[{"component": "right"}] += 5
     assert find_partings(apart) == ()
+
+
+def test_components_that_do_not_act_yet_have_no_error_and_are_marked_all_the_same(swept):
+    curve = swept.curve.copy(deep=True)
+    for name in ("component_llc", "component_llc_se"):
+        curve[name].loc[{"component": "left", "step": slice(0, 20)}] = 0.0
+        curve[name].loc[{"component": "right"}] = 0.0
+    found = mark_components(curve)
+    assert [(t.step_low, t.step_high, t.kind) for t in found["left"]] == [(20, 30, "rise")]
+    assert found["right"] == ()
+    assert [p.kind for p in find_partings(curve)] == ["part"]
 
 
 def test_a_component_is_a_member_of_the_team(tmp_path):
@@ -131,3 +144,31 @@ def test_components_that_select_nothing_are_refused(tmp_path):
         run(tmp_path, components={"x": "middle/*"})
     with pytest.raises(InputError, match="components must be a mapping"):
         run(tmp_path, components=[])
+
+
+def test_a_page_shows_components_partings_and_the_dictionary(swept):
+    page = swept.report().read_text()
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
+    (told,) = json.loads(data)["runs"]
+    assert [c["name"] for c in told["components"]] == ["left", "right"]
+    assert told["components"][0]["llc"] == swept.curve["component_llc"].values[0].tolist()
+    assert [c["marks"] for c in told["components"]] == [[[20, 30, "rise"]], [[70, 80, "rise"]]]
+    assert told["marks"]["left closed"] == [[20, 30, "fall"]]
+    assert told["marks"]["constant"] == []
+    kinds = [panel["kind"] for panel in json.loads(data)["panels"]]
+    assert kinds == ["llc", "change", "components", "value", "value", "value", "value"]
+    assert [name for name, _ in told["details"][0]][-2:] == ["llc of left", "llc of right"]
+    text = re.sub(r"<[^>]+>", "|", page)
+    for row in (["left and right", "part", "20", "30"], ["left and right", "merge", "70", "80"]):
+        assert "||".join(row) in text
+    found = swept.dictionary()
+    assert "||".join(["llc", "rise 20–30", "component left", "rise of "]) in text
+    partners = [
+        (e.structure, e.partner, e.overlap, e.chance) for e in found.entries if e.kind == "observable"
+    ]
+    # Among eleven intervals a single one is met by one shift, two by two.
+    assert [p for p in partners if p[0] == "left"] == [
+        ("left", "left closed", 1.0, pytest.approx(1 / 11)),
+        ("left", "loss", 1.0, pytest.approx(2 / 11)),
+    ]
+    assert "<dt>components</dt><dd>left, right</dd>" in page

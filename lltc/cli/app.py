@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cyclopts import App
 
+from lltc.cli.comparing import compare
 from lltc.cli.estimating import estimate
 from lltc.cli.observing import observe
 from lltc.cli.probing import components, probe
@@ -17,7 +18,7 @@ app = App(
     help="Local learning coefficients over training: untuned estimates, curves with marked transitions.",
     version="0.1.0",
 )
-for command in (sweep, observe, estimate, probe, components, show, report):
+for command in (sweep, observe, estimate, probe, components, show, report, compare):
     app.command(command)
 
 

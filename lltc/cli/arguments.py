@@ -112,3 +112,16 @@ def load_value(argument: str, reference: str | None) -> Any:
     """Return what `pkg.module:attr` names, called where it is a function; None for no reference."""
     value = load_attribute(argument, reference) if reference else None
     return value() if callable(value) and not hasattr(value, "__getitem__") else value
+
+
+def name_globs(given: list[str] | None) -> dict[str, str] | None:
+    """Return globs by name; one without a name is its own.
+
+    Example:
+        >>> name_globs(["first/*", "heads=*/attn/*"])
+        {'first/*': 'first/*', 'heads': '*/attn/*'}
+    """
+    if given is None:
+        return None
+    split = [(text, *text.partition("=")) for text in given]
+    return {(name if equals else text): (glob if equals else text) for text, name, equals, glob in split}

@@ -30,7 +30,7 @@ def observe(
     data
         Data set as pkg.module:attr; a function without arguments is called.
     observables
-        Dictionary as pkg.module:attr: functions params -> number or vector, or data sets for a sub-loss each.
+        Dictionary as pkg.module:attr: functions params -> number or vector, or data sets for sub-losses.
     out
         File for the values (CSV); none by default.
     examples

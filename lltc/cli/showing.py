@@ -81,6 +81,8 @@ def print_sweep(swept: Any, name: str = "") -> None:
     print(table(swept.curve, swept.transitions))
     print()
     print(sketch(swept.curve["step"].values, swept.curve["llc"].values, swept.transitions))
+    if swept.curve.attrs["observables"] or swept.components:
+        print(f"\n{swept.dictionary()}")
 
 
 def _number(value: Any) -> float | None:

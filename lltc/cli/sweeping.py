@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from lltc.cli.arguments import Sampling, as_options, load_attribute, load_value
+from lltc.cli.arguments import Sampling, as_options, load_attribute, load_value, name_globs
 from lltc.cli.showing import print_sweep
 from lltc.errors import InputError
 
@@ -21,6 +21,7 @@ def sweep(
     budget: int | None = None,
     dry_run: bool = False,
     observables: str | None = None,
+    components: list[str] | None = None,
     params_key: str | None = None,
     template: str | None = None,
     loader: str | None = None,
@@ -57,7 +58,9 @@ def sweep(
     dry_run
         Print what would be done, why and how long it would take; write nothing.
     observables
-        Dictionary as pkg.module:attr: functions params -> number or vector, or data sets for a sub-loss each.
+        Dictionary as pkg.module:attr: functions params -> number or vector, or data sets for sub-losses.
+    components
+        Globs over parameter paths; each is estimated as well, alone moving. NAME=GLOB names one.
     params_key
         Where the params lie inside each checkpoint, such as params.
     template
@@ -75,6 +78,7 @@ def sweep(
         "out": out,
         "workers": workers,
         "observables": load_value("observables", observables),
+        "components": name_globs(components),
         "params_key": params_key,
         "template": load_value("template", template),
         "transpose": transpose,

@@ -113,6 +113,12 @@ function runTraces(run, r, colours) {
     if (p.kind === "value") {
       const y = p.name === "loss" ? run.loss : run.observables[p.name];
       if (y) traces.push({ ...common, mode: dense ? "lines" : "lines+markers", name: p.name, y, yaxis: p.axis, line, marker: { color: line.color, size: 4 } });
+    } else if (p.kind === "components") {
+      traces.push(...run.components.map((c, k) => {
+        const hue = componentHue(k);
+        return { ...common, mode: "lines+markers", name: c.name, y: c.llc, yaxis: p.axis, line: { color: hue, width: 1.3 },
+          marker: { color: hue, size: dense ? 3 : 5 }, error_y: { type: "data", array: c.llc_se, width: 0, thickness: 1, color: fade(hue, 0.7) } };
+      }));
     } else if (p.kind === "change") {
       const y = [...run.changes, run.changes.at(-1)];
       traces.push({ ...silent, mode: "lines", name: "change", x: common.x, y, yaxis: p.axis, fill: "tozeroy",
@@ -199,6 +205,20 @@ function shapesOver(panel, x0, x1, extra) {
   return { xref: "x", yref: `${panel.axis} domain`, x0: place(x0), x1: place(x1), y0: 0, y1: 1, layer: "below", ...extra };
 }
 
+// The first colour is the whole's.
+const componentHue = (k) => css(`--run${(k + 1) % 8}`);
+
+// At the foot of a panel: where what it shows changes, one row a component.
+function footMarks(p, colours) {
+  const foot = (marks, row, colour) => marks.map(([low, high, kind]) => shapesOver(p, low, high, {
+    type: "rect", y0: (7 * row) / p.height, y1: (7 * row + 5) / p.height, layer: "above", line: { width: 0 },
+    fillcolor: colour || (kind === "rise" ? colours.rise : colours.fall),
+  }));
+  if (many) return [];
+  if (p.kind === "components") return runs[0].components.flatMap((c, k) => foot(c.marks, k, componentHue(k)));
+  return p.kind === "value" ? foot(runs[0].marks[p.name] || [], 0) : [];
+}
+
 function curveLayout(width, margin, range, colours) {
   const labels = labelRows(width, range);
   const rows = Math.max(0, ...labels.map((l) => l.row + 1));
@@ -230,6 +250,7 @@ function curveLayout(width, margin, range, colours) {
       }));
     }
   });
+  data.panels.forEach((p) => layout.shapes.push(...footMarks(p, colours)));
   const chosen = runs[state.chosen[0]].step[state.chosen[1]];
   for (const p of data.panels) {
     layout.shapes.push(shapesOver(p, chosen, chosen, { type: "line", line: { color: fade(colours.ink, 0.4), width: 1, dash: "2px,3px" } }));

@@ -20,6 +20,9 @@ class Exhibit(NamedTuple):
         chains: energies nβ(L - L*) by step, each of shape (chain, draw).
         hot: one truth value a chain, True where it started hot; all cold where None.
         details: further numbers of a checkpoint by step, each a mapping of names to text.
+        marks: where the loss and the observables change, by name: objects with step_low, step_high and kind.
+        component_marks: the transitions of every component, by name; the curve then has component_llc and
+            component_llc_se over (component, step).
     """
 
     curve: Any
@@ -28,6 +31,17 @@ class Exhibit(NamedTuple):
     chains: Mapping[Any, Any] | None = None
     hot: Sequence[bool] | None = None
     details: Mapping[Any, Mapping[str, str]] | None = None
+    marks: Mapping[str, Sequence[Any]] | None = None
+    component_marks: Mapping[str, Sequence[Any]] | None = None
+
+
+class Member(NamedTuple):
+    """One component of a run: llc and llc_se of shape (checkpoints,), and its transitions."""
+
+    name: str
+    llc: np.ndarray
+    llc_se: np.ndarray
+    transitions: list[Any]
 
 
 class Part(NamedTuple):
@@ -41,6 +55,8 @@ class Part(NamedTuple):
     chains: list[np.ndarray | None] | None
     hot: list[bool]
     details: list[Mapping[str, str]]
+    marks: Mapping[str, Sequence[Any]]
+    members: list[Member]
 
 
 def read_exhibit(name: str, exhibit: Exhibit) -> Part:
@@ -62,7 +78,20 @@ def read_exhibit(name: str, exhibit: Exhibit) -> Part:
         chains=chains,
         hot=mark_hot(chains or [], exhibit.hot),
         details=[by_step.get(float(step), {}) for step in columns.steps],
+        marks=exhibit.marks or {},
+        members=read_members(exhibit.curve, exhibit.component_marks or {}),
     )
+
+
+def read_members(curve: Any, marks: Mapping[str, Sequence[Any]]) -> list[Member]:
+    """The components of a curve, in the order of its steps; none where it has no component_llc."""
+    if "component_llc" not in curve:
+        return []
+    order = np.argsort(curve["step"].values, kind="stable")
+    table = curve[["component_llc", "component_llc_se"]].transpose("component", "step").isel(step=order)
+    llc, se = (np.asarray(table[name].values, dtype=float) for name in table)
+    names = [str(name) for name in curve["component"].values]
+    return [Member(*row, list(marks.get(row[0], ()))) for row in zip(names, llc, se, strict=True)]
 
 
 def read_changes(columns: Columns, changes: Any) -> np.ndarray | None:

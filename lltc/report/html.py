@@ -16,7 +16,15 @@ from lltc.report.columns import read_known
 from lltc.report.exhibit import Exhibit, Part, read_exhibit
 from lltc.report.payload import build_payload, embed
 from lltc.report.summary import write_figures, write_key, write_lead, write_legend, write_notes
-from lltc.report.tables import column_names, write_checkpoints, write_runs, write_settings, write_transitions
+from lltc.report.tables import (
+    Table,
+    column_names,
+    write_checkpoints,
+    write_runs,
+    write_settings,
+    write_tables,
+    write_transitions,
+)
 
 SCRIPTS = ("state.js", "curve.js", "chains.js", "page.js")
 CITATION = """\
@@ -46,6 +54,9 @@ def write_report(
     chains: Mapping[Any, Any] | None = None,
     hot: Sequence[bool] | None = None,
     details: Mapping[Any, Mapping[str, str]] | None = None,
+    marks: Mapping[str, Sequence[Any]] | None = None,
+    component_marks: Mapping[str, Sequence[Any]] | None = None,
+    tables: Sequence[Table] = (),
 ) -> Path:
     """Write one HTML page that shows the curve, its transitions, every checkpoint and the settings.
 
@@ -65,6 +76,9 @@ def write_report(
         chains: energies nβ(L - L*) by step, each of shape (chain, draw); thinned evenly where they are many.
         hot: one truth value a chain, True where it started hot; all cold where None.
         details: further numbers of a checkpoint by step, each a mapping of names to text.
+        marks: where the loss and the observables change, by name, shown at the foot of their panels.
+        component_marks: the same of components, whose component_llc and component_llc_se the curve holds.
+        tables: further tables, shown below the transitions.
 
     Returns:
         The path written.
@@ -81,8 +95,8 @@ def write_report(
         ...     write_report(f"{folder}/report.html", curve, [], settings={"nbeta": 100.0}).name
         'report.html'
     """
-    exhibit = Exhibit(curve, transitions, changes, chains, hot, details)
-    return write_runs_report(path, {"": exhibit}, settings=settings, known=known, title=title)
+    exhibit = Exhibit(curve, transitions, changes, chains, hot, details, marks, component_marks)
+    return write_runs_report(path, {"": exhibit}, settings=settings, known=known, title=title, tables=tables)
 
 
 def write_runs_report(
@@ -92,6 +106,7 @@ def write_runs_report(
     settings: Mapping[str, Any],
     known: Sequence[Any] = (),
     title: str = "Local learning coefficients of several runs",
+    tables: Sequence[Table] = (),
 ) -> Path:
     """Write one HTML page that lays the curves of several runs over one another.
 
@@ -103,6 +118,7 @@ def write_runs_report(
         settings: those that all runs share.
         known: plateaus known beforehand, (step_low, step_high, llc, label), drawn dashed.
         title: the page's heading.
+        tables: further tables, shown below the transitions.
 
     Returns:
         The path written.
@@ -122,10 +138,12 @@ def write_runs_report(
     if not runs:
         raise InputError("runs is empty; give at least one run by its name.")
     parts = [read_exhibit(str(name), exhibit) for name, exhibit in runs.items()]
-    return write_atomically(Path(path), fill_page(parts, settings, read_known(known), title))
+    return write_atomically(Path(path), fill_page(parts, settings, read_known(known), title, tables))
 
 
-def fill_page(parts: list[Part], settings: Mapping[str, Any], known: list, title: str) -> str:
+def fill_page(
+    parts: list[Part], settings: Mapping[str, Any], known: list, title: str, tables: Sequence[Table] = ()
+) -> str:
     """The page's text."""
     names = column_names(parts)
     chains = any(part.chains for part in parts)
@@ -143,6 +161,7 @@ def fill_page(parts: list[Part], settings: Mapping[str, Any], known: list, title
         trace='<div id="trace"></div>' if chains else "",
         runs=write_runs(parts),
         transitions=write_transitions(parts),
+        tables=write_tables(tables),
         checkpoints=write_checkpoints(parts, names),
         settings=write_settings(settings),
         citation=html.escape(CITATION.format(version=version)),

@@ -9,10 +9,11 @@ import numpy as np
 from lltc.report.exhibit import Part
 
 LLC_HEIGHT, CHANGE_HEIGHT, LOSS_HEIGHT, OBSERVABLE_HEIGHT, LANE_HEIGHT = 400, 56, 150, 110, 18
+COMPONENT_HEIGHT = 240
 
 
 def list_panels(parts: Sequence[Part]) -> list[dict[str, Any]]:
-    """The panels: the llc, changes' probabilities, the loss, an observable each; of several runs first lanes.
+    """The panels: llc, changes' probabilities, components, loss, observables; of several runs first lanes.
 
     A lane holds the markers of one run.
     """
@@ -25,6 +26,9 @@ def list_panels(parts: Sequence[Part]) -> list[dict[str, Any]]:
     if len(parts) == 1 and parts[0].changes is not None and np.isfinite(parts[0].changes).any():
         title = "Probability of a change, each interval"
         panels.append({"kind": "change", "title": title, "axis": "y2", "height": CHANGE_HEIGHT})
+    if len(parts) == 1 and parts[0].members:
+        panel = {"kind": "components", "title": "Learning coefficient of each component, alone moving"}
+        panels.append({**panel, "axis": f"y{len(panels) + 1}", "height": COMPONENT_HEIGHT})
     drawn = [("loss", "Loss (nats)", LOSS_HEIGHT)]
     drawn += [(name, name, OBSERVABLE_HEIGHT) for name in observed(parts)]
     for name, title, height in drawn:

@@ -53,6 +53,16 @@ def build_run(part: Part, known: Known, names: Sequence[str], stride: int) -> di
         "details": [list(map(list, entry.items())) for entry in part.details],
         "observables": {name: plain(values) for name, values in columns.observables.items()},
         "changes": None if part.changes is None else plain(np.round(part.changes, 4)),
+        "marks": {name: [place_mark(t) for t in found] for name, found in part.marks.items()},
+        "components": [
+            {
+                "name": member.name,
+                "llc": plain(member.llc),
+                "llc_se": plain(member.llc_se),
+                "marks": [place_mark(t) for t in member.transitions],
+            }
+            for member in part.members
+        ],
         "transitions": [label_transition(t) for t in part.transitions],
         "plateaus": [label_plateau(p, known) for p in part.plateaus],
         "chains": None,
@@ -106,6 +116,11 @@ def llc_range(parts: Sequence[Part], known: Known) -> list[float] | None:
     low, high = float(values.min()), float(values.max())
     room = 0.09 * (high - low) if high > low else 1.0
     return [low - room, high + room]
+
+
+def place_mark(t: Any) -> list[Any]:
+    """Where something changes, and how."""
+    return [float(t.step_low), float(t.step_high), str(t.kind)]
 
 
 def label_transition(t: Any) -> dict[str, Any]:

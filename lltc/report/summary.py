@@ -68,6 +68,10 @@ def write_key(parts: Sequence[Part], known: Sequence[Any]) -> str:
         ("down" if single else "downward", "fall", "fall" in kinds),
         ("cross", "status not ok", not all(part.columns.good.all() for part in parts)),
     ]
+    members = parts[0].members if single else []
+    entries += [
+        (f"member run{(k + 1) % 8}", html.escape(member.name), True) for k, member in enumerate(members)
+    ]
     return "".join(f'<span class="{name}">{text}</span>' for name, text, shown in entries if shown)
 
 
@@ -92,6 +96,8 @@ def write_notes(parts: Sequence[Part]) -> str:
             "A plateau is the inverse-variance mean of its checkpoints whose status is ok; "
             "its error is widened where they scatter more than their errors say."
         )
+    if len(parts) == 1 and (any(parts[0].marks.values()) or any(m.transitions for m in parts[0].members)):
+        notes.append("A bar at the foot of a panel is a change of what the panel itself shows.")
     undrawn = list(dict.fromkeys(name for part in parts for name in part.columns.undrawn))
     if undrawn:
         notes.append(f"Not drawn, for they are not over the steps alone: {html.escape(', '.join(undrawn))}.")

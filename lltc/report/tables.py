@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from lltc.report.columns import DETAILS, Columns
 from lltc.report.exhibit import Part
@@ -13,6 +13,36 @@ HEADINGS = {"llc_se": "± se", "ess": "ESS", "rhat": "R-hat", "step_size": "step
 FIRST = ("step", "llc", "llc_se", "loss", "status")
 
 Cell = tuple[str, str]
+
+
+class Table(NamedTuple):
+    """A further table of a page: plain text, numbers to the right but for the columns named in `words`."""
+
+    heading: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: Sequence[int] = (0,)
+    note: str = ""
+
+
+def write_tables(tables: Iterable[Table]) -> str:
+    """The further tables, each under its heading; those without rows are left out."""
+    return "".join(write_table(table) for table in tables if table.rows)
+
+
+def write_table(table: Table) -> str:
+    """One table of plain text."""
+    kind = lambda place: "word" if place in table.words else ""
+    head = [(kind(place), html.escape(text)) for place, text in enumerate(table.head)]
+    rows = [
+        [
+            (kind(k), html.escape(minus(text)) if k not in table.words else html.escape(text))
+            for k, text in enumerate(row)
+        ]
+        for row in table.rows
+    ]
+    note = f'<p class="note">{html.escape(table.note)}</p>' if table.note else ""
+    return write_section(html.escape(table.heading), write_rows(head, rows), note=note)
 
 
 def write_rows(head: Sequence[Cell], rows: Iterable[Sequence[Cell]], name: str = "") -> str:
@@ -112,9 +142,9 @@ def run_cell(parts: Sequence[Part], part: Part) -> list[Cell]:
     return [("word", html.escape(part.name))] if len(parts) > 1 else []
 
 
-def write_section(heading: str, table: str) -> str:
-    """A heading and a table that scrolls within the page."""
-    return f'<section><h2>{heading}</h2><div class="scroll">{table}</div></section>'
+def write_section(heading: str, table: str, *, note: str = "") -> str:
+    """A heading, a note and a table that scrolls within the page."""
+    return f'<section><h2>{heading}</h2>{note}<div class="scroll narrow">{table}</div></section>'
 
 
 def write_settings(settings: Mapping[str, Any]) -> str:

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lltc.report import Exhibit
-from lltc.report.wording import minus, number
+from lltc.report.wording import measured, minus, number
 from lltc.sweeps import store
 from lltc.transitions import change_probabilities
 from lltc.tuning import is_hot
 
 if TYPE_CHECKING:
+    from xarray import Dataset
+
     from lltc.sweeps.result import Sweep
 
 CHAIN_POINTS = 200
-UNREPORTED = ("checkpoints", "given", "configuration")
+UNREPORTED = ("checkpoints", "given", "configuration", "sub_losses")
+HASHED = ("observables", "components", "along_chains")
 BUDGET = {
     "monte_carlo": "error: Monte Carlo",
     "equilibration": "error: hot–cold gap",
@@ -32,6 +35,7 @@ SHARES = {
     "virial_share": "virial met",
     "variance_left": "left by control variates",
 }
+MEASURED = ("component_llc", "component_llc_se")
 COUNTED = 0.1  # share of the error from which a part of it is worth a line
 
 
@@ -44,13 +48,32 @@ def exhibit(swept: "Sweep") -> Exhibit:
         if row is not None:
             chains[int(step)] = read_chains(store.result_path(swept.out, int(step)))
             details[int(step)] = describe(row)
+    for step, told in describe_components(swept.curve).items():
+        details[step] = details.get(step, {}) | told
     hot = is_hot(int(swept.settings["options"]["num_chains"])).tolist()
-    return Exhibit(swept.curve, swept.transitions, read_changes(swept), chains, hot, details)
+    marks, of_components = swept.observable_transitions, swept.component_transitions
+    changes = read_changes(swept)
+    return Exhibit(swept.curve, swept.transitions, changes, chains, hot, details, marks, of_components)
+
+
+def describe_components(curve: "Dataset") -> dict[int, dict[str, str]]:
+    """Return the components' learning coefficients at every checkpoint, as text."""
+    if "component" not in curve.dims:
+        return {}
+    tables = {name: curve.sel(component=name) for name in curve["component"].values.tolist()}
+    return {
+        int(step): {
+            f"llc of {name}": minus(measured(*(float(found[c].values[k]) for c in MEASURED)))
+            for name, found in tables.items()
+        }
+        for k, step in enumerate(curve["step"].values)
+    }
 
 
 def reported(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that a reader of the page wants to see."""
-    return {name: value for name, value in settings.items() if name not in UNREPORTED}
+    kept = {name: value for name, value in settings.items() if name not in UNREPORTED}
+    return kept | {name: ", ".join(kept.get(name) or ()) for name in HASHED if name in kept}
 
 
 def shared(sweeps: "Iterable[Sweep]") -> dict[str, Any]:

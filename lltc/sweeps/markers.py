@@ -4,13 +4,15 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lltc.transitions import Transition, find_changes, find_plateaus, find_transitions
 
 if TYPE_CHECKING:
-    from xarray import DataArray, Dataset
+    from xarray import Dataset
 
 DRIFT = 0.01  # share of its level by which a plateau may wander without being a transition
+EXACT = 1e-3  # share of the highest level below which an error no longer matters to a marker
 ROUNDING = 1e-6  # share of the largest loss that float32 cannot tell from nothing
 
 Markers = dict[str, tuple[Transition, ...]]
@@ -26,7 +28,9 @@ class Parting(NamedTuple):
 
 def mark(curve: "Dataset") -> tuple[Transition, ...]:
     """Return the markers of a curve; rows without a finite estimate take no part."""
-    return _mark(curve["llc"], curve["llc_se"])
+    columns = [curve[name].to_numpy() for name in ("step", "llc", "llc_se")]
+    good = np.isfinite(columns[1]) & (columns[2] > 0)
+    return _mark(*(column[good] for column in columns))
 
 
 def mark_observables(curve: "Dataset") -> Markers:
@@ -49,18 +53,26 @@ def mark_observables(curve: "Dataset") -> Markers:
 
 
 def mark_components(curve: "Dataset") -> Markers:
-    """Return the markers of every component's learning coefficient, by name."""
+    """Return the markers of every component's learning coefficient, by name.
+
+    An error of zero counts here: a component that does not act has exactly zero.
+    """
     if "component" not in curve.dims:
         return {}
-    each = {name: curve.sel(component=name) for name in curve["component"].values.tolist()}
-    return {name: _mark(found["component_llc"], found["component_llc_se"]) for name, found in each.items()}
+    marked = {}
+    for name in curve["component"].values.tolist():
+        table = curve.sel(component=name)
+        columns = [table[found].to_numpy() for found in ("step", "component_llc", "component_llc_se")]
+        good = np.isfinite(columns[1]) & np.isfinite(columns[2])
+        marked[name] = _mark(*(column[good] for column in columns))
+    return marked
 
 
 def find_partings(curve: "Dataset") -> tuple[Parting, ...]:
     """Return where the difference of two components leaves zero, or comes back to it, in step order.
 
-    A level of the difference is zero within three of its errors, to which 1 % of either component's own level
-    belongs.
+    A level of the difference is zero within three of its errors, to which 1 % of the two components' highest
+    level belongs.
     """
     names = curve["component"].values.tolist() if "component" in curve.dims else []
     found = [parting for pair in combinations(names, 2) for parting in _part(curve, *pair)]
@@ -71,12 +83,13 @@ def _part(curve: "Dataset", first: str, second: str) -> list[Parting]:
     a, b = (curve.sel(component=name) for name in (first, second))
     levels = np.stack([found["component_llc"].to_numpy() for found in (a, b)])
     errors = np.stack([found["component_llc_se"].to_numpy() for found in (a, b)])
-    drift = DRIFT * np.hypot(*levels)
-    error = np.sqrt((errors**2).sum(0) + drift**2)
-    good = np.isfinite(levels).all(0) & (errors > 0).all(0)
-    line = (curve["step"].to_numpy()[good], (levels[0] - levels[1])[good], error[good])
-    plateaus, near = find_plateaus(*line), float(np.median(drift[good])) if good.any() else 0.0
-    together = [abs(plateau.level) <= 3 * np.hypot(plateau.se, near) for plateau in plateaus]
+    good = np.isfinite(levels).all(0) & np.isfinite(errors).all(0)
+    near = DRIFT * np.max(np.abs(levels[:, good]), initial=0.0)
+    if near == 0:
+        return []
+    error = np.sqrt((errors[:, good] ** 2).sum(0) + near**2)
+    line = (curve["step"].to_numpy()[good], (levels[0] - levels[1])[good], error)
+    together = [abs(plateau.level) <= 3 * np.hypot(plateau.se, near) for plateau in find_plateaus(*line)]
     return [
         Parting((first, second), "part" if before else "merge", marker)
         for marker, before, after in zip(find_transitions(*line), together[:-1], together[1:], strict=True)
@@ -84,7 +97,6 @@ def _part(curve: "Dataset", first: str, second: str) -> list[Parting]:
     ]
 
 
-def _mark(llc: "DataArray", llc_se: "DataArray") -> tuple[Transition, ...]:
-    steps, value, error = (found.to_numpy() for found in (llc["step"], llc, llc_se))
-    good = np.isfinite(value) & (error > 0)
-    return find_transitions(steps[good], value[good], error[good], floor=DRIFT)
+def _mark(steps: NDArray, llc: NDArray, llc_se: NDArray) -> tuple[Transition, ...]:
+    least = EXACT * np.max(np.abs(llc), initial=0.0)
+    return find_transitions(steps, llc, np.maximum(llc_se, least), floor=DRIFT) if least > 0 else ()

@@ -6,15 +6,15 @@ from math import factorial, prod
 
 import numpy as np
 
-LEAST = 0.25
+LEAST = 0.5
 MOST_TRIED = 2000
 
 
 def similarity(first: float, second: float) -> float:
-    """Return the smaller change over the larger one; 0 for opposite signs, or a ratio below ¼.
+    """Return the smaller change over the larger one; 0 for opposite signs, or a ratio below ½.
 
     Example:
-        >>> similarity(1.0, 2.0), similarity(1.0, -1.0), similarity(1.0, 9.0)
+        >>> similarity(1.0, 2.0), similarity(1.0, -1.0), similarity(1.0, 3.0)
         (0.5, 0.0, 0.0)
     """
     if first * second <= 0:

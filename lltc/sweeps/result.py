@@ -139,10 +139,12 @@ class Sweep:
         """Write one self-contained HTML page, by default `report.html` in the folder; return its path."""
         from lltc.report import write_report
         from lltc.sweeps.exhibits import exhibit, reported
+        from lltc.sweeps.pages import sweep_tables
 
         where = Path(path) if path is not None else self.out / "report.html"
         shown = exhibit(self)._asdict()
-        return write_report(where, **shown, settings=reported(self.settings), known=known)
+        settings, tables = reported(self.settings), sweep_tables(self)
+        return write_report(where, **shown, settings=settings, known=known, tables=tables)
 
 
 def make_curve(rows: list[dict[str, Any]], settings: dict[str, Any]) -> "Dataset":

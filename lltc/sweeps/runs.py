@@ -65,11 +65,14 @@ class Runs(Mapping[str, Sweep]):
     def report(self, path: str | Path | None = None, *, known: Sequence = ()) -> Path:
         """Write one HTML page of all runs, by default `report.html` in their folder; return its path."""
         from lltc.report import write_runs_report
+        from lltc.sweeps.comparing import compare
         from lltc.sweeps.exhibits import exhibit, shared
+        from lltc.sweeps.pages import comparison_tables
 
         where = Path(path) if path is not None else self.out / "report.html"
         shown = {name: exhibit(swept) for name, swept in self.items()}
-        return write_runs_report(where, shown, settings=shared(self.values()), known=known)
+        tables = comparison_tables(compare(self)) if len(self) > 1 else []
+        return write_runs_report(where, shown, settings=shared(self.values()), known=known, tables=tables)
 
 
 def sweep_runs(
