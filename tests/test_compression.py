@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lltc import InputError
+from lltc.kernels import baoab
 from lltc.probes import Stiffness, compression_curve, probe
 from tests.problems import DUMMY, constant
 
@@ -53,7 +54,7 @@ def test_directions_go_where_parameters_cannot():
 
 
 def test_each_parameter_keeps_the_digits_its_posterior_needs():
-    """Rounding to steps c√Var costs at most ⅛ c² Σ h Var, and c²/24 Σ h Var on average."""
+    """Rounding to steps c/√(nβh + γ) costs at most ⅛ c² Σ h/(nβh + γ)."""
     found = compression_curve(MODEL, POINT, DUMMY, by="precision", **OPTIONS)
     assert np.all(np.diff(found.fraction) > 0)
     assert found.removable > found.baseline_removable + 0.03
@@ -118,6 +119,12 @@ def test_the_record_is_labelled_and_drawn(curve):
 def test_what_does_not_fit_is_refused(options, said):
     with pytest.raises(InputError, match=said):
         compression_curve(MODEL, POINT, DUMMY, **(OPTIONS | options))
+
+
+def test_chains_that_diverge_give_no_order():
+    broken = constant(lambda w: jnp.where(jnp.sum((w - POINT) ** 2) > 0, jnp.nan, 0.0))
+    with pytest.raises(InputError, match="stiffness has no variances because its chains diverged"):
+        compression_curve(broken, POINT, DUMMY, kernel=baoab(), num_draws=128, num_warmup=64, **OPTIONS)
 
 
 def test_a_stiffness_of_other_parameters_is_refused(curve):

@@ -1,4 +1,4 @@
-"""What of a checkpoint can be left out: by the posterior's variances, and verified by doing it."""
+"""What of a checkpoint can be left out: by the posterior's precision, and verified by doing it."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -102,16 +102,18 @@ def compression_curve(
 ) -> CompressionCurve:
     """Leave out of a checkpoint what the posterior does not hold fast, more and more, and measure the loss.
 
-    With δ = w* - w_ref and posterior variances Var, in the order of rising δ²/Var, the least missed first:
+    With δ = w* - w_ref and P what the loss adds to the posterior's precision, in the order of rising δ²P, the
+    least missed first:
 
-        parameters   are set to their reference
-        directions   (eigenvectors of the Hessian at w*) have δ's coordinate along them set to zero
-        precision    every δⱼ is rounded to a multiple of c·√Varⱼ for growing c; of a float's 32 bits a
+        directions   (eigenvectors v of the Hessian at w*) have δ's coordinate along them set to zero;
+                     P_v = 1/Var_v - γ, Var_v from the chains
+        parameters   are set to their reference; Pⱼ = Σ_v vⱼ² P_v
+        precision    every δⱼ is rounded to a multiple of c/√(Pⱼ + γ) for growing c; of a float's 32 bits a
                      parameter takes log₂(1 + 2 max|δ|/step), not counting what it takes to tell the steps
 
     The baseline has the order of |δ| alone, and for precision one step for all parameters at equal bits.
-    Variances are marginal: they say how far one parameter can go while the others follow. What is left out
-    here goes without the others following, so that the order is a guess, and the curve the test of it.
+    Where λ̂ is much smaller than d the posterior knows little of single parameters, and both are alike. P is
+    local; how far it reaches is what the curve shows.
 
     Args:
         model: as for `lltc.estimate_llc`.
@@ -125,8 +127,8 @@ def compression_curve(
         key: JAX key or int.
         nbeta: nβ; default n/ln n.
         localization: γ; default d/(½‖w*‖)².
-        directions: how many of the stiffest directions are looked at where more than 512 parameters move;
-            all others are left out at once.
+        directions: how many of the stiffest directions are looked at where more than 512 parameters move; P
+            is zero along all others, which are left out at once.
         examples: how many examples, drawn at random, the loss is measured on; default 4096.
         num_chains: chains run side by side; default 8.
         num_draws: as for `lltc.estimate_llc`, at least 128 where given.
@@ -179,10 +181,15 @@ def compression_curve(
         )
         looking: dict[str, Any] = {"masks": {}, "directions": directions, "examples": examples}
         stiffness = watch(posterior, effort, key=key, progress=progress, **looking).stiffness
-    elif len(stiffness.param_variance) != posterior.num_params:
+    elif len(stiffness.directions) != posterior.num_params:
         raise InputError(
-            f"stiffness is that of {len(stiffness.param_variance)} parameters, but {posterior.num_params} of "
+            f"stiffness is that of {len(stiffness.directions)} parameters, but {posterior.num_params} of "
             "params move; pass that of the same checkpoint and restrict."
+        )
+    if not np.isfinite(stiffness.variance.value).all():
+        raise InputError(
+            "stiffness has no variances because its chains diverged or were stopped, but the order comes "
+            "from them; sample longer, or at a larger localization."
         )
     delta = np.asarray(posterior.center.position, np.float64) - home
     steps = WAYS[by](delta, stiffness)

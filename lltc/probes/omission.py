@@ -14,6 +14,7 @@ PyTree = Any
 POINTS = 41
 OCTAVES = np.arange(-10, 11)
 FLOAT_BITS = 32
+LEAST_HELD = 1e-6
 
 
 class Steps(NamedTuple):
@@ -30,7 +31,7 @@ class Steps(NamedTuple):
 def drop_parameters(delta: np.ndarray, stiffness: Stiffness) -> Steps:
     """Return δ with more and more entries set to zero."""
     fraction = np.linspace(0, 1, min(POINTS, len(delta) + 1))
-    ranks = [_rank(delta**2 / stiffness.param_variance), _rank(delta**2)]
+    ranks = [_rank(delta**2 * _held(stiffness.param_precision, stiffness)), _rank(delta**2)]
     gone = np.round(fraction * len(delta))[:, None]
     ordered, plain = (np.where(rank >= gone, delta, 0.0) for rank in ranks)
     return Steps(gone[:, 0] / len(delta), ordered, plain)
@@ -39,7 +40,7 @@ def drop_parameters(delta: np.ndarray, stiffness: Stiffness) -> Steps:
 def drop_directions(delta: np.ndarray, stiffness: Stiffness) -> Steps:
     """Return δ with fewer and fewer of its coordinates along the directions; the first point has it all."""
     coordinates, size = stiffness.directions.T @ delta, len(delta)
-    ranks = [_rank(coordinates**2 / stiffness.variance.value), _rank(coordinates**2)]
+    ranks = [_rank(coordinates**2 * _held(stiffness.precision, stiffness)), _rank(coordinates**2)]
     seen = len(coordinates)
     gone = np.unique(np.round(np.linspace(0, seen, min(POINTS, seen + 1))))[:, None]
     left = [np.where(rank >= gone, coordinates, 0.0) @ stiffness.directions.T for rank in ranks]
@@ -51,14 +52,19 @@ def drop_directions(delta: np.ndarray, stiffness: Stiffness) -> Steps:
 
 
 def drop_bits(delta: np.ndarray, stiffness: Stiffness) -> Steps:
-    """Return δ rounded to multiples of c·√Var, c growing by octaves, and to one step at equal bits."""
+    """Return δ rounded to multiples of c/√(P + γ), c growing by octaves, and to one step at equal bits."""
     reach = 2 * np.abs(delta).max() or 1.0
-    steps = 2.0 ** OCTAVES[:, None] * np.sqrt(stiffness.param_variance)
+    steps = 2.0 ** OCTAVES[:, None] / np.sqrt(stiffness.param_precision + stiffness.localization)
     bits = np.log2(1 + reach / steps).mean(1)
     steps, bits = steps[bits < FLOAT_BITS], bits[bits < FLOAT_BITS]
     common = reach / (2**bits - 1)[:, None]
     rounded, plain = (np.vstack([delta, step * np.round(delta / step)]) for step in (steps, common))
     return Steps(np.concatenate([[0.0], 1 - bits / FLOAT_BITS]), rounded, plain)
+
+
+def _held(precision: np.ndarray, stiffness: Stiffness) -> np.ndarray:
+    """Return the precisions with a little of γ, so that what the loss does not hold goes by its size."""
+    return precision + LEAST_HELD * (stiffness.localization or precision.max(initial=1.0))
 
 
 def _rank(saliency: np.ndarray) -> np.ndarray:

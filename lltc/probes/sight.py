@@ -1,4 +1,4 @@
-"""What a probe sees along one checkpoint's chains: variances by direction, by parameter and by example."""
+"""What a probe sees along one checkpoint's chains: variances by direction and by example."""
 
 from functools import partial
 from typing import Any
@@ -27,7 +27,6 @@ class Sight:
         self.posterior = posterior
         self.directions, self.masks = jnp.asarray(directions, jnp.float32), jnp.asarray(masks, bool)
         self.held = held_batches(posterior, posterior.data, rows) if posterior.target.per_example else ()
-        self.moments = np.zeros((2, posterior.num_params))
         self.along: Stream | None = None
         self.each: Stream | None = None
         self.apart: Stream | None = None
@@ -35,9 +34,8 @@ class Sight:
     def __call__(self, positions: jax.Array) -> None:
         """Read the chains at `positions` `(chain, d)`."""
         target, center = self.posterior.target, self.posterior.center
-        along, distance, moments = _look(self.directions, self.masks, positions - center.position)
+        along, distance = _look(self.directions, self.masks, positions - center.position)
         self.along, self.apart = _add(self.along, along), _add(self.apart, distance)
-        self.moments += np.asarray(moments, np.float64)
         if self.held:
             read = partial(rises, target, center, positions)
             self.each = _add(self.each, np.concatenate([np.asarray(read(batch)) for batch in self.held], -1))
@@ -53,12 +51,6 @@ class Sight:
         assert self.apart is not None
         return self.apart.single / self.apart.count
 
-    @property
-    def param_variance(self) -> np.ndarray:
-        """The posterior variance of each parameter `(d,)`."""
-        mean, square = self.moments / (self.along.count if self.along else np.nan)
-        return square - mean**2
-
 
 def _add(stream: Stream | None, values: Any) -> Stream:
     """Take values `(chain, ·)` in, into a new stream where there is none."""
@@ -69,12 +61,8 @@ def _add(stream: Stream | None, values: Any) -> Stream:
 
 
 @jax.jit
-def _look(
-    directions: jax.Array, masks: jax.Array, displacement: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return the coordinates along the directions `(chain, k)`, ‖u_C‖² `(chain, component)`, and of each
-    parameter the mean and the mean square over the chains `(2, d)`, for displacements u `(chain, d)`.
-    """
+def _look(directions: jax.Array, masks: jax.Array, displacement: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the coordinates along the directions `(chain, k)` and ‖u_C‖² `(chain, component)`."""
     squares = displacement**2
     apart = jax.lax.map(lambda mask: jnp.where(mask, squares, 0.0).sum(-1), masks)
-    return displacement @ directions, apart.T, jnp.stack([displacement.mean(0), squares.mean(0)])
+    return displacement @ directions, apart.T

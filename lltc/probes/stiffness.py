@@ -20,14 +20,13 @@ class Stiffness:
     eigenvalues h, falling, `variance` `(k,)` the posterior variances along them with their errors, and
     `exact` says that k = d. `share` `(k,)` is nβ h Var, the part of a direction's confinement that the
     curvature at w* explains: nβh/(nβh + γ) on a quadratic, 0 along x⁴; it may exceed 1 where a valley bends.
-    A direction is stiff where it is ½ or more. `param_variance` `(d,)` are the parameters' own variances.
+    A direction is stiff where it is ½ or more.
     """
 
     directions: np.ndarray
     curvature: np.ndarray
     variance: Pairs
     exact: bool
-    param_variance: np.ndarray
     nbeta: float
     localization: float
 
@@ -45,6 +44,16 @@ class Stiffness:
     def num_stiff(self) -> int:
         """How many directions are stiff."""
         return int(self.stiff.sum())
+
+    @property
+    def precision(self) -> np.ndarray:
+        """What the loss adds to the prior's precision along each direction: 1/Var - γ, nβh on a quadratic."""
+        return np.maximum(1 / self.variance.value - self.localization, 0.0)
+
+    @property
+    def param_precision(self) -> np.ndarray:
+        """The same of each parameter with the others held `(d,)`: Σ_v vⱼ² (1/Var_v - γ), over those seen."""
+        return self.directions**2 @ self.precision
 
     @property
     def lower_bound(self) -> bool:

@@ -61,7 +61,6 @@ def watch(
         curvature=curved.curvature,
         variance=over_chains(variance),
         exact=curved.exact,
-        param_variance=sight.param_variance,
         nbeta=posterior.nbeta,
         localization=posterior.localization,
     )
