@@ -68,7 +68,8 @@ def probe(
         examples       Var[ℓᵢ] before and after
         moved          ‖Δw‖ inside and outside the directions that stiffened or softened
 
-    The cost is that of the two estimates and little more.
+    The cost is that of the two estimates and little more: 1.2 times theirs with 2,410 parameters and 1,797
+    examples, 1.5 times where an estimate takes a fraction of a second (processor time).
 
     Args:
         before: the earlier checkpoint, any pytree.
