@@ -8,7 +8,7 @@ import pytest
 
 import lltc
 from lltc.probes import probe
-from tests.problems import balanced
+from tests.problems import balanced, regression
 
 EXACT = (6.22, 7.85, 9.29, 10.48)
 POINTS = [balanced(rank)[0] for rank in range(4)]
@@ -106,3 +106,19 @@ def test_nothing_changes_between_a_checkpoint_and_itself():
     assert found.examples is not None
     assert found.examples.num_changed == 0
     assert repr(found.stiffness_after) == "Stiffness(16 stiff of 30 directions, nβ 1000, γ 1)"
+
+
+def test_minibatches_leave_a_regular_model_its_directions():
+    """Off the minimum all eight directions stay stiff, and the parts add up to the change."""
+    model, weights, data = regression(0, 20_000, 8)
+    settings: dict[str, Any] = {"components": {"a": "[:3]", "b": "[3:]"}, "progress": False}
+    found = probe(weights, weights + np.float32(0.02), model, data, **settings)
+    assert (found.stiffness_before.num_stiff, found.stiffness_after.num_stiff) == (8, 8)
+    assert (found.num_stiffened, found.num_softened, found.moved_inside) == (0, 0, 0)
+    assert found.moved_outside == pytest.approx(0.02 * np.sqrt(8), rel=1e-4)
+    nbeta = 20_000 / np.log(20_000)
+    step = np.full(8, 0.02)
+    fall = -0.5 * nbeta * (data[0].T @ (data[0] @ step) / len(data[0])) * step
+    assert abs(found.delta_llc - fall.sum()) < 3.5 * found.delta_llc_se + 0.02
+    for part, exact in zip(found.by_component.values(), (fall[:3].sum(), fall[3:].sum()), strict=True):
+        assert abs(part.delta_llc - exact) < 3.5 * part.delta_llc_se < 1

@@ -73,6 +73,21 @@ def test_parts_are_those_of_the_independent_blocks(found):
         assert abs(part.refined.value - exact) < 3.5 * part.refined.se + 1e-3
 
 
+def test_parts_add_up_where_the_checkpoint_is_no_minimum():
+    """Off the minimum by δ: u has mean m = -nβhδ/(nβh + γ), and λ = nβh Σ ½(m² + σ²) + δm."""
+    model = constant(lambda w: 0.5 * jnp.sum(h * w**2))
+    h, offset = np.array([1.0, 3.0, 0.5]), np.array([0.3, 0.0, -0.2])
+    options: dict[str, Any] = OPTIONS | {"components": ["[:2]", "[2:]"], "num_draws": 8000}
+    found = probe(np.zeros(3, np.float32), offset.astype(np.float32), model, DUMMY, **options)
+    mean = -NBETA * h * offset / (NBETA * h + GAMMA)
+    change = NBETA * h * (0.5 * mean**2 + offset * mean)
+    assert abs(found.delta_llc - change.sum()) < 3.5 * found.delta_llc_se < 0.5
+    for part, exact in zip(found.by_component.values(), (change[:2].sum(), change[2]), strict=True):
+        assert abs(part.delta_llc - exact) < 3.5 * part.delta_llc_se < 0.5
+    total = sum(part.delta_llc for part in found.by_component.values())
+    assert abs(total - found.delta_llc) < found.delta_llc_se
+
+
 def test_the_record_prints_and_is_labelled(found):
     lines = repr(found).splitlines()
     assert lines[0].startswith(f"Probe(Δλ̂ {found.delta_llc:.3g} ± ")

@@ -64,7 +64,8 @@ def probe(
         Δλ̂            in whole, and divided among components, λ_C = ½S_C + ρ(d_C - γE‖u_C‖² - S_C) with
                        u = w - w* and S_C the trace of S in C. d_C - γE‖u_C‖² = nβE[u_C·∇_C L] is all of C's
                        confinement by the loss, the bracket what is not quadratic of it, and ρ is such that
-                       the whole is λ̂ (¼ where the rest is quartic). Disjoint components add up
+                       the whole is λ̂ (¼ where the rest is quartic). Where w* is no minimum, the linear part
+                       nβE[u_C·∇_C L(w*)] is taken out beforehand and added. Disjoint components add up
         examples       Var[ℓᵢ] before and after
         moved          ‖Δw‖ inside and outside the directions that stiffened or softened
 

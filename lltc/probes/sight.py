@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.fluctuations import Stream
+from lltc.gradients import measure_anchor
 from lltc.posterior import LocalPosterior
 from lltc.readings import held_batches, rises
 
@@ -18,7 +19,7 @@ class Sight:
     """Watches chains at every 16th draw, keeping sums only.
 
     `directions` `(d, k)` are those whose variances are kept, `rows` the examples whose losses' are, and
-    `masks` `(component, d)` the components whose ‖w - w*‖² is.
+    `masks` `(component, d)` the components whose ‖w - w*‖² and (w - w*)·∇L_n(w*) are.
     """
 
     def __init__(
@@ -30,12 +31,15 @@ class Sight:
         self.along: Stream | None = None
         self.each: Stream | None = None
         self.apart: Stream | None = None
+        flat = posterior.target.relative or not posterior.target.linear
+        zeros = jnp.zeros_like(posterior.center.position)
+        self.gradient = zeros if flat else measure_anchor(posterior).gradient
 
     def __call__(self, positions: jax.Array) -> None:
         """Read the chains at `positions` `(chain, d)`."""
         target, center = self.posterior.target, self.posterior.center
-        along, distance = _look(self.directions, self.masks, positions - center.position)
-        self.along, self.apart = _add(self.along, along), _add(self.apart, distance)
+        along, apart = _look(self.directions, self.masks, self.gradient, positions - center.position)
+        self.along, self.apart = _add(self.along, along), _add(self.apart, apart)
         if self.held:
             read = partial(rises, target, center, positions)
             self.each = _add(self.each, np.concatenate([np.asarray(read(batch)) for batch in self.held], -1))
@@ -46,10 +50,11 @@ class Sight:
         return self.along is not None and self.along.count >= LEAST_READINGS
 
     @property
-    def distance(self) -> np.ndarray:
-        """The mean ‖w_C - w*_C‖² of each chain and component `(chain, component)`."""
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """The means of ‖u_C‖² and of u_C·∇_C L_n(w*), u = w - w*, of each chain `(chain, component)`."""
         assert self.apart is not None
-        return self.apart.single / self.apart.count
+        distance, tilt = np.split(self.apart.single / self.apart.count, 2, axis=1)
+        return distance, tilt
 
 
 def _add(stream: Stream | None, values: Any) -> Stream:
@@ -61,8 +66,10 @@ def _add(stream: Stream | None, values: Any) -> Stream:
 
 
 @jax.jit
-def _look(directions: jax.Array, masks: jax.Array, displacement: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the coordinates along the directions `(chain, k)` and ‖u_C‖² `(chain, component)`."""
-    squares = displacement**2
-    apart = jax.lax.map(lambda mask: jnp.where(mask, squares, 0.0).sum(-1), masks)
-    return displacement @ directions, apart.T
+def _look(
+    directions: jax.Array, masks: jax.Array, gradient: jax.Array, displacement: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return the coordinates along the directions `(chain, k)`; ‖u_C‖² and u_C·g `(chain, 2·component)`."""
+    both = jnp.stack([displacement**2, displacement * gradient])
+    apart = jax.lax.map(lambda mask: jnp.where(mask, both, 0.0).sum(-1), masks)
+    return displacement @ directions, apart.transpose(2, 1, 0).reshape(len(displacement), -1)

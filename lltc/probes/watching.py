@@ -67,7 +67,7 @@ def watch(
     inside = curved.directions.T**2 @ stacked.T
     parts = [Measured(np.nan, np.nan)] * len(stacked)
     if sight.enough and np.isfinite(estimate.llc):
-        moments = Moments(variance, curved.curvature, inside, sight.distance, stacked.sum(1))
+        moments = Moments(variance, curved.curvature, inside, *sight.means, stacked.sum(1))
         parts = divide_llc(estimate, moments)
     losses = over_chains(_variances(sight.each, sight, len(rows))) if posterior.target.per_example else None
     return Seen(estimate, stiffness, dict(zip(masks, parts, strict=False)), rows, losses)
