@@ -201,7 +201,7 @@ def _assess(drawn: Drawn, rung: int) -> Assessment:
         [Visit(*(_rung(drawn, values, rung) for values in visit)) for visit in drawn.visits],
         reach=float(drawn.warm.reach[rung]),
         corrected=drawn.run.kernel.exact,
-        partial_anchor=posterior.target.linear and bool(np.any(drawn.run.anchor.doubt)),
+        partial_anchor=posterior.target.linear and drawn.run.anchor.doubt is not None,
         complete=drawn.trace.complete,
         finite=drawn.warm.finite and finite(drawn.trace),
     )

@@ -20,13 +20,13 @@ PyTree = Any
 class Anchor(NamedTuple):
     """What is known at w*: ∇L_n(w*) `(d,)`, the mean loss L_n(w*), and on a full batch all losses `(m,)`.
 
-    `doubt` `(d,)` is distributed as the error of `gradient`: zero unless it came from part of the data.
+    `doubt` `(d,)` is distributed as the error of `gradient`, None where that came from all the data.
     """
 
     gradient: jax.Array
     loss: jax.Array
     losses: jax.Array
-    doubt: jax.Array
+    doubt: jax.Array | None = None
 
 
 class Slope(NamedTuple):
@@ -77,17 +77,17 @@ def anchored_slope(
     """Return the minibatch estimates anchored at w*, whose noise vanishes as w → w*.
 
     Gradient: ∇L_B(w) + (∇L_n(w*) - ∇L_B(w*)). Energy: the batch mean of ℓ(w, z) - ℓ(w*, z), differenced an
-    example at a time so that float32 keeps its digits. w* rides along as one more chain; a loss relative to
-    w* needs none, being flat there.
+    example at a time so that float32 keeps its digits. A loss relative to w* needs no evaluation there, being
+    flat.
     """
     if target.relative:
         losses, gradient = losses_and_gradient(target, center, positions, batch)
         return Slope(gradient, half_means(losses), jnp.zeros(len(losses)))
-    with_anchor = jnp.concatenate([positions, center.position[None]])
-    losses, gradient = losses_and_gradient(target, center, with_anchor, batch)
-    correction = anchor.gradient - gradient[-1]
+    losses, gradient = losses_and_gradient(target, center, positions, batch)
+    base, slope = losses_and_gradient(target, center, center.position[None], batch)
+    correction = anchor.gradient - slope[0]
     control = (positions - center.position) @ correction
-    return Slope(gradient[:-1] + correction, half_means(losses[:-1] - losses[-1]), control)
+    return Slope(gradient + correction, half_means(losses - base), control)
 
 
 def half_means(losses: jax.Array) -> jax.Array:
@@ -108,15 +108,15 @@ def measure_anchor(
     loss, where the model carries one, is what is reported.
     """
     target, center, data = posterior.target, posterior.center, posterior.data
-    certain = jnp.zeros_like(center.position)
     if posterior.full_batch:
         losses, gradient = _block(target, center, data.arrays)
-        return Anchor(gradient, _reported(posterior, losses.mean()), losses, certain)
+        return Anchor(gradient, _reported(posterior, losses.mean()), losses)
     if target.relative:
-        return Anchor(certain, _reported(posterior, jnp.float32(0)), jnp.zeros(0), certain)
+        flat = jnp.zeros_like(center.position)
+        return Anchor(flat, _reported(posterior, jnp.float32(0)), jnp.zeros(0))
     if examples is None or examples >= data.size:
         gradient, loss = _sweep_over(posterior, data.blocks(block))
-        return Anchor(gradient, jnp.float32(loss), jnp.zeros(0), certain)
+        return Anchor(gradient, jnp.float32(loss), jnp.zeros(0))
     rows = np.random.default_rng(seed).choice(data.size, 2 * (examples // 2), replace=False)
     halves = [_sweep_over(posterior, _batches(data, np.sort(half), block)) for half in np.split(rows, 2)]
     (first, low), (second, high) = halves

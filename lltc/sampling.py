@@ -194,25 +194,26 @@ def _advance(
     """Take `steps` ≤ CHUNK steps; a dynamic count into fixed buffers means one compilation."""
     room = CHUNK if batches is None else OBSERVE_EVERY
     chains = state.position.shape[0]
+    numbers = first + jnp.arange(room)
+    keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, 2)))(numbers)
+    if batch_size is not None and batches is None:
+        rows = _indices(key, numbers, batch_size, jax.tree.leaves(arrays)[0].shape[0])
+    else:
+        rows = None
 
-    def slope_at(number: jax.Array, offset: jax.Array) -> Callable[[jax.Array], Slope]:
+    def slope_at(offset: jax.Array) -> Callable[[jax.Array], Slope]:
         if batch_size is None:
             return lambda positions: full_slope(target, center, anchor, positions, arrays)
-        if batches is not None:
+        if rows is None:
             batch = jax.tree.map(lambda a: a[offset], batches)
         else:
-            size = jax.tree.leaves(arrays)[0].shape[0]
-            rows = _draw_indices(key, number, batch_size, size)
-            batch = jax.tree.map(lambda a: a[rows], arrays)
+            batch = jax.tree.map(lambda a: a[rows[offset]], arrays)
         return lambda positions: anchored_slope(target, center, anchor, positions, batch)
 
     def take(offset: jax.Array, carry: tuple) -> tuple:
         state, draws, seen = carry
-        number = first + offset
-        slope = slope_at(number, offset)
-        step_key = jax.random.fold_in(jax.random.fold_in(key, 2), number)
-        potential = partial(_potential, target, center, anchor, settings, slope)
-        state, info = kernel.step(step_key, state, potential, settings.tuning)
+        potential = partial(_potential, target, center, anchor, settings, slope_at(offset))
+        state, info = kernel.step(keys[offset], state, potential, settings.tuning)
         record = info.aux._replace(accepted=info.accepted.astype(jnp.float32))
         draws = jax.tree.map(lambda buffer, value: buffer.at[offset].set(value), draws, record)
         if observables:
@@ -254,7 +255,8 @@ def _potential(
     """Return U - U(w*) `(chain,)`, ∇U `(chain, d)` and what is recorded there."""
     displacement = positions - center.position
     estimate = slope(positions)
-    tilt, slip = displacement @ anchor.gradient, displacement @ anchor.doubt
+    tilt = displacement @ anchor.gradient
+    slip = jnp.zeros_like(tilt) if anchor.doubt is None else displacement @ anchor.doubt
     loss_gradient, rise, control = estimate
     if not target.linear:
         loss_gradient = loss_gradient - anchor.gradient

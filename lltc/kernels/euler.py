@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lltc.kernels.noise import normal
 from lltc.kernels.protocol import Info, Kernel, Potential, Tuning
 
 
@@ -37,7 +38,7 @@ def euler() -> Kernel:
     ) -> tuple[EulerState, Info]:
         _, gradient, aux = potential(state.position)
         step_size = tuning.step_size * tuning.scale**2
-        noise = jax.random.normal(key, state.position.shape)
+        noise = normal(key, state.position.shape)
         moved = state.position - 0.5 * step_size * gradient + jnp.sqrt(step_size) * noise
         return EulerState(moved), Info(state.position, aux, jnp.ones(len(state.position), bool))
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lltc.kernels.noise import normal
 from lltc.kernels.protocol import Info, Kernel, Potential, Tuning
 
 
@@ -36,14 +37,14 @@ def ghmc() -> Kernel:
     """
 
     def init(key: jax.Array, position: jax.Array, potential: Potential) -> GhmcState:
-        return GhmcState(position, jax.random.normal(key, position.shape), *potential(position))
+        return GhmcState(position, normal(key, position.shape), *potential(position))
 
     def step(
         key: jax.Array, state: GhmcState, potential: Potential, tuning: Tuning
     ) -> tuple[GhmcState, Info]:
         noise_key, accept_key = jax.random.split(key)
         time = jnp.sqrt(tuning.step_size) * tuning.scale
-        noise = jax.random.normal(noise_key, state.position.shape)
+        noise = normal(noise_key, state.position.shape)
         velocity = tuning.memory * state.velocity + jnp.sqrt(1 - tuning.memory**2) * noise
         halfway = velocity - 0.5 * time * state.gradient
         position = state.position + time * halfway

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lltc.kernels.noise import normal
 from lltc.kernels.protocol import Info, Kernel, Potential, Tuning
 
 
@@ -45,7 +46,7 @@ def rmsprop(*, decay: float = 0.99, epsilon: float = 1e-5) -> Kernel:
         _, gradient, aux = potential(state.position)
         second_moment = decay * state.second_moment + (1 - decay) * gradient**2
         step_size = tuning.step_size * tuning.scale**2 / (jnp.sqrt(second_moment) + epsilon)
-        noise = jax.random.normal(key, state.position.shape)
+        noise = normal(key, state.position.shape)
         moved = state.position - 0.5 * step_size * gradient + jnp.sqrt(step_size) * noise
         accepted = jnp.ones(len(state.position), bool)
         return RmspropState(moved, second_moment), Info(state.position, aux, accepted)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lltc.kernels.noise import normal
 from lltc.kernels.protocol import Info, Kernel, Potential, Tuning
 
 
@@ -40,13 +41,13 @@ def sgnht(*, coupling: float = 0.1) -> Kernel:
 
     def init(key: jax.Array, position: jax.Array, potential: Potential) -> SgnhtState:
         del potential
-        return SgnhtState(position, jax.random.normal(key, position.shape), jnp.zeros_like(position))
+        return SgnhtState(position, normal(key, position.shape), jnp.zeros_like(position))
 
     def step(
         key: jax.Array, state: SgnhtState, potential: Potential, tuning: Tuning
     ) -> tuple[SgnhtState, Info]:
         _, gradient, aux = potential(state.position)
-        noise = jax.random.normal(key, state.position.shape)
+        noise = normal(key, state.position.shape)
         time = jnp.sqrt(tuning.step_size) * tuning.scale
         injected = 1 - tuning.memory
         rate = coupling * injected**2
