@@ -55,7 +55,7 @@ def losses_and_gradient(
         flat = jnp.concatenate([g.reshape(-1) for g in gradients])
         return losses, flat if center.index is None else flat[center.index]
 
-    return jax.vmap(one)(positions)
+    return target.each_chain(one, positions)
 
 
 def full_slope(target: Target, center: Center, anchor: Anchor, positions: jax.Array, data: PyTree) -> Slope:

@@ -76,8 +76,7 @@ def estimate_llc_ladder(
     """Estimate λ̂ at every nβ of a ladder in one run, and λ as the slope of E[L_n] in 1/nβ.
 
     E[L_n] = L_n(w₀) + λ/(nβ) + … where w₀ is the best point nearby, so that the slope is free of L_n(w*) and
-    of whether w* is w₀. Chains of all rungs share every batch and every noise, which cancels in the slope;
-    each rung has its own step size.
+    of whether w* is w₀. Chains of all rungs share every batch; each rung has its own step size.
 
     Args:
         nbeta: two or more different inverse temperatures; default n/ln n times ¼, ½, 1, 2.
@@ -130,8 +129,8 @@ def estimate_llc_ladder(
 def slope_of(estimates: Sequence[LLCEstimate]) -> Measured:
     """Return the weighted slope of E[L_n] over 1/nβ, weights (nβ)² as for errors in proportion to 1/nβ.
 
-    Chain k of every rung saw the same batches and noise, so that a slope a chain carries the Monte-Carlo
-    error; the rungs' other errors are carried through the same weights.
+    All chains saw the same batches, so that a slope a chain, over chains k of every rung, carries the
+    Monte-Carlo error; the rungs' other errors are carried through the same weights.
     """
     nbeta = np.array([estimate.nbeta for estimate in estimates])
     weights = nbeta**2 / np.sum(nbeta**2)

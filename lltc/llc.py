@@ -36,6 +36,7 @@ def estimate_llc(
     kernel: Kernel | None = None,
     preconditioner: Any = None,
     anchor_examples: int | None = None,
+    chain_batch: int | None = None,
     observables: Mapping[str, Observable] | None = None,
     progress: bool = True,
 ) -> LLCEstimate:
@@ -72,6 +73,8 @@ def estimate_llc(
             sees the gradients of the warm-up, and the diagonal scale it implies is then frozen.
         anchor_examples: how many examples, drawn at random, give ∇L_n(w*); default all. The error that part
             of the data brings is in the budget.
+        chain_batch: chains evaluated at once, to bound memory; default all. The numbers stay the same but for
+            rounding.
         observables: functions of params recorded every 16th draw.
         progress: show a progress bar.
 
@@ -102,6 +105,7 @@ def estimate_llc(
         batch_size=batch_size,
         restrict=restrict,
         linear=linear,
+        chain_batch=chain_batch,
     )
     effort = Effort(
         num_chains=num_chains,

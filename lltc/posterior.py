@@ -1,5 +1,6 @@
 """The local posterior: model, checkpoint, data, inverse temperature and localization."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from lltc.arguments import (
     Model,
     check_batch_size,
+    check_chain_batch,
     check_finite_params,
     check_model,
     check_positive,
@@ -45,18 +47,26 @@ class Center(NamedTuple):
 class Target:
     """The loss as chains see it: `losses(center, position (d,), batch) -> (m,)`; hashable.
 
-    `linear` False takes ∇L_n(w*)·(w - w*) out of the loss the chains move in.
+    `linear` False takes ∇L_n(w*)·(w - w*) out of the loss the chains move in. `chain_batch` is how many
+    chains are evaluated at once, None for all.
     """
 
     model: Model
     layout: Layout
     per_example: bool
     linear: bool = True
+    chain_batch: int | None = None
 
     @property
     def relative(self) -> bool:
         """True when the loss compares with the checkpoint's own outputs, hence is zero and flat at w*."""
         return hasattr(self.model, "against")
+
+    def each_chain(self, function: Callable[[jax.Array], Any], positions: jax.Array) -> Any:
+        """Return `function` of each of `positions` `(chain, d)`, `chain_batch` of them in flight."""
+        if self.chain_batch is None:
+            return jax.vmap(function)(positions)
+        return jax.lax.map(function, positions, batch_size=self.chain_batch)
 
     def losses(self, center: Center, position: jax.Array, batch: PyTree) -> jax.Array:
         """Return the losses `(batch,)`, or `(2,)` half-batch means of a model that returns means."""
@@ -153,6 +163,7 @@ def local_posterior(
     batch_size: int | None = None,
     restrict: Restriction | None = None,
     linear: bool = True,
+    chain_batch: int | None = None,
 ) -> LocalPosterior:
     """Check the arguments and return the local posterior with its defaults filled in.
 
@@ -172,10 +183,13 @@ def local_posterior(
         "localization", default_localization(center) if localization is None else localization, zero=True
     )
     batch_size = check_batch_size(batch_size, data)
+    check_chain_batch(chain_batch)
     check_finite_params(params)
     model = model if is_hashable(model) else partial(model)
     per_example = check_model(model, params, data, batch_size)
-    return LocalPosterior(Target(model, layout, per_example, linear), center, data, nbeta, gamma, batch_size)
+    return LocalPosterior(
+        Target(model, layout, per_example, linear, chain_batch), center, data, nbeta, gamma, batch_size
+    )
 
 
 def default_localization(center: Center) -> float:

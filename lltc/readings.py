@@ -221,7 +221,7 @@ def _checked(posterior: LocalPosterior, params: PyTree, name: str, values: PyTre
 def _rises_impl(target: Target, center: Center, positions: jax.Array, batch: PyTree) -> jax.Array:
     """Return the losses of `batch` above those at w* `(chain, m)`, differenced an example at a time."""
     base = target.losses(center, center.position, batch)
-    return jax.vmap(lambda position: target.losses(center, position, batch) - base)(positions)
+    return target.each_chain(lambda position: target.losses(center, position, batch) - base, positions)
 
 
 rises = jax.jit(_rises_impl, static_argnums=0)
@@ -254,7 +254,7 @@ def _halved(
     def one(mask: jax.Array) -> jax.Array:
         displacement = jnp.where(mask, positions - center.position, 0.0)
         risen = _rises_impl(target, center, center.position + displacement, batch)
-        curved = half_means(risen - jax.vmap(linear)(displacement))
+        curved = half_means(risen - target.each_chain(linear, displacement))
         return curved + (displacement @ gradient)[:, None]
 
     return jax.lax.map(one, masks)
