@@ -124,7 +124,7 @@ def speed_networks() -> tuple[Network, ...]:
 def normal(rng: np.random.Generator, *shape: int, scale: float | None = None) -> np.ndarray:
     """Return normal numbers, by default of variance 1/inputs."""
     scale = shape[0] ** -0.5 if scale is None else scale
-    return scale * rng.standard_normal(shape, np.float32)
+    return np.float32(scale) * rng.standard_normal(shape, np.float32)
 
 
 def norm(hidden: jax.Array) -> jax.Array:

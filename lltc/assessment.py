@@ -167,11 +167,14 @@ def spread_error(by_gamma: float, virial: np.ndarray, prior_energy: float, dimen
 
     In equilibrium nβ E[(w - w*)·∇L] + γ E‖w - w*‖² = d (`virial`, by chain). Chains that fall short of it
     look like equilibrated ones of a stronger localization γ' = γ + deficit/E‖w - w*‖²; at the measured
-    sensitivity ∂λ̂/∂log γ that is |∂λ̂/∂log γ · log(γ'/γ)|. One standard error of the virial is allowed for.
+    sensitivity ∂λ̂/∂log γ that is |∂λ̂/∂log γ · log(γ'/γ)|, and no more than d/2, the largest λ. One standard
+    error of the virial is allowed for.
     """
     noise = virial.std(ddof=1) / np.sqrt(len(virial))
     deficit = max(dimension - virial.mean() - noise, 0.0)
-    return float(abs(by_gamma) * np.log1p(deficit / prior_energy)) if prior_energy > 0 else 0.0
+    if prior_energy <= 0:
+        return 0.0
+    return float(min(abs(by_gamma) * np.log1p(deficit / prior_energy), dimension / 2))
 
 
 def _nbeta_sensitivity(series: np.ndarray, halves: np.ndarray) -> tuple[Measured, Measured]:

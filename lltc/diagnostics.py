@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+MOST_VIRIAL = 1.5
 LEAST_VIRIAL = 0.75
 LEAST_ACCEPTANCE = 0.05
 MOST_LEFT = 0.15
@@ -18,9 +19,9 @@ class Status(Enum):
 
     ok = "The chains mixed, hot and cold starts agree, and the error bar covers what is known."
     not_equilibrated = (
-        "Chains started hot and cold, or chains among themselves, still disagree by more than their noise: "
-        "draw longer "
-        "(num_warmup, num_draws) or tighten the localization."
+        "Chains started hot and cold, or chains among themselves, still disagree by more than their noise, "
+        "or are far from equilibrium (the virial share is above 150 %): draw longer (num_warmup, num_draws) "
+        "or tighten the localization."
     )
     unexplored = (
         "Flat directions have not spread out as far as the localization lets them (the virial share is "
@@ -229,7 +230,7 @@ def judge(
     if not mixed.ess >= 50:
         return Status.few_draws
     apart = abs(mixed.gap) > 4 * mixed.gap_se and abs(mixed.gap) > 0.1 * abs(llc)
-    if apart or mixed.rhat > 1.1 or budget.spread > 0.1 * abs(llc):
+    if apart or mixed.rhat > 1.1 or budget.spread > 0.1 * abs(llc) or virial_share > MOST_VIRIAL:
         return Status.not_equilibrated
     if budget.step_size > 0.1 * abs(llc):
         return Status.too_coarse

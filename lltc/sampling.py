@@ -196,18 +196,15 @@ def _advance(
     chains = state.position.shape[0]
     numbers = first + jnp.arange(room)
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, 2)))(numbers)
+    rows = None
     if batch_size is not None and batches is None:
         rows = _indices(key, numbers, batch_size, jax.tree.leaves(arrays)[0].shape[0])
-    else:
-        rows = None
 
     def slope_at(offset: jax.Array) -> Callable[[jax.Array], Slope]:
         if batch_size is None:
             return lambda positions: full_slope(target, center, anchor, positions, arrays)
-        if rows is None:
-            batch = jax.tree.map(lambda a: a[offset], batches)
-        else:
-            batch = jax.tree.map(lambda a: a[rows[offset]], arrays)
+        drawn, source = (offset, batches) if rows is None else (rows[offset], arrays)
+        batch = jax.tree.map(lambda a: a[drawn], source)
         return lambda positions: anchored_slope(target, center, anchor, positions, batch)
 
     def take(offset: jax.Array, carry: tuple) -> tuple:

@@ -18,6 +18,7 @@ HOT_ROUNDS = 4
 HOT_FACTOR = 0.25
 GROWTH = 4.0
 RESCUES = 6
+MOST_RISE = 100.0
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ def warm_up(
     """Bring cold chains (from w*) and hot ones (from nβ/4) to the posterior and freeze the tuning.
 
     Each of eight rounds measures the largest curvature on the chains and the gradient noise and tunes anew
-    (`choose_tuning`). A round that leaves the finite numbers is undone and run again at ε/4. With `step_size`
-    given, ε is fixed, without memory, and only the starts are made. The scale of a `measuring` kernel is read
-    off after each round.
+    (`choose_tuning`). A round that leaves the finite numbers, or throws a chain so far that it may not be
+    back in time, is undone and run again at ε/4. With `step_size` given, ε is fixed, without memory, and only
+    the starts are made. The scale of a `measuring` kernel is read off after each round.
     """
     stage, taken = _begin(run, ladder, step_size), 0
     for number in range(ROUNDS):
@@ -78,7 +79,7 @@ def warm_up(
             state = start(run, stage.positions, settings, number=taken)
             trace = sample(run, state, settings, first=1 + taken, count=steps, on_chunk=on_chunk)
             stage = _counted(stage, trace)
-            if finite(trace) or not trace.complete:
+            if not trace.complete or (finite(trace) and not flung(ladder, trace)):
                 break
             stage = _rescued(stage)
         taken += steps
@@ -157,6 +158,17 @@ def mean_energy(ladder: Ladder, trace: Trace, at_nbeta: np.ndarray, otherwise: n
     means = energy[:, energy.shape[1] // 2 :].mean((1, 2))
     means = np.where(at_nbeta, means, np.nan)
     return ladder.rungs * np.nanmean(ladder.split(means), axis=1)
+
+
+def flung(ladder: Ladder, trace: Trace) -> bool:
+    """True when a step too large threw a chain where the posterior has no mass: nβ(L - L*) ≫ d.
+
+    Where the loss grows slowly it is back only after the draws have begun, which it then spoils.
+    """
+    energy = np.asarray(trace.draws.energy)
+    means = energy[:, energy.shape[1] // 2 :].mean((1, 2))
+    dimension = trace.state.position.shape[-1]
+    return bool(np.any(ladder.spread(ladder.rungs) * means > MOST_RISE * (dimension + 10)))
 
 
 def finite(trace: Trace) -> bool:

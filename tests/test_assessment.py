@@ -8,18 +8,22 @@ from lltc import Status, estimate_llc
 from lltc.assessment import predicted_heat, spread_error
 from lltc.diagnostics import (
     ErrorBudget,
+    Mixing,
     controlled,
     equilibration_error,
     hot_cold_gap,
+    judge,
     mixing,
     monte_carlo_error,
 )
 from lltc.drawing import prepare_run
 from lltc.kernels import baoab
+from lltc.kernels.baoab import BaoabState
 from lltc.posterior import local_posterior
+from lltc.sampling import Draws, Trace
 from lltc.toys.closed_forms import quadratic_llc
 from lltc.tuning import Ladder, is_hot
-from lltc.warmup import warm_up
+from lltc.warmup import flung, warm_up
 from lltc.watch import look
 from tests.problems import DUMMY, constant, regression
 
@@ -173,3 +177,34 @@ def test_directions_that_have_not_spread_out_are_named_in_the_status():
     assert estimate.virial_share < 0.75
     assert estimate.status is Status.unexplored
     assert "localization" in estimate.status.value
+
+
+def test_a_chain_thrown_far_is_told_from_a_hot_one():
+    """A draw of the posterior has nβ(L - L*) > 100(d + 10) with probability below exp(-90 d)."""
+    ladder = Ladder(np.array([100.0]), 4)
+    state = BaoabState(jnp.zeros((4, 3)), jnp.zeros((4, 3)))
+
+    def trace(energy):
+        columns = np.zeros((7, 4, 60))
+        return Trace(Draws(np.broadcast_to(energy[:, None, None], (4, 60, 2)), *columns[1:]), {}, state, True)
+
+    hot = np.array([0.0, 0.015, 0.06, 0.2])  # up to nβ(L - L*) = 20 at nβ = 100
+    assert not flung(ladder, trace(hot))
+    assert flung(ladder, trace(np.array([0.0, 0.015, 0.06, 14.0])))
+
+
+def test_chains_that_are_far_from_equilibrium_are_told():
+    """Such as one still on its way back: its virial is far above d, though R-hat and gap see only noise."""
+    budget, mixed = ErrorBudget(50.0, 0, 0, 0, 0, 0, 0), Mixing(ess=2000, rhat=1.001, gap=10.0, gap_se=9.0)
+    judged = [
+        judge(60.0, budget, mixed, acceptance=1.0, virial_share=share, complete=True)
+        for share in (0.7, 1.0, 1.4, 1.6, 1e4)
+    ]
+    assert [status.name for status in judged] == ["unexplored", "ok", "ok", *["not_equilibrated"] * 2]
+
+
+def test_the_spread_error_is_no_more_than_the_largest_coefficient():
+    """λ ≤ d/2: chains that drift make the sensitivity to γ, by which spread is judged, very large."""
+    virial = np.full(8, 4.0)
+    assert spread_error(-1e6, virial, 2.0, 10) == 5.0
+    assert spread_error(-1.0, virial, 2.0, 10) == pytest.approx(np.log1p(6 / 2))

@@ -23,10 +23,10 @@ def network(params, batch):
 def problem():
     rng = np.random.default_rng(0)
     shapes = {"first": (6, 40), "second": (40, 3)}
-    params = {name: np.float32(rng.normal(size=shape) / np.sqrt(shape[0])) for name, shape in shapes.items()}
-    x = np.float32(rng.normal(size=(2000, 6)))
-    y = np.tanh(x @ params["first"]) @ params["second"]
-    return params, (x, np.float32(y + rng.normal(size=y.shape)))
+    params = {name: rng.normal(size=shape) / np.sqrt(shape[0]) for name, shape in shapes.items()}
+    x = rng.normal(size=(2000, 6))
+    y = np.tanh(x @ params["first"]) @ params["second"] + rng.normal(size=(2000, 3))
+    return jax.tree.map(np.float32, params), (np.float32(x), np.float32(y))
 
 
 @pytest.mark.parametrize("chain_batch", [1, 3, 8])

@@ -8,7 +8,7 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 
 
-def normal(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Return standard normal numbers `(chain, d)`, each a function of the key and its own two indices.
 
     √2 erf⁻¹(u) of the first word of Threefry-2×32 at the counter (coordinate, chain), with 13 rounds, the
