@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from lltc.llc import estimate_llc as estimate_llc
     from lltc.loss_kernel import LossKernel as LossKernel
     from lltc.models import behavioral as behavioral
+    from lltc.phases import Crossing as Crossing
+    from lltc.phases import Phase as Phase
+    from lltc.phases import free_energy_crossing as free_energy_crossing
     from lltc.probes import CompressionCurve as CompressionCurve
     from lltc.probes import Probe as Probe
     from lltc.probes import compression_curve as compression_curve
@@ -29,12 +32,15 @@ if TYPE_CHECKING:
     from lltc.sweeps import Comparison as Comparison
     from lltc.sweeps import Dictionary as Dictionary
     from lltc.sweeps import Observations as Observations
+    from lltc.sweeps import PathSweep as PathSweep
+    from lltc.sweeps import Point as Point
     from lltc.sweeps import Runs as Runs
     from lltc.sweeps import Sweep as Sweep
     from lltc.sweeps import compare as compare
     from lltc.sweeps import observe as observe
     from lltc.sweeps import sweep as sweep
     from lltc.sweeps import sweep_adaptively as sweep_adaptively
+    from lltc.sweeps import sweep_path as sweep_path
     from lltc.sweeps import sweep_runs as sweep_runs
     from lltc.team import LLCTeam as LLCTeam
     from lltc.team import estimate_llc_team as estimate_llc_team
@@ -47,6 +53,7 @@ _HOMES = {
     "Component": "lltc.components",
     "Components": "lltc.components",
     "CompressionCurve": "lltc.probes",
+    "Crossing": "lltc.phases",
     "Dictionary": "lltc.sweeps",
     "InputError": "lltc.errors",
     "LLCEstimate": "lltc.estimate",
@@ -54,6 +61,9 @@ _HOMES = {
     "LLCTeam": "lltc.team",
     "LossKernel": "lltc.loss_kernel",
     "Observations": "lltc.sweeps",
+    "PathSweep": "lltc.sweeps",
+    "Phase": "lltc.phases",
+    "Point": "lltc.sweeps",
     "Probe": "lltc.probes",
     "Runs": "lltc.sweeps",
     "Saver": "lltc.checkpoints",
@@ -69,6 +79,7 @@ _HOMES = {
     "estimate_llc_team": "lltc.team",
     "find_checkpoints": "lltc.checkpoints",
     "find_transitions": "lltc.transitions",
+    "free_energy_crossing": "lltc.phases",
     "list_components": "lltc.components",
     "log_spaced_steps": "lltc.checkpoints",
     "observe": "lltc.sweeps",
@@ -77,6 +88,7 @@ _HOMES = {
     "susceptibilities": "lltc.susceptibility",
     "sweep": "lltc.sweeps",
     "sweep_adaptively": "lltc.sweeps",
+    "sweep_path": "lltc.sweeps",
     "sweep_runs": "lltc.sweeps",
 }
 _ROOMS = ("checkpoints", "kernels", "models", "probes", "toys")

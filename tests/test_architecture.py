@@ -22,6 +22,7 @@ LAYERS = [
     ["watch"],
     ["diagnostics"],
     ["assessment"],
+    ["phases"],
     ["transitions"],
     ["report"],
     ["estimate"],

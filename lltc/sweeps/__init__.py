@@ -5,6 +5,7 @@ from lltc.sweeps.comparing import compare
 from lltc.sweeps.comparison import Comparison
 from lltc.sweeps.dictionary import Dictionary
 from lltc.sweeps.observing import Observations, observe
+from lltc.sweeps.paths import PathSweep, Point, sweep_path
 from lltc.sweeps.preview import Preview, preview_runs, preview_sweep
 from lltc.sweeps.result import Sweep
 from lltc.sweeps.run import sweep
@@ -15,6 +16,8 @@ __all__ = [
     "Comparison",
     "Dictionary",
     "Observations",
+    "PathSweep",
+    "Point",
     "Preview",
     "Runs",
     "Sweep",
@@ -25,5 +28,6 @@ __all__ = [
     "preview_sweep",
     "sweep",
     "sweep_adaptively",
+    "sweep_path",
     "sweep_runs",
 ]
