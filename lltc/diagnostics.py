@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+MOST_RHAT = 1.05
 MOST_VIRIAL = 1.5
 LEAST_VIRIAL = 0.75
 LEAST_ACCEPTANCE = 0.05
@@ -230,7 +231,7 @@ def judge(
     if not mixed.ess >= 50:
         return Status.few_draws
     apart = abs(mixed.gap) > 4 * mixed.gap_se and abs(mixed.gap) > 0.1 * abs(llc)
-    if apart or mixed.rhat > 1.1 or budget.spread > 0.1 * abs(llc) or virial_share > MOST_VIRIAL:
+    if apart or mixed.rhat > MOST_RHAT or budget.spread > 0.1 * abs(llc) or virial_share > MOST_VIRIAL:
         return Status.not_equilibrated
     if budget.step_size > 0.1 * abs(llc):
         return Status.too_coarse

@@ -110,7 +110,10 @@ def test_the_thermostat_absorbs_noise_it_was_not_told_of():
 
 @pytest.mark.parametrize("memory", [0.5, 0.9])
 def test_the_thermostat_leaves_a_quadratic_invariant_without_noise(memory):
+    """To within its order: the stiff mode is half a percent off at qε = .4, and not to be told at .1."""
     found, error = energies(sgnht(), 0.1, memory=memory)
+    np.testing.assert_array_less(np.abs(found - 0.5), 0.005 + 4 * error)
+    found, error = energies(sgnht(), 0.025, memory=memory)
     np.testing.assert_array_less(np.abs(found - 0.5), 4 * error)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lltc.errors import InputError
 from lltc.gradients import measure_anchor
 from lltc.kernels import Tuning, baoab, euler, ghmc, mala, scale_from_optax, scheduled
+from lltc.kernels.noise import normal
 from lltc.posterior import local_posterior
 from lltc.sampling import Run, Settings, sample, start
 
@@ -32,7 +33,7 @@ def test_mala_accepts_by_the_ratio_of_densities_and_proposals():
     key, step_size = jax.random.key(3), 0.03
     noise_key, accept_key = jax.random.split(key)
     old = np.asarray(STARTS, np.float64)
-    noise = np.asarray(jax.random.normal(noise_key, STARTS.shape), np.float64)
+    noise = np.asarray(normal(noise_key, STARTS.shape), np.float64)
     curvatures = np.asarray(CURVATURES, np.float64)
     new = old - 0.5 * step_size * curvatures * old + np.sqrt(step_size) * noise
 
