@@ -4,7 +4,7 @@ export UV_COMPILE_BYTECODE = 1
 export JAX_PLATFORMS ?= cpu
 export KERAS_BACKEND = jax
 
-.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-peers bench-refinement bench-transitions clean
+.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-peers bench-refinement bench-speed bench-transitions clean
 
 demo: .venv/ready
 	.venv/bin/lltc demo --out lltc-demo
@@ -41,6 +41,9 @@ bench-peers: .venv/ready
 
 bench-refinement: .venv/ready
 	$(PYTHON) benchmarks/refinement.py
+
+bench-speed: .venv/ready
+	$(PYTHON) benchmarks/speed.py
 
 bench-transitions: .venv/ready
 	$(PYTHON) benchmarks/transitions.py

@@ -1,6 +1,7 @@
 """Where the work is done does not matter: same numbers, data sent once, one driver a folder, whole files."""
 
 import errno
+import logging
 import os
 import pickle
 import subprocess
@@ -86,6 +87,19 @@ def test_dask_takes_closures_and_sends_data_once_a_worker(home, tmp_path):
     assert_same(lltc.sweep(home / "in", model, source, out=tmp_path / "out", **options), serial)
     received = source.log.read_text().split()
     assert len(received) == len(set(received)) == 2
+
+
+def test_dask_keeps_its_news_to_itself():
+    """Orbax puts a handler on the root logger, to which Dask's loggers would pass all they have to tell."""
+    import distributed
+
+    from lltc.sweeps.cluster import quiet
+
+    logger = logging.getLogger(distributed.scheduler.__name__)
+    assert logger.isEnabledFor(logging.INFO)
+    with quiet():
+        assert not logger.isEnabledFor(logging.WARNING)
+    assert logger.isEnabledFor(logging.INFO)
 
 
 def test_a_broken_executor_and_an_unpicklable_model_are_sentences(home, tmp_path):

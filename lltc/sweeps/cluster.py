@@ -87,7 +87,7 @@ def _import_dask() -> Any:
 @contextmanager
 def _local_cluster(workers: int) -> Iterator[str]:
     """Start single-threaded worker processes here, one GPU each where there are GPUs; yield the address."""
-    from distributed import Nanny, Scheduler, SpecCluster
+    from distributed import Nanny, Scheduler
 
     devices = gpus()
     common = {
@@ -115,6 +115,13 @@ def _local_cluster(workers: int) -> Iterator[str]:
             "allowed_failures": LOCAL_DEATHS,
         },
     }
+    with quiet():
+        yield from _running(workers, specs, head)
+
+
+def _running(workers: int, specs: dict, head: dict) -> Iterator[str]:
+    from distributed import SpecCluster
+
     try:
         cluster = SpecCluster(workers=specs, scheduler=head, silence_logs=logging.CRITICAL)  # pyright: ignore[reportArgumentType]
     except (OSError, RuntimeError) as error:
@@ -124,6 +131,18 @@ def _local_cluster(workers: int) -> Iterator[str]:
         ) from error
     with cluster:
         yield cluster.scheduler_address  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Dask's news of its own doings from whatever handler a library has put on the root logger."""
+    logger = logging.getLogger("distributed")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager
