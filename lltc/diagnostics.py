@@ -231,8 +231,10 @@ def judge(
     if not mixed.ess >= 50:
         return Status.few_draws
     apart = abs(mixed.gap) > 4 * mixed.gap_se and abs(mixed.gap) > 0.1 * abs(llc)
-    if apart or mixed.rhat > MOST_RHAT or budget.spread > 0.1 * abs(llc) or virial_share > MOST_VIRIAL:
+    if apart or mixed.rhat > MOST_RHAT or budget.spread > 0.1 * abs(llc):
         return Status.not_equilibrated
     if budget.step_size > 0.1 * abs(llc):
         return Status.too_coarse
+    if virial_share > MOST_VIRIAL:
+        return Status.not_equilibrated
     return Status.unexplored if virial_share < LEAST_VIRIAL else Status.ok

@@ -91,11 +91,11 @@ def test_dask_takes_closures_and_sends_data_once_a_worker(home, tmp_path):
 
 def test_dask_keeps_its_news_to_itself():
     """Orbax puts a handler on the root logger, to which Dask's loggers would pass all they have to tell."""
-    import distributed
+    import distributed  # noqa: F401 (sets its loggers up)
 
     from lltc.sweeps.cluster import quiet
 
-    logger = logging.getLogger(distributed.scheduler.__name__)
+    logger = logging.getLogger("distributed.scheduler")
     assert logger.isEnabledFor(logging.INFO)
     with quiet():
         assert not logger.isEnabledFor(logging.WARNING)

@@ -3,7 +3,7 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from lltc.sweeps.work import Row
 
@@ -18,7 +18,10 @@ class Watch:
         if self._show and (sys.stderr.isatty() or _in_notebook()):
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=total, desc="sweep", unit="checkpoint", leave=False, smoothing=0.1)
+            often: dict[str, Any] = {"mininterval": 0, "miniters": 1}
+            self._bar = tqdm(
+                total=total, desc="sweep", unit="checkpoint", leave=False, smoothing=0.1, **often
+            )
 
     def tell(self, row: Row) -> None:
         """Count a finished checkpoint and say how it went."""
