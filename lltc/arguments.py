@@ -80,11 +80,17 @@ def check_finite_params(params: PyTree) -> None:
             )
 
 
+def comparison(model: Model) -> Callable[..., jax.Array] | None:
+    """Return how `model` compares params with the checkpoint's own outputs; None for a common loss."""
+    return getattr(model, "against", None)
+
+
 def check_model(model: Model, params: PyTree, data: Data, batch_size: int) -> bool:
     """Trace the model once and return whether it gives one loss an example (else one mean)."""
     batch = data.batch(np.arange(min(batch_size, data.size)))
     count = min(batch_size, data.size)
-    call = partial(model.against, params) if hasattr(model, "against") else model  # pyright: ignore[reportFunctionMemberAccess]
+    against = comparison(model)
+    call = partial(against, params) if against else model
     try:
         losses = jax.eval_shape(call, params, batch)
     except InputError:

@@ -26,6 +26,7 @@ PyTree = Any
 Observable = Callable[[PyTree], jax.Array]
 FIRST_DRAWS, MOST_DRAWS, MOST_CHEAP_DRAWS = 1000, 16_000, 64_000
 MOST_EXACT = 512
+TARGET_REL_SE = 0.02
 
 
 class Effort(NamedTuple):
@@ -34,11 +35,11 @@ class Effort(NamedTuple):
     num_chains: int
     num_draws: int | None
     num_warmup: int
-    step_size: float | None
-    target_rel_se: float
-    kernel: Kernel | None
-    preconditioner: Any
-    anchor_examples: int | None
+    target_rel_se: float = TARGET_REL_SE
+    kernel: Kernel | None = None
+    step_size: float | None = None
+    preconditioner: Any = None
+    anchor_examples: int | None = None
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from lltc.arguments import check_ladder
 from lltc.assessment import Measured
 from lltc.components import Restriction
 from lltc.data import Data
-from lltc.drawing import Effort, Observable, draw_estimates
+from lltc.drawing import TARGET_REL_SE, Effort, Observable, draw_estimates
 from lltc.estimate import LLCEstimate
 from lltc.kernels import Kernel
-from lltc.llc import TARGET_REL_SE
 from lltc.posterior import Model, local_posterior
 
 PyTree = Any
@@ -116,7 +115,6 @@ def estimate_llc_ladder(
         num_chains=num_chains,
         num_draws=num_draws,
         num_warmup=num_warmup,
-        step_size=None,
         target_rel_se=target_rel_se,
         kernel=kernel,
         preconditioner=preconditioner,

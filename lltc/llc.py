@@ -8,13 +8,12 @@ import numpy as np
 
 from lltc.components import Restriction
 from lltc.data import Data
-from lltc.drawing import Effort, Observable, draw_estimates
+from lltc.drawing import TARGET_REL_SE, Effort, Observable, draw_estimates
 from lltc.estimate import LLCEstimate
 from lltc.kernels import Kernel
 from lltc.posterior import Model, local_posterior
 
 PyTree = Any
-TARGET_REL_SE = 0.02
 
 
 def estimate_llc(

@@ -16,6 +16,7 @@ from lltc.arguments import (
     check_finite_params,
     check_model,
     check_positive,
+    comparison,
     default_nbeta,
     is_hashable,
 )
@@ -60,7 +61,7 @@ class Target:
     @property
     def relative(self) -> bool:
         """True when the loss compares with the checkpoint's own outputs, hence is zero and flat at w*."""
-        return hasattr(self.model, "against")
+        return comparison(self.model) is not None
 
     def each_chain(self, function: Callable[[jax.Array], Any], positions: jax.Array) -> Any:
         """Return `function` of each of `positions` `(chain, d)`, `chain_batch` of them in flight."""
@@ -75,9 +76,9 @@ class Target:
     def losses_of(self, center: Center, moved: tuple[jax.Array, ...], batch: PyTree) -> jax.Array:
         """Return the losses of `batch` with the moved leaves given."""
         params = assemble(self.layout, center, moved)
-        if self.relative:
+        if against := comparison(self.model):
             anchor = jax.tree.unflatten(self.layout.treedef, center.leaves)
-            losses = self.model.against(params, anchor, batch)  # pyright: ignore[reportFunctionMemberAccess]
+            losses = against(params, anchor, batch)
         elif self.per_example:
             losses = self.model(params, batch)
         else:

@@ -16,7 +16,6 @@ from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
 from lltc.fluctuations import Pairs, covariance
 from lltc.kernels import Kernel
-from lltc.llc import TARGET_REL_SE
 from lltc.loss_kernel import LossKernel, make_loss_kernel, singular_fluctuation
 from lltc.posterior import Model, local_posterior
 from lltc.readings import Observer, Readings, make_observer, moved_mask
@@ -189,11 +188,8 @@ def susceptibilities(
         num_chains=num_chains,
         num_draws=num_draws,
         num_warmup=num_warmup,
-        step_size=None,
-        target_rel_se=TARGET_REL_SE,
         kernel=kernel,
         preconditioner=preconditioner,
-        anchor_examples=None,
     )
     key = jax.random.key(key) if isinstance(key, int | np.integer) else key
     named = name_components(components) if components else {}

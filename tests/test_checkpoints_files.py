@@ -159,12 +159,13 @@ def test_a_flipped_bit_in_an_archive_is_told_or_harmless(tmp_path_factory, posit
     content = bytearray(path.read_bytes())
     content[position % len(content)] ^= 1 << bit
     path.write_bytes(content)
+    told, loaded = None, {}
     try:
         loaded = open_checkpoint(path).load()
     except CheckpointError as error:
-        assert "step_1.npz" in str(error)  # noqa: PT017
-    else:
-        assert [array.tolist() for array in loaded.values()] == [list(range(8))]
+        told = str(error)
+    harmless = [array.tolist() for array in loaded.values()] == [list(range(8))]
+    assert harmless if told is None else "step_1.npz" in told
 
 
 def test_shards_are_read_through_their_index(tmp_path):

@@ -1,6 +1,7 @@
 """Where the work is done does not matter: same numbers, data sent once, one driver a folder, whole files."""
 
 import errno
+import importlib
 import logging
 import os
 import pickle
@@ -91,10 +92,9 @@ def test_dask_takes_closures_and_sends_data_once_a_worker(home, tmp_path):
 
 def test_dask_keeps_its_news_to_itself():
     """Orbax puts a handler on the root logger, to which Dask's loggers would pass all they have to tell."""
-    import distributed  # noqa: F401 (sets its loggers up)
-
     from lltc.sweeps.cluster import quiet
 
+    importlib.import_module("distributed")  # It sets its loggers up.
     logger = logging.getLogger("distributed.scheduler")
     assert logger.isEnabledFor(logging.INFO)
     with quiet():

@@ -77,7 +77,7 @@ class Model(torch.nn.Module):
 class Batches(DataLoader):
     """What `DataLoader(shuffle=True, drop_last=True)` yields, without its cost an example."""
 
-    def __iter__(self) -> Iterator[torch.Tensor]:  # type: ignore[override]
+    def __iter__(self) -> Any:
         size, batch = len(self.dataset), self.batch_size or 1
         order = torch.randperm(size) if batch < size else torch.arange(size)
         yield from order[: size // batch * batch].view(-1, batch)
@@ -103,8 +103,8 @@ def build(problem: ToyProblem, batch_size: int) -> tuple[Model, Batches, float]:
     def value_and_grad(w: np.ndarray, rows: np.ndarray) -> jax.Array:
         return whole(w, data) if len(rows) == problem.num_examples else some(w, data, rows)
 
-    rows = list(range(problem.num_examples))
-    loader = Batches(rows, batch_size=batch_size, drop_last=True)  # type: ignore[arg-type]
+    rows: Any = range(problem.num_examples)
+    loader = Batches(rows, batch_size=batch_size, drop_last=True)
     return Model(w, value_and_grad), loader, float(whole(w, data)[0])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lltc.checkpoints.files import reading
-from lltc.checkpoints.tree import keep_arrays, select_params
+from lltc.checkpoints.tree import dtype_named, keep_arrays, select_params
 from lltc.errors import InputError
 
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
@@ -38,8 +38,6 @@ def unpack_msgpack(path: Path) -> Any:
 
 
 def _decode(code: int, data: bytes) -> Any:
-    # Importing ml_dtypes is what teaches NumPy the names bfloat16 and float8.
-    import ml_dtypes  # noqa: F401
     import msgpack
 
     if code == _COMPLEX:
@@ -47,7 +45,7 @@ def _decode(code: int, data: bytes) -> Any:
     if code not in (_ARRAY, _SCALAR):
         raise ValueError(f"it holds values of an unknown kind ({code}), which Flax does not write")
     shape, dtype, buffer = msgpack.unpackb(data)
-    return np.frombuffer(buffer, np.dtype(dtype)).reshape(shape)
+    return np.frombuffer(buffer, dtype_named(dtype)).reshape(shape)
 
 
 def _join_chunks(tree: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lltc.checkpoints.files import reading, write_atomically
 from lltc.checkpoints.shards import check_shards, split_index, weight_files
-from lltc.checkpoints.tree import flatten, nest, select_params
+from lltc.checkpoints.tree import dtype_named, flatten, nest, select_params
 from lltc.errors import CheckpointError, InputError
 
 _SEPARATOR_KEY = "lltc.separator"
@@ -99,12 +99,9 @@ def _read_file(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
 
 
 def _as_array(path: Path, name: str, entry: dict[str, Any]) -> np.ndarray:
-    # Importing ml_dtypes is what teaches NumPy the names bfloat16 and float8.
-    import ml_dtypes  # noqa: F401
-
     if entry["dtype"] not in _DTYPES:
         raise CheckpointError(
             f"Cannot read checkpoint '{path}': array '{name}' has type {entry['dtype']}, which NumPy has no "
             f"match for; convert it to one of {', '.join(_DTYPES)}."
         )
-    return np.frombuffer(entry["data"], dtype=_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return np.frombuffer(entry["data"], dtype_named(_DTYPES[entry["dtype"]])).reshape(entry["shape"])

@@ -20,7 +20,7 @@ import numpy as np
 from lltc.checkpoints.files import reading
 from lltc.checkpoints.opcodes import Global, Opaque, read_opcodes
 from lltc.checkpoints.shards import check_shards, split_index, weight_files
-from lltc.checkpoints.tree import keep_arrays, map_leaves, nest, select_params
+from lltc.checkpoints.tree import dtype_named, keep_arrays, map_leaves, nest, select_params
 from lltc.errors import CheckpointError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -196,11 +196,8 @@ def _nest_all(tree: Any) -> Any:
 
 
 def _dtype(name: str) -> np.dtype:
-    # Importing ml_dtypes is what teaches NumPy the names bfloat16 and float8.
-    import ml_dtypes  # noqa: F401
-
     try:
-        return np.dtype(name)
+        return dtype_named(name)
     except TypeError as error:
         raise ValueError(f"it holds numbers of type {name}, which NumPy has no match for") from error
 

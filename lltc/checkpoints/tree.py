@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lltc.errors import CheckpointError
 
 OPTIMIZER_KEYS = frozenset(
@@ -13,6 +15,18 @@ COUNTER_KEYS = frozenset(
     {"step", "global_step", "epoch", "iteration", "count", "rng", "rngs", "key", "prng_key"}
 )
 MODEL_KEYS = ("params", "model", "state_dict", "model_state_dict", "model_state", "weights", "variables")
+
+
+def dtype_named(name: str) -> np.dtype:
+    """Return the NumPy type called `name`, bfloat16 and float8 included; `TypeError` when there is none.
+
+    Example:
+        >>> dtype_named("bfloat16").itemsize
+        2
+    """
+    import ml_dtypes
+
+    return np.dtype(getattr(ml_dtypes, name, name))
 
 
 def key_names(path: tuple) -> tuple[str, ...]:

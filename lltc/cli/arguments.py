@@ -4,7 +4,7 @@ import sys
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cyclopts import Parameter
 
@@ -61,6 +61,42 @@ class Sampling:
     linear: bool = True
     kernel: str | None = None
     anchor_examples: int | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """How checkpoints become params.
+
+    Parameters
+    ----------
+    params_key
+        Where the params lie inside each checkpoint, such as params.
+    template
+        Pytree the params are fitted to, as pkg.module:attr; default the model's own params, where it has any.
+    loader
+        Function path -> params as pkg.module:attr, for checkpoints in a format of your own.
+    transpose
+        With torch, PyTorch's weights are turned into the template's layout.
+    """
+
+    params_key: str | None = None
+    template: str | None = None
+    loader: str | None = None
+    transpose: Literal["torch"] | None = None
+
+
+def as_reading(loading: Loading | None) -> dict[str, Any]:
+    """Return the arguments of `find_checkpoints` and `open_checkpoint` the flags stand for."""
+    given = loading or Loading()
+    loader = load_attribute("loader", given.loader) if given.loader else None
+    return {"params_key": given.params_key, "loader": loader, "transpose": given.transpose}
+
+
+def as_template(loading: Loading | None, model: Any = None) -> Any:
+    """Return the pytree params are fitted to: the one named, else the params that `model` brings along."""
+    named = load_value("template", loading.template) if loading else None
+    return getattr(model, "params", None) if named is None else named
 
 
 def as_options(sampling: Sampling | None) -> dict[str, Any]:

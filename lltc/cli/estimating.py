@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from lltc.cli.arguments import Sampling, as_options, load_attribute, load_value
+from lltc.cli.arguments import (
+    Loading,
+    Sampling,
+    as_options,
+    as_reading,
+    as_template,
+    load_attribute,
+    load_value,
+)
 
 
 def estimate(
@@ -11,9 +19,8 @@ def estimate(
     model: str,
     data: str,
     out: Path | None = None,
-    params_key: str | None = None,
-    template: str | None = None,
     progress: bool = True,
+    loading: Loading | None = None,
     sampling: Sampling | None = None,
 ) -> None:
     """Estimate the learning coefficient at one checkpoint and print its summary.
@@ -28,10 +35,6 @@ def estimate(
         Data set as pkg.module:attr; a function without arguments is called.
     out
         File for the draws (netCDF4); none by default.
-    params_key
-        Where the params lie inside the checkpoint, such as params.
-    template
-        Pytree the params are fitted to, as pkg.module:attr.
     progress
         Show a progress bar.
     """
@@ -39,10 +42,9 @@ def estimate(
     from lltc.llc import estimate_llc
 
     loss = load_attribute("model", model)
-    shape = load_value("template", template) if template else getattr(loss, "params", None)
     found = estimate_llc(
         loss,
-        open_checkpoint(checkpoint, params_key=params_key).load(shape),
+        open_checkpoint(checkpoint, **as_reading(loading)).load(as_template(loading, loss)),
         load_value("data", data),
         progress=progress,
         **as_options(sampling),

@@ -1,9 +1,8 @@
 """`lltc observe`."""
 
 from pathlib import Path
-from typing import Literal
 
-from lltc.cli.arguments import load_attribute, load_value
+from lltc.cli.arguments import Loading, as_reading, as_template, load_attribute, load_value
 
 
 def observe(
@@ -14,10 +13,7 @@ def observe(
     observables: str | None = None,
     out: Path | None = None,
     examples: int = 2048,
-    params_key: str | None = None,
-    template: str | None = None,
-    loader: str | None = None,
-    transpose: Literal["torch"] | None = None,
+    loading: Loading | None = None,
 ) -> None:
     """Evaluate loss, gradient norm, weight norm and observables at every checkpoint, without any chain.
 
@@ -35,14 +31,6 @@ def observe(
         File for the values (CSV); none by default.
     examples
         The most examples that loss and gradient are averaged over.
-    params_key
-        Where the params lie inside each checkpoint, such as params.
-    template
-        Pytree the params are fitted to, as pkg.module:attr.
-    loader
-        Function path -> params as pkg.module:attr, for checkpoints in a format of your own.
-    transpose
-        With torch, PyTorch's weights are turned into the template's layout.
     """
     from lltc import sweeps
 
@@ -52,10 +40,8 @@ def observe(
         load_value("data", data),
         observables=load_value("observables", observables),
         examples=examples,
-        params_key=params_key,
-        template=load_value("template", template),
-        loader=load_attribute("loader", loader) if loader else None,
-        transpose=transpose,
+        template=as_template(loading),
+        **as_reading(loading),
     )
     if out is not None:
         seen.to_csv(out)

@@ -2,21 +2,28 @@
 
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from lltc.cli.arguments import Sampling, as_options, load_attribute, load_value
+from lltc.cli.arguments import (
+    Loading,
+    Sampling,
+    as_options,
+    as_reading,
+    as_template,
+    load_attribute,
+    load_value,
+)
 from lltc.errors import InputError
 
 
 def components(
     checkpoint: Path,
     *patterns: str,
-    params_key: str | None = None,
-    template: str | None = None,
-    loader: str | None = None,
+    loading: Loading | None = None,
 ) -> None:
     """Print the parameters of a checkpoint, or what each pattern selects of them, with counts.
 
@@ -26,16 +33,10 @@ def components(
         One checkpoint in any format of `lltc sweep`, or a folder of them, of which the last is read.
     patterns
         Globs over parameter paths, with an index at the end where wanted: "layers/*/attn/q[:,3]".
-    params_key
-        Where the params lie inside the checkpoint, such as params.
-    template
-        Pytree the params are fitted to, as pkg.module:attr.
-    loader
-        Function path -> params as pkg.module:attr, for checkpoints in a format of your own.
     """
     from lltc.components import list_components
 
-    params = _load(checkpoint, params_key, load_value("template", template), loader)
+    params = _load(checkpoint, loading)
     if not patterns:
         print(list_components(params))
     for pattern in patterns:
@@ -54,10 +55,8 @@ def probe(
     examples: int = 1024,
     plot: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
-    params_key: str | None = None,
-    template: str | None = None,
-    loader: str | None = None,
     progress: bool = True,
+    loading: Loading | None = None,
     sampling: Sampling | None = None,
 ) -> None:
     """Print what changed between two checkpoints: λ̂, stiff directions, components, examples.
@@ -84,22 +83,15 @@ def probe(
         File for a picture of the spectra before and after.
     as_json
         Print JSON instead.
-    params_key
-        Where the params lie inside the checkpoints, such as params.
-    template
-        Pytree the params are fitted to, as pkg.module:attr.
-    loader
-        Function path -> params as pkg.module:attr, for checkpoints in a format of your own.
     progress
         Show a progress bar.
     """
     from lltc.probes import probe as probe_checkpoints
 
     loss = load_attribute("model", model)
-    shape = load_value("template", template) if template else getattr(loss, "params", None)
     found = probe_checkpoints(
-        _load(before, params_key, shape, loader),
-        _load(after, params_key, shape, loader),
+        _load(before, loading, loss),
+        _load(after, loading, loss),
         loss,
         load_value("data", data),
         components=components,
@@ -149,15 +141,12 @@ def _number(value: Any) -> float | int | None:
     return value if isinstance(value, int) else float(value)
 
 
-def _load(path: Path, params_key: str | None, template: Any, loader: str | None) -> Any:
+def _load(path: Path, loading: Loading | None, model: Any = None) -> Any:
     """Return the params of one checkpoint, or of the last one of a folder of them."""
     from lltc.checkpoints import find_checkpoints, open_checkpoint
 
-    reading: dict[str, Any] = {"loader": load_attribute("loader", loader) if loader else None}
-    reading["params_key"] = params_key
-    if path.is_dir():
-        try:
-            return find_checkpoints(path, **reading)[-1].load(template)
-        except InputError:
-            pass
-    return open_checkpoint(path, **reading).load(template)
+    reading, found = as_reading(loading), ()
+    with suppress(InputError):  # It may be one checkpoint, file or folder.
+        found = find_checkpoints(path, **reading)
+    checkpoint = found[-1] if found else open_checkpoint(path, **reading)
+    return checkpoint.load(as_template(loading, model))

@@ -1,9 +1,17 @@
 """`lltc sweep`."""
 
 from pathlib import Path
-from typing import Any, Literal
 
-from lltc.cli.arguments import Sampling, as_options, load_attribute, load_value, name_globs
+from lltc.cli.arguments import (
+    Loading,
+    Sampling,
+    as_options,
+    as_reading,
+    as_template,
+    load_attribute,
+    load_value,
+    name_globs,
+)
 from lltc.cli.showing import print_sweep
 from lltc.errors import InputError
 
@@ -22,11 +30,8 @@ def sweep(
     dry_run: bool = False,
     observables: str | None = None,
     components: list[str] | None = None,
-    params_key: str | None = None,
-    template: str | None = None,
-    loader: str | None = None,
-    transpose: Literal["torch"] | None = None,
     progress: bool = True,
+    loading: Loading | None = None,
     sampling: Sampling | None = None,
 ) -> None:
     """Estimate the learning coefficient at every checkpoint of a folder; run again to resume.
@@ -61,28 +66,18 @@ def sweep(
         Dictionary as pkg.module:attr: functions params -> number or vector, or data sets for sub-losses.
     components
         Globs over parameter paths; each is estimated as well, alone moving. NAME=GLOB names one.
-    params_key
-        Where the params lie inside each checkpoint, such as params.
-    template
-        Pytree the params are fitted to, as pkg.module:attr.
-    loader
-        Function path -> params as pkg.module:attr, for checkpoints in a format of your own.
-    transpose
-        With torch, PyTorch's weights are turned into the template's layout.
     progress
         Show a bar on a terminal, one line a checkpoint elsewhere.
     """
     from lltc import sweeps
 
-    arguments: dict[str, Any] = as_options(sampling) | {
+    arguments = as_options(sampling) | as_reading(loading)
+    arguments |= {
         "out": out,
         "workers": workers,
         "observables": load_value("observables", observables),
         "components": name_globs(components),
-        "params_key": params_key,
-        "template": load_value("template", template),
-        "transpose": transpose,
-        "loader": load_attribute("loader", loader) if loader else None,
+        "template": as_template(loading),
     }
     loss, examples = load_attribute("model", model), load_value("data", data)
     if runs:

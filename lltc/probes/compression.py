@@ -13,7 +13,6 @@ from lltc.data import Data
 from lltc.drawing import Effort
 from lltc.errors import InputError
 from lltc.kernels import Kernel
-from lltc.llc import TARGET_REL_SE
 from lltc.posterior import LocalPosterior, Model, local_posterior, locate, unflatten
 from lltc.probes.omission import FLOAT_BITS, drop_bits, drop_directions, drop_parameters, measure_rises
 from lltc.probes.stiffness import Stiffness
@@ -173,11 +172,7 @@ def compression_curve(
             num_chains=num_chains,
             num_draws=num_draws,
             num_warmup=num_warmup,
-            step_size=None,
-            target_rel_se=TARGET_REL_SE,
             kernel=kernel,
-            preconditioner=None,
-            anchor_examples=None,
         )
         looking: dict[str, Any] = {"masks": {}, "directions": directions, "examples": examples}
         stiffness = watch(posterior, effort, key=key, progress=progress, **looking).stiffness

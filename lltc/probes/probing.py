@@ -10,10 +10,9 @@ import numpy as np
 from lltc.assessment import Measured
 from lltc.components import Restriction, list_components, name_components, path_name, select
 from lltc.data import Data, as_data
-from lltc.drawing import Effort
+from lltc.drawing import TARGET_REL_SE, Effort
 from lltc.errors import InputError
 from lltc.kernels import Kernel
-from lltc.llc import TARGET_REL_SE
 from lltc.posterior import Model, default_localization, local_posterior, locate
 from lltc.probes.record import ComponentChange, ExampleChange, Probe
 from lltc.probes.stiffness import compare_stiffness

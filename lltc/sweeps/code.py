@@ -1,6 +1,7 @@
 """A hash of what a Python function does, for functions JAX cannot trace."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -74,12 +75,8 @@ def _names(code: CodeType) -> list[str]:
 
 
 def _closed_over(function: FunctionType) -> list[Any]:
-    return [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
+    found = []
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # A name that is yet to be given its value.
+            found.append(cell.cell_contents)
+    return found

@@ -58,12 +58,7 @@ def hold(folder: Path) -> Iterator[None]:
     The kernel lets go of the lock however the process ends. Where the file system has no locks, two drivers
     are not told apart.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / LOCK, "a+")  # noqa: SIM115
-    except OSError as error:
-        raise _folder_error(folder, error) from error
-    with file:
+    with _open_lock(folder) as file:
         if _try_lock(file) is False:
             file.seek(0)
             raise InputError(
@@ -75,6 +70,14 @@ def hold(folder: Path) -> Iterator[None]:
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
         yield
+
+
+def _open_lock(folder: Path) -> IO[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return open(folder / LOCK, "a+")
+    except OSError as error:
+        raise _folder_error(folder, error) from error
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal  # pyright: ignore[reportPrivateImportUsage]
 
+from lltc.arguments import Model, comparison
 from lltc.data import Data
-from lltc.posterior import Model
 from lltc.sweeps.code import describe_code
 
 PyTree = Any
@@ -25,7 +25,7 @@ def fingerprint_model(model: Model, params: PyTree, data: Data) -> str:
     it. Only the shapes of `params` and of two examples matter, not their values.
     """
     batch = data.batch(np.arange(min(2, data.size)))
-    against: Callable | None = getattr(model, "against", None)
+    against = comparison(model)
 
     def slope(params: PyTree, anchor: PyTree, batch: PyTree) -> list[jax.Array]:
         losses, pull = jax.vjp(lambda p: against(p, anchor, batch) if against else model(p, batch), params)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.arguments import check_model, is_hashable
+from lltc.arguments import check_model, comparison, is_hashable
 from lltc.data import Data, as_data
 from lltc.errors import InputError
 from lltc.posterior import Model
@@ -54,7 +54,7 @@ class SubLoss:
 
 def task_loss(model: Model) -> Model | None:
     """Return the loss (params, batch) -> losses of a model; a behavioral one's is the task's, or None."""
-    return getattr(model, "loss", None) if hasattr(model, "against") else model
+    return getattr(model, "loss", None) if comparison(model) else model
 
 
 def name_observables(given: Observables | None, model: Model, data: Data) -> dict[str, Function]:

@@ -1,9 +1,10 @@
 """Sweeps along any coordinate: number of examples, sparsity, temperature, a mixture, a deformed loss."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import jax
@@ -38,7 +39,7 @@ class Point(NamedTuple):
     params: PyTree
     model: Model
     data: PyTree | Data
-    options: dict[str, Any] = {}  # noqa: RUF012 (never written to)
+    options: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -152,7 +153,7 @@ def sweep_path(
     with cached_compilation():
         for number in numbers:
             point = _point(at, number)
-            options_here: dict[str, Any] = {"localization": localization} | options | point.options
+            options_here: dict[str, Any] = {"localization": localization, **options, **point.options}
             name = f"{coordinate}={number!r}"
             request = make_request(point.model, point.data, key=run_key(as_key(key), name), **options_here)
             plan = plan_sweep([(0, point.params)], request, home / name)
