@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lltc.arguments import check_anchor_examples, check_counts, check_step_size
@@ -15,6 +16,7 @@ from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
 from lltc.gradients import measure_anchor
 from lltc.kernels import Kernel, baoab, ghmc, measuring
+from lltc.placement import check_divides
 from lltc.posterior import LocalPosterior
 from lltc.progress import Progress
 from lltc.sampling import Draws, Run, Trace, sample
@@ -75,6 +77,7 @@ def draw_estimates(
         target_rel_se=effort.target_rel_se,
     )
     check_anchor_examples(effort.anchor_examples)
+    check_divides(posterior.target.placement, "chain", "num_chains", effort.num_chains)
     step_size = check_step_size(effort.step_size)
     kernel = choose_kernel(posterior, effort.kernel, step_size)
     if effort.preconditioner is not None:
@@ -134,10 +137,10 @@ def prepare_run(
     key = jax.random.key(key) if isinstance(key, int | np.integer) else key
     seed = int(jax.random.randint(jax.random.fold_in(key, 5), (), 0, 2**31 - 1))
     anchor = measure_anchor(posterior, examples=anchor_examples, seed=seed)
-    if not np.isfinite(float(anchor.loss)) or not np.isfinite(np.asarray(anchor.gradient)).all():
+    if not np.isfinite(float(anchor.loss)) or not bool(jnp.isfinite(anchor.gradient).all()):
         raise InputError(
             f"model has loss {float(anchor.loss):g} at params averaged over data and gradient norm "
-            f"{float(np.linalg.norm(anchor.gradient)):g} there, but both must be finite at the checkpoint; "
+            f"{float(jnp.linalg.norm(anchor.gradient)):g} there, but both must be finite at the checkpoint; "
             "check the data for NaN and the loss for logarithms or divisions that overflow."
         )
     return Run(posterior, anchor, kernel, key, tuple((observables or {}).items()))

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from lltc.components import Restriction
 from lltc.data import Data
@@ -36,6 +37,7 @@ def estimate_llc(
     preconditioner: Any = None,
     anchor_examples: int | None = None,
     chain_batch: int | None = None,
+    mesh: Mesh | None = None,
     observables: Mapping[str, Observable] | None = None,
     progress: bool = True,
 ) -> LLCEstimate:
@@ -74,6 +76,9 @@ def estimate_llc(
             of the data brings is in the budget.
         chain_batch: chains evaluated at once, to bound memory; default all. The numbers stay the same but for
             rounding.
+        mesh: `jax.sharding.Mesh` with axes among chain, data and model, over which chains, the examples of a
+            batch and params (each leaf as its own `NamedSharding` there says) are divided, across processes
+            too (`jax.distributed`). The numbers stay the same but for rounding.
         observables: functions of params recorded every 16th draw.
         progress: show a progress bar.
 
@@ -105,6 +110,7 @@ def estimate_llc(
         restrict=restrict,
         linear=linear,
         chain_batch=chain_batch,
+        mesh=mesh,
     )
     effort = Effort(
         num_chains=num_chains,

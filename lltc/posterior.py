@@ -1,13 +1,14 @@
 """The local posterior: model, checkpoint, data, inverse temperature and localization."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from lltc.arguments import (
     Model,
@@ -22,6 +23,7 @@ from lltc.arguments import (
 )
 from lltc.components import Restriction, select
 from lltc.data import Data, as_data
+from lltc.placement import Placement, check_divides, make_placement, spread_params
 
 PyTree = Any
 
@@ -49,7 +51,7 @@ class Target:
     """The loss as chains see it: `losses(center, position (d,), batch) -> (m,)`; hashable.
 
     `linear` False takes ∇L_n(w*)·(w - w*) out of the loss the chains move in. `chain_batch` is how many
-    chains are evaluated at once, None for all.
+    chains are evaluated at once, None for all; `placement` says on which devices.
     """
 
     model: Model
@@ -57,6 +59,7 @@ class Target:
     per_example: bool
     linear: bool = True
     chain_batch: int | None = None
+    placement: Placement | None = None
 
     @property
     def relative(self) -> bool:
@@ -75,6 +78,9 @@ class Target:
 
     def losses_of(self, center: Center, moved: tuple[jax.Array, ...], batch: PyTree) -> jax.Array:
         """Return the losses of `batch` with the moved leaves given."""
+        if self.placement:
+            moved = self.placement.params(moved, self.layout.moved)
+            batch = self.placement.batch(batch)
         params = assemble(self.layout, center, moved)
         if against := comparison(self.model):
             anchor = jax.tree.unflatten(self.layout.treedef, center.leaves)
@@ -165,6 +171,7 @@ def local_posterior(
     restrict: Restriction | None = None,
     linear: bool = True,
     chain_batch: int | None = None,
+    mesh: Mesh | None = None,
 ) -> LocalPosterior:
     """Check the arguments and return the local posterior with its defaults filled in.
 
@@ -178,7 +185,9 @@ def local_posterior(
         (21.71, 1.0)
     """
     data = as_data(data)
+    params = spread_params(mesh, params)
     layout, center = locate(params, restrict)
+    placement = make_placement(params, center.position.size) if mesh is not None else None
     nbeta = check_positive("nbeta", default_nbeta(data.size) if nbeta is None else nbeta)
     gamma = check_positive(
         "localization", default_localization(center) if localization is None else localization, zero=True
@@ -188,9 +197,18 @@ def local_posterior(
     check_finite_params(params)
     model = model if is_hashable(model) else partial(model)
     per_example = check_model(model, params, data, batch_size)
-    return LocalPosterior(
-        Target(model, layout, per_example, linear, chain_batch), center, data, nbeta, gamma, batch_size
-    )
+    target = Target(model, layout, per_example, linear, chain_batch, placement)
+    posterior = LocalPosterior(target, center, data, nbeta, gamma, batch_size)
+    return _placed(posterior, placement) if placement else posterior
+
+
+def _placed(posterior: LocalPosterior, placement: Placement) -> LocalPosterior:
+    if not posterior.full_batch:
+        check_divides(placement, "data", "batch_size", posterior.batch_size)
+    position, leaves, index = posterior.center
+    center = Center(placement.vector(position), placement.params(leaves), placement.whole(index))
+    data = replace(posterior.data, arrays=placement.whole(posterior.data.arrays))
+    return replace(posterior, center=center, data=data)
 
 
 def default_localization(center: Center) -> float:

@@ -223,7 +223,10 @@ def _advance(
 
     empty = Draws(*(jnp.zeros((room, chains, *tail)) for tail in ((2,), *[()] * 6)))
     seen = _empty_observations(target, center, observables, room // OBSERVE_EVERY, chains)
-    return jax.lax.fori_loop(0, steps, take, (state, empty, seen))
+    state, draws, seen = jax.lax.fori_loop(0, steps, take, (state, empty, seen))
+    if target.placement:
+        draws, seen = target.placement.whole((draws, seen))
+    return _in_place(target, state), draws, seen
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -238,7 +241,16 @@ def _start(
     arrays: PyTree,
 ) -> Any:
     slope = partial(full_slope, target, center, anchor, data=arrays)
-    return kernel.init(key, positions, partial(_potential, target, center, anchor, settings, slope))
+    potential = partial(_potential, target, center, anchor, settings, slope)
+    return _in_place(target, kernel.init(key, positions, potential))
+
+
+def _in_place(target: Target, state: Any) -> Any:
+    """Return a kernel's state with everything `(chain, d)` divided over the devices as positions are."""
+    placement, shape = target.placement, state.position.shape
+    if placement is None:
+        return state
+    return jax.tree.map(lambda a: placement.chains(a) if a.shape == shape else a, state)
 
 
 def _potential(
@@ -250,6 +262,8 @@ def _potential(
     positions: jax.Array,
 ) -> tuple[jax.Array, jax.Array, Draws]:
     """Return U - U(w*) `(chain,)`, ∇U `(chain, d)` and what is recorded there."""
+    if target.placement:
+        positions = target.placement.chains(positions)
     displacement = positions - center.position
     estimate = slope(positions)
     tilt = displacement @ anchor.gradient

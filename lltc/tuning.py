@@ -9,6 +9,7 @@ import numpy as np
 
 from lltc.calibration import largest_curvature, make_prober
 from lltc.kernels import Tuning
+from lltc.placement import to_host
 from lltc.sampling import Run, Settings, Trace
 
 STABLE_FRACTION = 0.1
@@ -55,7 +56,7 @@ class Ladder(NamedTuple):
 
     def split(self, values: Any) -> np.ndarray:
         """Return values of chains `(rung·chain, …)` by rung `(rung, chain, …)`."""
-        return np.asarray(values).reshape(len(self.rungs), self.num_chains, *np.shape(values)[1:])
+        return to_host(values).reshape(len(self.rungs), self.num_chains, *np.shape(values)[1:])
 
 
 def is_hot(num_chains: int) -> np.ndarray:

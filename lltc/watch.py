@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.calibration import Probe, make_prober
+from lltc.placement import to_host
 from lltc.sampling import Run, Settings
 
 MOST_VISITS = 64
@@ -43,8 +44,8 @@ def look(run: Run, settings: Settings, positions: jax.Array, number: int) -> Vis
     there = prober(moved, signs, settings.tuning.scale)
     rise = _energy_gained(settings, center, positions, moved, velocity, middle, here, there)
     force = settings.nbeta * here.force + settings.localization * here.pull
-    acceptance = np.minimum(1.0, np.exp(-np.asarray(rise, np.float64)))
-    return Visit(np.asarray(force), np.asarray(here.bend), np.nan_to_num(acceptance), np.asarray(here.noise))
+    acceptance = np.minimum(1.0, np.exp(-to_host(rise).astype(np.float64)))
+    return Visit(to_host(force), to_host(here.bend), np.nan_to_num(acceptance), to_host(here.noise))
 
 
 @jax.jit

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "lltc"
 LAYERS = [
     ["errors"],
-    ["components", "data", "progress"],
+    ["components", "data", "placement", "progress"],
     ["arguments"],
     ["posterior"],
     ["gradients"],

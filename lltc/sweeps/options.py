@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from lltc.errors import InputError
 from lltc.llc import estimate_llc
@@ -32,6 +33,8 @@ def describe_option(value: Any) -> Any:
     """Return `value` as JSON holds it; functions, kernels and masks by what they are."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, Mesh):
+        return f"mesh {dict(value.shape)}"
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return list(value)
     if isinstance(value, tuple) and any(callable(item) for item in value):
