@@ -1,57 +1,33 @@
-"""The notebook runs from top to bottom with this interpreter, and its numbers hold."""
+"""The quickstart runs from top to bottom with this interpreter, and its numbers hold."""
 
-import json
-import shutil
 import sys
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
-from nbclient import NotebookClient
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-STATE = """
-import json, sys
-print(json.dumps({
-    "executable": sys.executable,
+from tests.notebooks import execute
+
+STATE = """{
     "known": known.reset_index().to_dict("list"),
     "first": [first.llc, first.llc_se, first.status.name],
     "last": [last.llc, last.llc_se, last.init_loss, last.nbeta, last.status.name],
     "curve": swept.curve.to_dataframe().reset_index().to_dict("list"),
     "options": swept.settings["options"],
-}))
-"""
+}"""
 
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """Return the notebook's outputs by cell id, and what its variables hold at the end."""
-    folder = tmp_path_factory.mktemp("notebooks")
-    shutil.copy(NOTEBOOKS / "digits.py", folder)
-    notebook = nbformat.read(NOTEBOOKS / "quickstart.ipynb", as_version=4)
-    notebook.cells.append(nbformat.v4.new_code_cell(STATE, id="state"))
-    where = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(notebook, kernel_name="python3", timeout=600, resources=where)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LLTC_NOTEBOOK_SIZE", "small")
-        patch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
-        client.execute()
-    outputs = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
-    return outputs, json.loads(text(outputs["state"])), folder
-
-
-def text(outputs):
-    return "".join(o.text for o in outputs if o.output_type == "stream" and o.name == "stdout")
+    return execute("quickstart", tmp_path_factory.mktemp("quickstart"), STATE)
 
 
 def test_runs_with_this_interpreter(executed):
-    _, state, _ = executed
-    assert Path(state["executable"]).samefile(sys.executable)
+    assert Path(executed.state["executable"]).samefile(sys.executable)
 
 
 def test_known_values_are_met(executed):
-    known = {name: np.array(values) for name, values in executed[1]["known"].items()}
+    known = {name: np.array(values) for name, values in executed.state["known"].items()}
     assert known["limit"].tolist() == [6.5, 8.0, 9.5, 10.5]
     np.testing.assert_array_less(np.abs(known["llc"] - known["exact"]), 4 * known["llc_se"])
     assert np.all(known["llc_se"] < 0.05 * known["exact"])
@@ -59,7 +35,7 @@ def test_known_values_are_met(executed):
 
 
 def test_trained_network_is_a_minimum_and_the_untrained_is_not(executed):
-    _, state, _ = executed
+    state = executed.state
     llc, llc_se, loss, nbeta, status = state["last"]
     assert nbeta == pytest.approx(1797 / np.log(1797))
     # No weights have a loss below zero, so the estimate cannot be under -nbeta * loss.
@@ -70,11 +46,11 @@ def test_trained_network_is_a_minimum_and_the_untrained_is_not(executed):
 
 
 def test_curve_rises_then_falls(executed):
-    curve, options = executed[1]["curve"], executed[1]["options"]
+    curve, options = executed.state["curve"], executed.state["options"]
     assert curve["step"] == [0, 1, 7, 46, 303, 2000]
     assert curve["status"] == ["ok"] * 6
     assert curve["loss"][0] == pytest.approx(np.log(10), rel=0.1)
-    assert curve["loss"][-1] == pytest.approx(executed[1]["last"][2], rel=1e-4)
+    assert curve["loss"][-1] == pytest.approx(executed.state["last"][2], rel=1e-4)
     llc, se = np.array(curve["llc"]), np.array(curve["llc_se"])
     top = int(np.argmax(llc))
     assert curve["step"][top] == 46
@@ -84,17 +60,16 @@ def test_curve_rises_then_falls(executed):
 
 
 def test_shell_shows_what_python_measured(executed):
-    outputs, state, folder = executed
-    shown = text(outputs["show"]).splitlines()
+    shown = executed.text("show").splitlines()
+    curve = executed.state["curve"]
     rows = {int(line.split()[0]): float(line.split()[1]) for line in shown[1:7]}
-    np.testing.assert_allclose([rows[s] for s in state["curve"]["step"]], state["curve"]["llc"], atol=0.06)
-    page = folder / text(outputs["report"]).strip()
+    np.testing.assert_allclose([rows[s] for s in curve["step"]], curve["llc"], atol=0.06)
+    page = executed.folder / executed.text("report").strip()
     assert page.name == "report.html"
     assert "<html" in page.read_text()[:500]
 
 
 @pytest.mark.parametrize("cell", ["chains", "curve"])
 def test_pictures_are_drawn(executed, cell):
-    picture = [o for o in executed[0][cell] if "image/png" in o.get("data", {})]
-    assert len(picture) == 1
-    assert len(picture[0]["data"]["image/png"]) > 20_000
+    (picture,) = executed.pictures(cell)
+    assert len(picture) > 20_000
