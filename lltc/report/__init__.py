@@ -4,14 +4,17 @@ from lltc.report.exhibit import Exhibit
 from lltc.report.html import write_report, write_runs_report
 from lltc.report.listing import align, list_changes, list_columns
 from lltc.report.plots import plot_chains, plot_curve, plot_curves
+from lltc.report.spectra import Spectrum, draw_spectra
 from lltc.report.stages import plot_stages
 from lltc.report.tables import Table
 from lltc.report.terminal import sketch, table
 
 __all__ = [
     "Exhibit",
+    "Spectrum",
     "Table",
     "align",
+    "draw_spectra",
     "list_changes",
     "list_columns",
     "plot_chains",

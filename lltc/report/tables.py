@@ -16,18 +16,22 @@ Cell = tuple[str, str]
 
 
 class Table(NamedTuple):
-    """A further table of a page: plain text, numbers to the right but for the columns named in `words`."""
+    """A further table of a page: plain text, numbers to the right but for the columns named in `words`.
+
+    `picture` is markup shown above it.
+    """
 
     heading: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     words: Sequence[int] = (0,)
     note: str = ""
+    picture: str = ""
 
 
 def write_tables(tables: Iterable[Table]) -> str:
-    """The further tables, each under its heading; those without rows are left out."""
-    return "".join(write_table(table) for table in tables if table.rows)
+    """The further tables, each under its heading; those with nothing to show are left out."""
+    return "".join(write_table(table) for table in tables if table.rows or table.picture)
 
 
 def write_table(table: Table) -> str:
@@ -42,7 +46,8 @@ def write_table(table: Table) -> str:
         for row in table.rows
     ]
     note = f'<p class="note">{html.escape(table.note)}</p>' if table.note else ""
-    return write_section(html.escape(table.heading), write_rows(head, rows), note=note)
+    body = write_rows(head, rows) if rows else ""
+    return write_section(html.escape(table.heading), body, note=note + table.picture)
 
 
 def write_rows(head: Sequence[Cell], rows: Iterable[Sequence[Cell]], name: str = "") -> str:

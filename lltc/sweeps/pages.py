@@ -1,8 +1,9 @@
-"""The tables a page shows of components, of the dictionary and of several runs' stages."""
+"""The tables a page shows of components, of the dictionary, of probes and of several runs' stages."""
 
 from typing import TYPE_CHECKING
 
-from lltc.report import Table
+from lltc.probes import Probe, Stiffness
+from lltc.report import Spectrum, Table, draw_spectra
 from lltc.report.wording import measured, number
 from lltc.sweeps.comparison import HEAD, Comparison
 from lltc.sweeps.dictionary import Dictionary, Entry, name_partner
@@ -16,6 +17,11 @@ CHANCE = (
     "probability of as much overlap if the partner's changes began anywhere on the circle of checkpoints;"
     " of {tested} pairs tested, at most {expected} unrelated ones are expected at a chance of .05 or "
     "less."
+)
+PROBED = (
+    "The learning coefficient changes by {change}, from {before} to {after}; {stiffened} directions "
+    "stiffened and {softened} softened. The change amounts to {directions} directions, spread over {params} "
+    "parameters. The weights moved by {inside} inside the changed directions and by {outside} outside."
 )
 PERMUTED = (
     "Transitions are matched in order by their size, as in {reference}. Agreement of the sizes in their "
@@ -74,6 +80,45 @@ def dictionary_table(dictionary: Dictionary) -> Table:
     head = ("structure", "transition", "with it changes", "by", "steps", "overlap", "chance")
     note = CHANCE.format(tested=dictionary.tested, expected=number(0.05 * dictionary.tested, 2))
     return Table("Dictionary", head, rows, words=(0, 1, 2, 3, 4), note=note)
+
+
+def probe_table(name: str, probe: Probe) -> Table:
+    """Return what a probe found: a summary, the spectra before and after, each component's part."""
+    refined = any(part.refined for part in probe.by_component.values())
+    rows = [
+        (
+            component,
+            measured(part.delta_llc, part.delta_llc_se, sign=True),
+            *(number(value, 3) for value in (part.stiffened, part.softened, part.moved)),
+            *([measured(*part.refined, sign=True)] if part.refined else ["—"] * refined),
+        )
+        for component, part in probe.by_component.items()
+    ]
+    head = ("component", "change of llc", "stiffened", "softened", "moved", *["refined change"] * refined)
+    bound = "at least " if probe.change.lower_bound else ""
+    note = PROBED.format(
+        change=measured(probe.delta_llc, probe.delta_llc_se, sign=True),
+        before=number(probe.before.llc),
+        after=number(probe.after.llc),
+        stiffened=f"{bound}{probe.num_stiffened}",
+        softened=f"{bound}{probe.num_softened}",
+        directions=number(probe.participation, 2),
+        params=number(probe.param_participation, 2),
+        inside=number(probe.moved_inside, 3),
+        outside=number(probe.moved_outside, 3),
+    )
+    if probe.examples is not None:
+        most = ", ".join(str(k) for k in probe.examples.examples[probe.examples.most(10)])
+        changed = probe.examples.num_changed
+        note += f" {changed:,} of {len(probe.examples.examples):,} examples fluctuate differently by more "
+        note += f"than four errors{f', most of all {most}' if changed else ''}."
+    pair = (("before", probe.stiffness_before), ("after", probe.stiffness_after))
+    picture = draw_spectra([_spectrum(*each) for each in pair], probe.after.localization)
+    return Table(f"Probe {name}", head, rows, note=note, picture=picture)
+
+
+def _spectrum(name: str, found: Stiffness) -> Spectrum:
+    return Spectrum(name, found.nbeta * found.curvature, found.stiff)
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:

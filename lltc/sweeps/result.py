@@ -1,6 +1,6 @@
 """The finished sweep: its curve, markers, pictures and page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xarray import Dataset
 
     from lltc.checkpoints import Checkpoint
+    from lltc.probes import Probe
     from lltc.sweeps.critical import CriticalCheckpoint
 
 NUMBERS = ("llc", "llc_se", "ess", "rhat", "step_size", "hot_cold_gap", "seconds", "num_draws")
@@ -135,15 +136,26 @@ class Sweep:
 
         return plot_curve(self.curve, self.transitions, ax=ax, **options)
 
-    def report(self, path: str | Path | None = None, *, known: Sequence = ()) -> Path:
-        """Write one self-contained HTML page, by default `report.html` in the folder; return its path."""
+    def report(
+        self,
+        path: str | Path | None = None,
+        *,
+        known: Sequence = (),
+        probes: "Mapping[str, Probe] | None" = None,
+    ) -> Path:
+        """Write one self-contained HTML page, by default `report.html` in the folder; return its path.
+
+        `known` are plateaus known beforehand (step_low, step_high, llc, label); `probes`, by name, are shown
+        each with its spectra and components.
+        """
         from lltc.report import write_report
         from lltc.sweeps.exhibits import exhibit, reported
-        from lltc.sweeps.pages import sweep_tables
+        from lltc.sweeps.pages import probe_table, sweep_tables
 
         where = Path(path) if path is not None else self.out / "report.html"
         shown = exhibit(self)._asdict()
         settings, tables = reported(self.settings), sweep_tables(self)
+        tables += [probe_table(name, found) for name, found in (probes or {}).items()]
         return write_report(where, **shown, settings=settings, known=known, tables=tables)
 
 
