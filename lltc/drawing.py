@@ -28,6 +28,7 @@ PyTree = Any
 Observable = Callable[[PyTree], jax.Array]
 FIRST_DRAWS, MOST_DRAWS, MOST_CHEAP_DRAWS = 1000, 16_000, 64_000
 MOST_EXACT = 512
+EXPLORED = 0.9
 TARGET_REL_SE = 0.02
 
 
@@ -178,8 +179,12 @@ def _draw(
     drawn = Drawn(run, ladder, warm, trace, tuple(visits))
     growing = effort.num_draws is None and count > 0
     most = MOST_CHEAP_DRAWS if is_small(run.posterior) else MOST_DRAWS
+    # Chains that have missed a far arm look precise; where steps are cheap, two looks in a row must agree.
+    met, wanted = 0, 2 if is_small(run.posterior) else 1
     while growing and trace.complete and finite(trace) and count < most:
-        if all(_enough(_assess(drawn, rung), effort) for rung in range(len(ladder.rungs))):
+        good = all(_enough(_assess(drawn, rung), effort) for rung in range(len(ladder.rungs)))
+        met = met + 1 if good else 0
+        if met == wanted:
             break
         bar.extend(count)
         trace = _extend(trace, draw(trace.state, 1 + warm.steps + count, count))
@@ -189,7 +194,8 @@ def _draw(
 
 def _enough(found: Assessment, effort: Effort) -> bool:
     small = found.llc_se <= effort.target_rel_se * abs(found.llc)
-    return bool(small and found.status is Status.ok) or found.status is Status.negative
+    explored = found.virial_share >= EXPLORED
+    return bool(small and explored and found.status is Status.ok) or found.status is Status.negative
 
 
 def _rung(drawn: Drawn, values: Any, rung: int) -> np.ndarray:

@@ -127,8 +127,8 @@ def test_virial_and_prior_shares_of_an_equilibrated_quadratic():
 
 
 def test_spread_is_the_move_along_log_localization():
-    assert spread_error(-0.5, np.array([5.0, 5.0]), 1.0, 6) == pytest.approx(0.5 * np.log(2))
-    assert spread_error(-0.5, np.array([6.2, 6.3]), 1.0, 6) == 0
+    assert spread_error(-0.5, 5.0, 1.0, 6) == pytest.approx(0.5 * np.log(2))
+    assert spread_error(-0.5, 6.2, 1.0, 6) == 0
 
 
 def test_hot_and_cold_chains_meet_from_both_sides():
@@ -205,6 +205,6 @@ def test_chains_that_are_far_from_equilibrium_are_told():
 
 def test_the_spread_error_is_no_more_than_the_largest_coefficient():
     """λ ≤ d/2: chains that drift make the sensitivity to γ, by which spread is judged, very large."""
-    virial = np.full(8, 4.0)
+    virial = 4.0
     assert spread_error(-1e6, virial, 2.0, 10) == 5.0
     assert spread_error(-1.0, virial, 2.0, 10) == pytest.approx(np.log1p(6 / 2))
