@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -90,7 +89,7 @@ def check_model(model: Model, params: PyTree, data: Data, batch_size: int) -> bo
     batch = data.batch(np.arange(min(batch_size, data.size)))
     count = min(batch_size, data.size)
     against = comparison(model)
-    call = partial(against, params) if against else model
+    call = (lambda params, batch: against(params, params, batch)) if against else model
     try:
         losses = jax.eval_shape(call, params, batch)
     except InputError:

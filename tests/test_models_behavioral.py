@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from lltc.errors import InputError
+from lltc.llc import estimate_llc
 from lltc.models import Behavioral, Model, behavioral, squared
 
 X = jax.random.normal(jax.random.key(0), (7, 3))
@@ -151,6 +152,16 @@ def test_it_is_hashable_and_carries_the_task_loss():
     assert hash(one) == hash(two)
     assert one != behavioral(network, "squared", loss=task)
     assert one.loss is task
+
+
+def test_numpy_params_may_be_looked_up_by_the_batch():
+    """As loaded from a file, the anchor's too: λ of an embedding is half the rows looked up."""
+    embedding, tokens = np.ones((5, 1), np.float32), np.arange(8) % 4
+    distance = behavioral(lambda table, batch: table[batch], "squared")
+    found = estimate_llc(
+        distance, embedding, tokens, nbeta=1e4, localization=1.0, num_draws=2000, progress=False
+    )
+    assert abs(found.llc - 2) < 4 * found.llc_se < 0.4
 
 
 @pytest.mark.parametrize(
