@@ -4,7 +4,7 @@ export UV_COMPILE_BYTECODE = 1
 export JAX_PLATFORMS ?= cpu
 export KERAS_BACKEND = jax
 
-.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-peers bench-refinement bench-speed bench-transitions clean
+.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-peers bench-reading bench-refinement bench-speed bench-transitions clean
 
 demo: .venv/ready
 	.venv/bin/lltc demo --out lltc-demo
@@ -38,6 +38,9 @@ bench-accuracy-quick: .venv/ready
 
 bench-peers: .venv/ready
 	$(PYTHON) benchmarks/peers.py
+
+bench-reading: .venv/ready
+	$(PYTHON) benchmarks/reading_costs.py
 
 bench-refinement: .venv/ready
 	$(PYTHON) benchmarks/refinement.py

@@ -36,7 +36,7 @@ def load(path):
     first[range(rank), range(rank)] = second[range(rank), range(rank)] = 1
     return {"first": first, "second": second}
 
-observables = {"norm": lambda params: np.linalg.norm(params["first"])}
+observables = {"norm": lambda params: (params["first"] ** 2).sum() ** 0.5}
 """
 
 
@@ -215,12 +215,15 @@ def test_observing_prints_and_writes_every_checkpoint(place):
 @pytest.mark.usefixtures("swept")
 def test_components_are_swept_and_runs_compared(place):
     words = ["sweep", "checkpoints", "--model", "network:model", "--data", "network:data", "--out", "parts"]
-    done = shell(place, *words, "--components", "top=second", "--observables", "network:observables", *FEW)
+    more = ["--components", "top=second", "--observables", "network:observables", "--along-chains", "norm"]
+    done = shell(place, *words, *more, *FEW)
     assert done.returncode == 0, done.stderr
     assert "Dictionary(" in done.stdout
     from lltc import Sweep
 
-    assert Sweep.open(place / "parts").components == ("top",)
+    parts = Sweep.open(place / "parts")
+    assert parts.components == ("top",)
+    assert parts.estimate(100).observables["norm"].min() > 0
     found = shell(place, "compare", "parts", "out", "--out", "compared.html")
     assert found.returncode == 0, found.stderr
     assert found.stdout.startswith("Comparison(2 runs, ")

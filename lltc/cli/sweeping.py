@@ -29,6 +29,7 @@ def sweep(
     budget: int | None = None,
     dry_run: bool = False,
     observables: str | None = None,
+    along_chains: list[str] | None = None,
     components: list[str] | None = None,
     progress: bool = True,
     loading: Loading | None = None,
@@ -64,6 +65,8 @@ def sweep(
         Print what would be done, why and how long it would take; write nothing.
     observables
         Dictionary as pkg.module:attr: functions params -> number or vector, or data sets for sub-losses.
+    along_chains
+        Names of observables that every 16th draw is seen through as well; JAX must be able to trace them.
     components
         Globs over parameter paths; each is estimated as well, alone moving. NAME=GLOB names one.
     progress
@@ -76,6 +79,7 @@ def sweep(
         "out": out,
         "workers": workers,
         "observables": load_value("observables", observables),
+        "along_chains": tuple(along_chains or ()),
         "components": name_globs(components),
         "template": as_template(loading),
     }
