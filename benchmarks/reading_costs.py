@@ -89,7 +89,7 @@ def probing(case: Case) -> tuple[float, float]:
         for params in ends:
             lltc.estimate_llc(case.model, params, case.data, **common)
 
-    tasks = (lambda: lltc.probe(*ends, case.model, case.data, **common), estimates)
+    tasks = (lambda: lltc.probe(ends[0], ends[1], case.model, case.data, **common), estimates)
     for task in tasks:
         task()
     times = np.array([[seconds(task) for task in tasks] for _ in range(ROUNDS)])
@@ -104,8 +104,8 @@ def main() -> None:
     lines = [
         "# What reading costs",
         "",
-        f"`make bench-reading` (JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores). Medians",
-        f"of {ROUNDS} rounds, compiled beforehand; training is timed with its compilation and saving.",
+        f"`make bench-reading` (JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores). All",
+        f"are medians of {ROUNDS} rounds, compiled beforehand, but training, which compiles and saves.",
         "",
         "| network | parameters | checkpoints | training | observing one | all, share of training | probe "
         "| over its two estimates |",

@@ -138,7 +138,8 @@ class LLCEstimate:
         }
         if self.observables:
             groups["observables"] = dict(self.observables)
-        tree = from_dict(groups, dims={"energy": ["half"]})
+        # The one convention checked is that there are more draws than chains, which short runs do not keep.
+        tree = from_dict(groups, dims={"energy": ["half"]}, check_conventions=False)
         tree.attrs = {name: getattr(self, name) for name in SCALARS}
         tree.attrs |= {
             f"{name}{suffix}": value

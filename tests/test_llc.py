@@ -143,6 +143,17 @@ def test_observables_are_recorded_along_the_chains():
     np.testing.assert_allclose(estimate.observables["square"], estimate.distance[:, ::16][:, :25], rtol=1e-5)
 
 
+def test_fewer_draws_than_chains_are_saved_without_a_warning(tmp_path):
+    """Observables are read every 16th draw, hence fewer of them than chains even in a run of 64 draws."""
+    model, weights, data = regression(6, 500, 2)
+    settings = {"num_draws": 64, "num_warmup": 64, "observables": {"norm": lambda w: jnp.sum(w**2)}}
+    estimate = run(model, weights, data, **settings)
+    assert estimate.observables["norm"].shape == (8, 4)
+    estimate.save(tmp_path / "short.nc")
+    loaded = LLCEstimate.load(tmp_path / "short.nc")
+    np.testing.assert_array_equal(loaded.observables["norm"], estimate.observables["norm"])
+
+
 def test_draws_until_the_error_is_small_enough_twice_in_a_row():
     loss = constant(lambda w: w[0] ** 4 + w[1] ** 2)
     settings = {"nbeta": 100, "localization": 1}
