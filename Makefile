@@ -4,7 +4,7 @@ export UV_COMPILE_BYTECODE = 1
 export JAX_PLATFORMS ?= cpu
 export KERAS_BACKEND = jax
 
-.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-peers bench-reading bench-refinement bench-speed bench-transitions clean
+.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-memory bench-peers bench-reading bench-refinement bench-speed bench-transitions clean
 
 demo: .venv/ready
 	.venv/bin/lltc demo --out lltc-demo
@@ -35,6 +35,9 @@ bench-accuracy: .venv/ready
 
 bench-accuracy-quick: .venv/ready
 	$(PYTHON) benchmarks/accuracy.py --quick --out build/benchmarks
+
+bench-memory: .venv/ready
+	$(PYTHON) benchmarks/memory.py
 
 bench-peers: .venv/ready
 	$(PYTHON) benchmarks/peers.py

@@ -74,10 +74,15 @@ def drawing(network: Network) -> Callable[[int], None]:
     return draw
 
 
-def prepared(network: Network) -> tuple[Run, Settings, Any]:
+def prepared(network: Network, chain_batch: int | None = None) -> tuple[Run, Settings, Any]:
     """Return a run of the default kernel at a small step, its settings and its first state."""
     posterior = local_posterior(
-        network.loss, network.params, network.data, localization=1.0, batch_size=network.batch_size
+        network.loss,
+        network.params,
+        network.data,
+        localization=1.0,
+        batch_size=network.batch_size,
+        chain_batch=chain_batch,
     )
     run = prepare_run(posterior, 0, None, kernel=baoab(), anchor_examples=64)
     ladder = Ladder(np.array([posterior.nbeta]), network.num_chains)
