@@ -61,8 +61,19 @@ def test_probe_prints_a_table_or_json(place, monkeypatch, capsys):
     assert len(found["examples_most_changed"]) == 5
 
 
+def test_a_probe_is_shown_on_a_sweeps_page(place, monkeypatch):
+    shell(place, monkeypatch, "sweep", "checkpoints", *NETWORK, "--out", "out", *FEW)
+    words = ["probe", "checkpoints/step_10.npz", "checkpoints/step_100.npz", *NETWORK, *FEW]
+    shell(place, monkeypatch, *words, "--sweep", "out")
+    page = (place / "out" / "report.html").read_text()
+    assert "Probe step_10.npz → step_100.npz" in page
+    assert "9 directions stiffened and 0 softened" in page
+
+
 def test_what_cannot_be_probed_is_refused(place, monkeypatch):
     words = ["probe", "checkpoints", "checkpoints", *NETWORK, *FEW]
+    with pytest.raises(InputError, match="out='nothing' holds no"):
+        shell(place, monkeypatch, *words, "--sweep", "nothing")
     with pytest.raises(InputError, match=r"components\['third'\]='third' selects no"):
         shell(place, monkeypatch, *words, "--components", "third")
     with pytest.raises(InputError, match="'nowhere' does not exist"):

@@ -54,6 +54,7 @@ def probe(
     directions: int = 64,
     examples: int = 1024,
     plot: Path | None = None,
+    sweep: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
     progress: bool = True,
     loading: Loading | None = None,
@@ -81,14 +82,18 @@ def probe(
         Of how many examples the losses are followed and the Hessian is taken.
     plot
         File for a picture of the spectra before and after.
+    sweep
+        Folder of a sweep whose page is written anew, with this probe on it.
     as_json
         Print JSON instead.
     progress
         Show a progress bar.
     """
     from lltc.probes import probe as probe_checkpoints
+    from lltc.sweeps import Sweep
 
     loss = load_attribute("model", model)
+    swept = Sweep.open(sweep) if sweep is not None else None
     found = probe_checkpoints(
         _load(before, loading, loss),
         _load(after, loading, loss),
@@ -101,6 +106,8 @@ def probe(
         progress=progress,
         **as_options(sampling),
     )
+    if swept is not None:
+        swept.report(probes={f"{before.name} → {after.name}": found})
     if plot is not None:
         figure: Any = found.plot().figure
         figure.savefig(plot)
