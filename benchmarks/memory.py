@@ -1,10 +1,11 @@
 """How much memory does drawing take? What XLA reserves for a step, in copies of the parameters.
 
-Run with `make bench-memory`; writes benchmarks/results/memory.md. Nothing is run: the compiled programs say
-what they hold at most, the data set left out.
+Run with `make bench-memory`; writes benchmarks/results/memory.{csv,md}. Nothing is run: the compiled programs
+say what they hold at most, the data set left out.
 """
 
 import argparse
+import csv
 import os
 import platform
 from pathlib import Path
@@ -21,12 +22,13 @@ RESULTS = Path(__file__).parent / "results"
 
 
 class Held(NamedTuple):
-    """Bytes of the bare gradient, and of drawing with all chains in flight and with one."""
+    """Bytes of the bare gradient, of drawing with all chains in flight or one, and of a further chain."""
 
     network: Network
     floor: int
     whole: int
     one: int
+    further: int
 
     def copies(self, held: int) -> float:
         """Return bytes in float32 copies of the parameters."""
@@ -57,22 +59,21 @@ def gradient_program(network: Network) -> Any:
     return jax.jit(gradient).lower(params, batch)
 
 
-def drawing_program(network: Network, chain_batch: int | None) -> tuple[Any, int]:
-    """Return the program of a chunk of draws, lowered, and the bytes of the data set it is given."""
+def drawing(network: Network, chain_batch: int | None) -> int:
+    """Return the bytes that a chunk of draws holds, the data set left out."""
     run, settings, state = prepared(network, chain_batch)
     posterior = run.posterior
     common = (posterior.target, run.kernel, run.batch_size, run.observables)
     dynamic = (run.key, posterior.center, run.anchor, state, settings, 1, 256)
-    return _advance.lower(*common, *dynamic, posterior.data.arrays, None), size(posterior.data.arrays)
+    program = _advance.lower(*common, *dynamic, posterior.data.arrays, None)
+    return peak(program) - size(posterior.data.arrays)
 
 
 def measure(network: Network) -> Held:
     """Return what the three programs hold."""
-    held = []
-    for chain_batch in (None, 1):
-        program, data = drawing_program(network, chain_batch)
-        held.append(peak(program) - data)
-    return Held(network, peak(gradient_program(network)), *held)
+    whole, one = drawing(network, None), drawing(network, 1)
+    more = drawing(network._replace(num_chains=network.num_chains + 1), None)
+    return Held(network, peak(gradient_program(network)), whole, one, more - whole)
 
 
 def write(rows: list[Held], out: Path) -> None:
@@ -86,17 +87,23 @@ def write(rows: list[Held], out: Path) -> None:
         "has the chains' parameters and gradients; drawing adds their velocities, w\\* (as leaves and as a",
         "vector) and its gradient, and what turns vectors into leaves and back.",
         "",
-        "| network | parameters | chains | bare gradient | drawing | more, a chain | `chain_batch=1` |",
+        "| network | parameters | chains | bare gradient | drawing | a further chain | `chain_batch=1` |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row in rows:
-        floor, whole, one = (row.copies(held) for held in (row.floor, row.whole, row.one))
-        more = (whole - floor) / row.network.num_chains
+    shown = [[row.copies(held) for held in row[1:]] for row in rows]
+    for row, (floor, whole, one, further) in zip(rows, shown, strict=True):
+        name, params, chains = row.network.name, row.network.num_params, row.network.num_chains
         lines.append(
-            f"| {row.network.name} | {row.network.num_params:,} | {row.network.num_chains} | {floor:.1f} "
-            f"| {whole:.1f} | {more:+.1f} | {one:.1f} |"
+            f"| {name} | {params:,} | {chains} | {floor:.1f} | {whole:.1f} | {further:.1f} | {one:.1f} |"
         )
     out.mkdir(parents=True, exist_ok=True)
+    with (out / "memory.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["network", "num_chains", "floor", "drawing", "chain_batch_1", "further_chain"])
+        writer.writerows(
+            [row.network.name, row.network.num_chains, *copies]
+            for row, copies in zip(rows, shown, strict=True)
+        )
     (out / "memory.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

@@ -1,6 +1,6 @@
 """How much of the gradient's own speed is left? Chain-steps a second beside the bare gradient, and more.
 
-Run with `make bench-speed`; writes benchmarks/results/speed.{csv,md,png}. Every figure is a ratio of times
+Run with `make bench-speed`; writes benchmarks/results/speed.{csv,md}. Every figure is a ratio of times
 taken in turn in one process, so that other work on the machine falls on both.
 """
 
@@ -120,7 +120,7 @@ def measure(network: Network) -> Share:
 
 
 def write(shares: list[Share], out: Path) -> None:
-    """Write the table as CSV, as Markdown and as a picture."""
+    """Write the table as CSV and as Markdown."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / "speed.csv").open("w", newline="") as file:
         writer = csv.writer(file)

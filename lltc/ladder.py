@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from lltc.arguments import check_ladder
 from lltc.assessment import Measured
@@ -69,6 +70,8 @@ def estimate_llc_ladder(
     kernel: Kernel | None = None,
     preconditioner: Any = None,
     anchor_examples: int | None = None,
+    chain_batch: int | None = None,
+    mesh: Mesh | None = None,
     observables: Mapping[str, Observable] | None = None,
     progress: bool = True,
 ) -> LLCLadder:
@@ -80,7 +83,8 @@ def estimate_llc_ladder(
     Args:
         nbeta: two or more different inverse temperatures; default n/ln n times ¼, ½, 1, 2.
         num_chains: chains at each rung; default 8.
-        Every other argument is `lltc.estimate_llc`'s; draws go on until every rung is precise enough.
+        Every other argument is `lltc.estimate_llc`'s, but its `step_size`; draws go on until every rung is
+            precise enough.
 
     Returns:
         An `LLCLadder` with `estimates`, in rising nβ, and `slope`. The error of the slope is its spread over
@@ -109,6 +113,8 @@ def estimate_llc_ladder(
         batch_size=batch_size,
         restrict=restrict,
         linear=linear,
+        chain_batch=chain_batch,
+        mesh=mesh,
     )
     rungs = check_ladder(posterior.nbeta * np.array([0.25, 0.5, 1.0, 2.0]) if nbeta is None else nbeta)
     effort = Effort(

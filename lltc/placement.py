@@ -1,5 +1,6 @@
 """Spreading one run over devices: chains, batches and parameters along the axes of a mesh."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,9 +98,10 @@ def check_divides(placement: Placement | None, axis: str, argument: str, count: 
     """Refuse a count that the devices along `axis` cannot share evenly."""
     if placement is not None and count % placement.size(axis):
         size = placement.size(axis)
+        even = math.lcm(2, size)
         raise InputError(
-            f"{argument} must be a multiple of the {size} devices along the mesh's axis {axis!r}, but "
-            f"{count} was given; pass {-(-count // size) * size}."
+            f"{argument} must be a multiple of the {size} devices along the mesh's axis {axis!r}, but it is "
+            f"{count}; pass {-(-count // even) * even}."
         )
 
 
@@ -119,6 +121,7 @@ def _spec(leaf: Any, mesh: Mesh) -> PartitionSpec:
     if dict(sharding.mesh.shape) != dict(mesh.shape):
         raise InputError(
             f"params has a leaf divided over a mesh of {dict(sharding.mesh.shape)}, but mesh is of "
-            f"{dict(mesh.shape)}; pass the mesh that the params lie on."
+            f"{dict(mesh.shape)}; pass the mesh that params lie on, its axes named chain, data or "
+            "model, or move params with jax.device_put."
         )
     return sharding.spec

@@ -67,10 +67,17 @@ class Target:
         return comparison(self.model) is not None
 
     def each_chain(self, function: Callable[[jax.Array], Any], positions: jax.Array) -> Any:
-        """Return `function` of each of `positions` `(chain, d)`, `chain_batch` of them in flight."""
+        """Return `function` of each of `positions` `(chain, d)`, `chain_batch` in flight on a device."""
+        count = len(positions)
         if self.chain_batch is None:
             return jax.vmap(function)(positions)
-        return jax.lax.map(function, positions, batch_size=self.chain_batch)
+        groups = self.placement.size("chain") if self.placement else 1
+        if groups == 1 or count % groups:
+            return jax.lax.map(function, positions, batch_size=self.chain_batch)
+        # The loop goes over the chains of each device, all devices side by side.
+        turns = positions.reshape(groups, count // groups, -1).swapaxes(0, 1)
+        found = jax.lax.map(jax.vmap(function), turns, batch_size=self.chain_batch)
+        return jax.tree.map(lambda a: a.swapaxes(0, 1).reshape(count, *a.shape[2:]), found)
 
     def losses(self, center: Center, position: jax.Array, batch: PyTree) -> jax.Array:
         """Return the losses `(batch,)`, or `(2,)` half-batch means of a model that returns means."""
@@ -188,6 +195,7 @@ def local_posterior(
     params = spread_params(mesh, params)
     layout, center = locate(params, restrict)
     placement = make_placement(params, center.position.size) if mesh is not None else None
+    data = replace(data, arrays=placement.whole(data.arrays)) if placement else data
     nbeta = check_positive("nbeta", default_nbeta(data.size) if nbeta is None else nbeta)
     gamma = check_positive(
         "localization", default_localization(center) if localization is None else localization, zero=True
@@ -207,8 +215,7 @@ def _placed(posterior: LocalPosterior, placement: Placement) -> LocalPosterior:
         check_divides(placement, "data", "batch_size", posterior.batch_size)
     position, leaves, index = posterior.center
     center = Center(placement.vector(position), placement.params(leaves), placement.whole(index))
-    data = replace(posterior.data, arrays=placement.whole(posterior.data.arrays))
-    return replace(posterior, center=center, data=data)
+    return replace(posterior, center=center)
 
 
 def default_localization(center: Center) -> float:

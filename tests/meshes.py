@@ -51,11 +51,14 @@ def on_mesh(axes: dict[str, int]) -> tuple[Any, Any]:
     return mesh, {name: jax.device_put(leaf, parts[name]) for name, leaf in params.items()}
 
 
-def estimate_on(axes: dict[str, int], **options: Any) -> dict[str, Any]:
-    """Return an estimate's draws and step size."""
+def estimate_on(
+    axes: dict[str, int], params_on: dict[str, int] | None = None, **options: Any
+) -> dict[str, Any]:
+    """Return an estimate's draws and step size, or the sentence it is refused with."""
     import lltc
 
     mesh, params = on_mesh(axes)
+    params = on_mesh(params_on)[1] if params_on else params
     try:
         found = lltc.estimate_llc(network, params, problem()[1], mesh=mesh, **FEW | options)
     except lltc.InputError as error:

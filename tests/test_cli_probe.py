@@ -71,7 +71,7 @@ def test_a_probe_is_shown_on_a_sweeps_page(place, monkeypatch):
 
 
 def test_what_cannot_be_probed_is_refused(place, monkeypatch):
-    words = ["probe", "checkpoints", "checkpoints", *NETWORK, *FEW]
+    words = ["probe", "checkpoints/step_10.npz", "checkpoints/step_100.npz", *NETWORK, *FEW]
     with pytest.raises(InputError, match="out='nothing' holds no"):
         shell(place, monkeypatch, *words, "--sweep", "nothing")
     with pytest.raises(InputError, match=r"components\['third'\]='third' selects no"):

@@ -20,7 +20,11 @@ MESHES = [
     {"axes": {"chain": 4, "model": 2}, "chain_batch": 1},
     {"axes": {"data": 2, "model": 4}, "restrict": "second"},
 ]
-UNEVEN = [{"axes": {"chain": 8}}, {"axes": {"data": 8}, "batch_size": 100}]
+UNEVEN = [
+    {"axes": {"chain": 8}},
+    {"axes": {"data": 8}, "batch_size": 100},
+    {"axes": {"data": 2}, "params_on": {"model": 8}},
+]
 
 
 def launch(devices, meshes, *, process=0, of=1, port=0):
@@ -73,12 +77,15 @@ def test_two_processes_give_the_numbers_of_one():
         assert_same(found, estimate_on({}))
 
 
-def test_what_cannot_be_shared_evenly_is_a_sentence(on_eight):
-    chains, batch = [found["refused"] for found in on_eight[len(MESHES) :]]
+def test_what_does_not_fit_the_mesh_is_a_sentence(on_eight):
+    chains, batch, other = [found["refused"] for found in on_eight[len(MESHES) :]]
     assert chains.startswith("num_chains must be a multiple of the 8 devices along the mesh's axis 'chain',")
-    assert chains.endswith("but 4 was given; pass 8.")
+    assert chains.endswith("but it is 4; pass 8.")
     assert batch.startswith("batch_size must be a multiple of the 8 devices along the mesh's axis 'data',")
-    assert batch.endswith("but 100 was given; pass 104.")
+    assert batch.endswith("but it is 100; pass 104.")
+    assert other.startswith(
+        "params has a leaf divided over a mesh of {'model': 8}, but mesh is of {'data': 2}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,10 +101,12 @@ def test_what_is_no_mesh_is_a_sentence(options, sentence):
         lltc.estimate_llc(network, params, data, **options)
 
 
-def test_params_on_another_mesh_are_a_sentence():
+def test_data_and_params_may_lie_on_a_mesh_of_their_own_where_they_are_whole():
     params, data = problem()
-    wide = NamedSharding(Mesh(np.array(jax.devices()), ("wide",)), PartitionSpec("wide"))
-    assert wide.is_fully_replicated  # one device: nothing is divided, hence nothing to object to
-    mesh = jax.make_mesh((1,), ("model",))
-    found = lltc.estimate_llc(network, jax.device_put(params, wide), data, mesh=mesh, **FEW)
+    own = jax.make_mesh((1,), ("model",))
+    lie = NamedSharding(own, PartitionSpec("model"))
+    other = NamedSharding(Mesh(np.array(jax.devices()), ("wide",)), PartitionSpec("wide"))
+    found = lltc.estimate_llc(
+        network, jax.device_put(params, other), jax.device_put(data, lie), mesh=own, **FEW
+    )
     assert found.llc == pytest.approx(lltc.estimate_llc(network, params, data, **FEW).llc, rel=1e-3)

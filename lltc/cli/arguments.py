@@ -73,7 +73,7 @@ class Loading:
     params_key
         Where the params lie inside each checkpoint, such as params.
     template
-        Pytree the params are fitted to, as pkg.module:attr; default the model's own params, where it has any.
+        Pytree the params are fitted to, as pkg.module:attr; default the params of a model that has its own.
     loader
         Function path -> params as pkg.module:attr, for checkpoints in a format of your own.
     transpose

@@ -2,7 +2,6 @@
 
 import json
 import math
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,9 +33,15 @@ def components(
     patterns
         Globs over parameter paths, with an index at the end where wanted: "layers/*/attn/q[:,3]".
     """
+    from lltc.checkpoints import find_checkpoints, open_checkpoint
     from lltc.components import list_components
 
-    params = _load(checkpoint, loading)
+    reading = as_reading(loading)
+    try:
+        found = open_checkpoint(checkpoint, **reading)
+    except InputError:
+        found = find_checkpoints(checkpoint, **reading)[-1]
+    params = found.load(as_template(loading))
     if not patterns:
         print(list_components(params))
     for pattern in patterns:
@@ -83,20 +88,22 @@ def probe(
     plot
         File for a picture of the spectra before and after.
     sweep
-        Folder of a sweep whose page is written anew, with this probe on it.
+        Folder of a sweep whose page is written anew, with this probe alone on it.
     as_json
         Print JSON instead.
     progress
         Show a progress bar.
     """
+    from lltc.checkpoints import open_checkpoint
     from lltc.probes import probe as probe_checkpoints
     from lltc.sweeps import Sweep
 
     loss = load_attribute("model", model)
     swept = Sweep.open(sweep) if sweep is not None else None
+    reading, shape = as_reading(loading), as_template(loading, loss)
     found = probe_checkpoints(
-        _load(before, loading, loss),
-        _load(after, loading, loss),
+        open_checkpoint(before, **reading).load(shape),
+        open_checkpoint(after, **reading).load(shape),
         loss,
         load_value("data", data),
         components=components,
@@ -146,14 +153,3 @@ def _number(value: Any) -> float | int | None:
     if not math.isfinite(value):
         return None
     return value if isinstance(value, int) else float(value)
-
-
-def _load(path: Path, loading: Loading | None, model: Any = None) -> Any:
-    """Return the params of one checkpoint, or of the last one of a folder of them."""
-    from lltc.checkpoints import find_checkpoints, open_checkpoint
-
-    reading, found = as_reading(loading), ()
-    with suppress(InputError):  # It may be one checkpoint, file or folder.
-        found = find_checkpoints(path, **reading)
-    checkpoint = found[-1] if found else open_checkpoint(path, **reading)
-    return checkpoint.load(as_template(loading, model))
