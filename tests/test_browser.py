@@ -8,16 +8,10 @@ import xarray as xr
 
 from lltc.report import Exhibit, write_report, write_runs_report
 from lltc.sweeps.pages import sweep_tables
-from tests.browsing import CHROMIUM, Browser
+from tests.browsing import Browser
 from tests.synthetic import make_sweep
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None,
-        reason="needs Debian's chromium on the path: apt-get install --no-install-recommends chromium",
-    ),
-]
+pytestmark = pytest.mark.browser
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 SCREENS = (DESKTOP, {**DESKTOP, "dark": True}, PHONE)
 PLOT = 'document.getElementById("curve")'

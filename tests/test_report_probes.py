@@ -8,7 +8,7 @@ import pytest
 import lltc
 from lltc.report import Spectrum, draw_spectra
 from tests.blocks import COMPONENTS, DATA, MODEL, params_at, sweep_blocks
-from tests.browsing import CHROMIUM, Browser
+from tests.browsing import Browser
 
 PLACES = re.compile(r'<circle class="s(\d)( soft)?" cx="([\d.]+)" cy="([\d.]+)"')
 
@@ -71,7 +71,6 @@ def test_nothing_stiff_is_drawn_too():
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium on the path")
 def test_it_looks_right_on_every_screen(page, tmp_path):
     colour = "getComputedStyle(document.querySelector('.spectra circle.s1')).fill"
     texts = "[...document.querySelectorAll('.spectra text')].map((node) => node.getBoundingClientRect())"
