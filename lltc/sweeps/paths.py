@@ -68,8 +68,9 @@ class PathSweep:
             )
         values = [float(value) for _, _, value in named]
         sweeps = dict(sorted(zip(values, runs.values(), strict=True)))
-        curve = _join(coordinates.copy().pop(), sweeps)
-        return cls(Path(out), coordinates.pop(), curve, _mark(curve), sweeps)
+        [coordinate] = coordinates
+        curve = _join(coordinate, sweeps)
+        return cls(Path(out), coordinate, curve, _mark(curve), sweeps)
 
     def __repr__(self) -> str:
         doubtful = int(np.sum(self.curve["status"].to_numpy() != "ok"))
