@@ -4,7 +4,7 @@ export UV_COMPILE_BYTECODE = 1
 export JAX_PLATFORMS ?= cpu
 export KERAS_BACKEND = jax
 
-.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-memory bench-peers bench-reading bench-refinement bench-speed bench-transitions clean
+.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-memory bench-peers bench-reading bench-refinement bench-speed bench-speed-peers bench-time bench-transitions clean
 
 demo: .venv/ready
 	.venv/bin/lltc demo --out lltc-demo
@@ -50,6 +50,12 @@ bench-refinement: .venv/ready
 
 bench-speed: .venv/ready
 	$(PYTHON) benchmarks/speed.py
+
+bench-speed-peers: .venv/ready
+	$(PYTHON) benchmarks/speed_peers.py
+
+bench-time: .venv/ready
+	$(PYTHON) benchmarks/time_to_error.py
 
 bench-transitions: .venv/ready
 	$(PYTHON) benchmarks/transitions.py

@@ -45,15 +45,15 @@ def find_python(peer: str) -> str:
     raise SystemExit("devinterp needs CPython 3.11, which is neither on PATH nor under ~/.pyenv/versions.")
 
 
-def set_up(peer: str, home: Path) -> Path:
-    """Return the interpreter of the peer's environment, made if need be."""
+def set_up(peer: str, home: Path, packages: tuple[str, ...] = ()) -> Path:
+    """Return the interpreter of the peer's environment, made if need be, of its pins or of `packages`."""
     python = home / peer / "bin" / "python"
     ready = home / peer / "ready"
     if not ready.exists():
         home.mkdir(parents=True, exist_ok=True)
         (home / ".gitignore").write_text("*\n")
         subprocess.run([find_python(peer), "-m", "venv", "--clear", home / peer], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PINS[peer]], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *(packages or PINS[peer])], check=True)
         ready.touch()
     return python
 
