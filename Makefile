@@ -11,6 +11,7 @@ demo: .venv/ready
 
 test: .venv/ready
 	$(PYTHON) -m pytest -n 2
+	$(PYTHON) -m pytest tests/test_speed.py
 
 check: .venv/ready
 	.venv/bin/ruff check .

@@ -254,7 +254,8 @@ def test_a_full_disk_stops_the_workers_too(home, tmp_path):
     assert not list((tmp_path / "out").glob("*.tmp"))
 
 
-def test_the_second_process_compiles_nothing(home, tmp_path):
+def test_the_second_process_compiles_nothing_and_finds_the_same(home, tmp_path):
+    """Programs compiled, read from the cache, or compiled with no cache at all: the same bits."""
     code = (
         "import collections, pathlib, sys, jax, tests.sweeping as s\n"
         "seen = collections.Counter()\n"
@@ -264,15 +265,19 @@ def test_the_second_process_compiles_nothing(home, tmp_path):
     )
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
 
-    def count(out: str) -> list[int]:
-        words = [sys.executable, "-c", code, home, tmp_path / out]
-        done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+    def count(out: str, **more: str) -> list[int]:
+        words, around = [sys.executable, "-c", code, home, tmp_path / out], environment | more
+        done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT, env=around)
         return [int(number) for number in done.stdout.split()]
 
     hits, misses = count("first")
     assert misses > 5
     assert count("second") == [hits + misses, 0]
     assert list((tmp_path / "lltc" / "jax").glob("*-cache"))
+    assert count("without", JAX_ENABLE_COMPILATION_CACHE="0") == [0, 0]
+    first, second, without = (Sweep.open(tmp_path / out) for out in ("first", "second", "without"))
+    assert_same(second, first)
+    assert_same(without, first)
 
 
 def test_a_cache_of_the_users_own_is_left_alone(tmp_path, monkeypatch):
