@@ -4,7 +4,7 @@ export UV_COMPILE_BYTECODE = 1
 export JAX_PLATFORMS ?= cpu
 export KERAS_BACKEND = jax
 
-.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-memory bench-peers bench-reading bench-refinement bench-speed bench-speed-peers bench-time bench-transitions clean
+.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-curves bench-first bench-memory bench-peers bench-reading bench-refinement bench-speed bench-speed-peers bench-time bench-transitions clean
 
 demo: .venv/ready
 	.venv/bin/lltc demo --out lltc-demo
@@ -36,6 +36,12 @@ bench-accuracy: .venv/ready
 
 bench-accuracy-quick: .venv/ready
 	$(PYTHON) benchmarks/accuracy.py --quick --out build/benchmarks
+
+bench-curves: .venv/ready
+	$(PYTHON) benchmarks/cost_curves.py
+
+bench-first: .venv/ready
+	$(PYTHON) benchmarks/first_result.py
 
 bench-memory: .venv/ready
 	$(PYTHON) benchmarks/memory.py

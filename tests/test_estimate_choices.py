@@ -1,5 +1,6 @@
 """What a user may choose: the kernel, a preconditioner, how much data anchors the gradient."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -124,3 +125,20 @@ def test_a_sweep_tells_kernels_and_preconditioners_apart():
     assert first == again != other
     assert describe_option(optax.scale_by_rms(0.99)) != describe_option(optax.scale_by_rms(0.9))
     assert describe_option(baoab()) != describe_option(ghmc())
+
+
+def test_a_second_checkpoint_compiles_nothing():
+    model, weights, data = regression(0, 2000, 3)
+    quick = {"num_draws": 400, "num_warmup": 200, "progress": False}
+    compiled = []
+
+    def watch(event: str, duration_secs: float, **_: str | int) -> None:
+        del duration_secs
+        compiled.extend([event] if "backend_compile" in event else [])
+
+    estimate_llc(model, weights, data, **quick)
+    jax.monitoring.register_event_duration_secs_listener(watch)
+    estimate_llc(model, 0.9 * weights, data, **quick)
+    assert compiled == []
+    estimate_llc(model, weights, data, num_chains=6, **quick)
+    assert compiled != []
