@@ -4,7 +4,7 @@ export UV_COMPILE_BYTECODE = 1
 export JAX_PLATFORMS ?= cpu
 export KERAS_BACKEND = jax
 
-.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-curves bench-first bench-memory bench-peers bench-reading bench-refinement bench-speed bench-speed-peers bench-time bench-transitions clean
+.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-curves bench-first bench-memory bench-peers bench-reading bench-refinement bench-profile bench-speed bench-speed-gpu bench-speed-peers bench-time bench-transitions clean
 
 demo: .venv/ready
 	.venv/bin/lltc demo --out lltc-demo
@@ -55,8 +55,14 @@ bench-reading: .venv/ready
 bench-refinement: .venv/ready
 	$(PYTHON) benchmarks/refinement.py
 
+bench-profile: .venv/ready
+	$(PYTHON) benchmarks/profile_step.py
+
 bench-speed: .venv/ready
 	$(PYTHON) benchmarks/speed.py
+
+bench-speed-gpu: .venv/ready
+	JAX_PLATFORMS= $(PYTHON) benchmarks/speed.py --gpu
 
 bench-speed-peers: .venv/ready
 	$(PYTHON) benchmarks/speed_peers.py

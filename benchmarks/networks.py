@@ -121,6 +121,13 @@ def speed_networks() -> tuple[Network, ...]:
     )
 
 
+def gpt2_small() -> Network:
+    """Return a transformer of the size of GPT-2 small, 124 M parameters but for its untied output layer."""
+    return transformer(
+        layers=12, width=768, heads=12, vocabulary=50257, context=1024, batch_size=8, num_chains=4
+    )
+
+
 def normal(rng: np.random.Generator, *shape: int, scale: float | None = None) -> np.ndarray:
     """Return normal numbers, by default of variance 1/inputs."""
     scale = shape[0] ** -0.5 if scale is None else scale

@@ -1,7 +1,9 @@
-"""How much of the gradient's own speed is left? Chain-steps a second beside the bare gradient, and more.
+"""How much of the gradient's own speed is left? Chain-steps a second beside the bare gradient.
 
-Run with `make bench-speed`; writes benchmarks/results/speed.{csv,md}. Every figure is a ratio of times
-taken in turn in one process, so that other work on the machine falls on both.
+Run with `make bench-speed`; writes benchmarks/results/speed.{csv,md,png}. Every share is a ratio of times
+taken in turn in one process, so that other work on the machine falls on both. `make bench-speed-gpu` does the
+same for a network of the size of GPT-2 small on a GPU, and writes that it is not yet measured where there is
+none.
 """
 
 import argparse
@@ -16,7 +18,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from networks import Network, speed_networks
+from matplotlib.figure import Figure
+from networks import Network, gpt2_small, speed_networks
 
 from lltc.drawing import prepare_run
 from lltc.kernels import baoab
@@ -27,6 +30,8 @@ from lltc.tuning import Ladder, Tuned, make_settings
 RESULTS = Path(__file__).parent / "results"
 SECONDS = 2.0
 ROUNDS = 9
+TARGET = 0.85
+LEAST_STEPS = 16
 
 
 class Share(NamedTuple):
@@ -89,7 +94,7 @@ def prepared(network: Network, chain_batch: int | None = None) -> tuple[Run, Set
     settings = make_settings(
         run, ladder, ladder.spread(ladder.rungs), Tuned(np.array([1e-8]), np.array([0.9]))
     )
-    positions = jnp.broadcast_to(posterior.center.position, (network.num_chains, posterior.num_params))
+    positions = jnp.zeros((network.num_chains, posterior.num_params))
     return run, settings, start(run, positions, settings)
 
 
@@ -101,10 +106,10 @@ def seconds(task: Callable[[int], None], count: int) -> float:
 
 
 def measure(network: Network) -> Share:
-    """Time floor and lltc in turn, each for about two seconds a round."""
+    """Time floor and lltc in turn, each for about two seconds a round, or 16 steps if they take longer."""
     floor, draw = bare_gradient(network), drawing(network)
     floor(2), draw(2)
-    count = max(2, int(SECONDS / (seconds(floor, 2) / 2)))
+    count = max(LEAST_STEPS, int(SECONDS / (seconds(floor, 2) / 2)))
     times = np.array([[seconds(floor, count), seconds(draw, count)] for _ in range(ROUNDS)])
     shares = times[:, 0] / times[:, 1]
     # w* counts as a chain of the floor: lltc evaluates it too, and gets no chain-step for it.
@@ -120,7 +125,7 @@ def measure(network: Network) -> Share:
 
 
 def write(shares: list[Share], out: Path) -> None:
-    """Write the table as CSV and as Markdown."""
+    """Write the table as CSV and as Markdown, and the picture."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / "speed.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -129,8 +134,36 @@ def write(shares: list[Share], out: Path) -> None:
     lines = [
         "# Speed beside the bare gradient",
         "",
-        f"`make bench-speed` (JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores, "
-        f"{jax.default_backend()}).",
+        f"`make bench-speed` ({describe_machine()}).",
+        *table(shares),
+    ]
+    (out / "speed.md").write_text("\n".join([*lines, "", "![Shares](speed.png)"]) + "\n")
+    draw_shares(shares).savefig(out / "speed.png", dpi=150)
+
+
+def write_gpu(out: Path) -> None:
+    """Measure the large network on a GPU and write its table, or that there is none."""
+    lines = ["# Speed on a GPU", "", "`make bench-speed-gpu`: a transformer of the size of GPT-2 small."]
+    if jax.default_backend() == "cpu":
+        lines += ["", "Not yet measured: no GPU was there to measure on."]
+    else:
+        device = jax.devices()[0]
+        lines += [f"{describe_machine()}, {device.device_kind}.", *table([measure(gpt2_small())])]
+        peak = (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
+        lines += ["", f"Most memory in use: {peak / 1e9:.1f} GB."]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "speed_gpu.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+def describe_machine() -> str:
+    """Return versions and processor in a few words."""
+    return f"JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}"
+
+
+def table(shares: list[Share]) -> list[str]:
+    """Return what was compared, and a row a network."""
+    return [
         "The floor is the jitted `value_and_grad` of the loss, of all chains and w\\*, on one batch. Both",
         f"count w\\* as a chain. A share is the median of {ROUNDS} rounds taken in turn (lowest–highest).",
         "",
@@ -142,15 +175,35 @@ def write(shares: list[Share], out: Path) -> None:
             for row in shares
         ),
     ]
-    (out / "speed.md").write_text("\n".join(lines) + "\n")
+
+
+def draw_shares(shares: list[Share]) -> Figure:
+    """Return a bar a network, its rounds' range, and the target."""
+    figure = Figure(figsize=(7, 2.6), layout="constrained")
+    axes = figure.subplots()
+    middle = np.array([row.share for row in shares])
+    spread = np.abs(np.array([[row.lowest, row.highest] for row in shares]).T - middle)
+    axes.barh(
+        [row.network for row in shares], middle, xerr=spread, color="#4477aa", ecolor="#222222", capsize=3
+    )
+    axes.axvline(TARGET, color="#cc3311", linestyle="--", label=f"target {TARGET}")
+    axes.axvline(1, color="#888888", linewidth=0.8, label="the bare gradient")
+    axes.invert_yaxis()
+    axes.set_xlabel("chain-steps a second, as a share of the bare gradient's")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    return figure
 
 
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="substring of the networks' names")
+    parser.add_argument("--gpu", action="store_true", help="the large network, on a GPU")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    if arguments.gpu:
+        write_gpu(arguments.out)
+        return
     shares = []
     for network in speed_networks():
         if arguments.only in network.name:

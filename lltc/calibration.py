@@ -69,11 +69,11 @@ def initial_scale(prober: Prober, key: jax.Array, *, num_chains: int) -> float:
     Needed where the Hessian at w* says nothing, such as x⁴. Scales halve down from the prior's radius 1/√γ.
     """
     posterior = prober.posterior
-    center, gamma = posterior.center.position, posterior.localization
-    shakes = jax.random.normal(key, (num_chains, center.size))
+    gamma = posterior.localization
+    shakes = jax.random.normal(key, (num_chains, posterior.num_params))
     scale = 1.0 / np.sqrt(gamma) if gamma > 0 else 1.0
     for _ in range(SCALES):
-        rise = float(prober(center + jnp.float32(scale) * shakes, shakes).rise.mean())
+        rise = float(prober(jnp.float32(scale) * shakes, shakes).rise.mean())
         if np.isfinite(rise) and posterior.nbeta * rise <= 0.5 * posterior.num_params:
             break
         scale *= 0.5
@@ -118,8 +118,8 @@ def _probe(
     chains, size = len(positions), jax.tree.leaves(batch)[0].shape[0]
     half = (size + 1) // 2
     sides = [batch] if full_batch else [_rows(batch, slice(half)), _rows(batch, slice(size - half, size))]
-    points = jnp.concatenate([positions, center.position[None]])
-    tangents = jnp.concatenate([scale * vectors, jnp.zeros((1, center.position.size))])
+    nothing = jnp.zeros_like(positions[:1])
+    points, tangents = jnp.concatenate([positions, nothing]), jnp.concatenate([scale * vectors, nothing])
 
     def look(at: jax.Array) -> tuple[jax.Array, jax.Array]:
         seen = [losses_and_gradient(target, center, at, side) for side in sides]
@@ -128,7 +128,6 @@ def _probe(
 
     (gradients, rises), (products, _) = jax.jvp(look, (points,), (tangents,))
     slope = anchor_gradient if target.linear else jnp.zeros_like(anchor_gradient)
-    displacement = positions - center.position
     moved = gradients[:, :chains] - gradients[:, -1:]
     anchored = moved + slope
     gradient = anchored.mean(0)
@@ -136,11 +135,11 @@ def _probe(
     norm = jnp.linalg.norm(product, axis=-1)
     direction = jnp.where(norm[:, None] > 0, product / jnp.where(norm > 0, norm, 1.0)[:, None], vectors)
     return Probe(
-        rise=rises[:chains] + displacement @ (slope - gradients[:, -1].mean(0)),
+        rise=rises[:chains] + positions @ (slope - gradients[:, -1].mean(0)),
         gradient=gradient,
         noise=jnp.sum((scale * (moved[0] - moved[-1])) ** 2, -1) / 4,
         force=jnp.sum(scale**2 * anchored[0] * anchored[-1], -1),
-        pull=jnp.sum(scale**2 * displacement * gradient, -1),
+        pull=jnp.sum(scale**2 * positions * gradient, -1),
         bend=jnp.sum(vectors * product, -1),
         curvature=norm,
         direction=direction,

@@ -1,11 +1,9 @@
 """How far draws can be trusted: ESS, R-hat, Monte-Carlo error, the hot–cold gap, and a status."""
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-
-from lltc.convergence import bulk_ess, mean_ess, split_rhat
 
 MOST_RHAT = 1.05
 MOST_VIRIAL = 1.5
@@ -89,7 +87,7 @@ class Mixing(NamedTuple):
 def mixing(series: np.ndarray, hot: np.ndarray) -> Mixing:
     """Return the mixing diagnostics of `series` `(chain, draw)`; NaN where there is too little to tell.
 
-    Source: Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), in `lltc.convergence`.
+    Source: Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), through ArviZ.
 
     Example:
         >>> draws = np.random.default_rng(0).normal(size=(4, 500))
@@ -98,7 +96,12 @@ def mixing(series: np.ndarray, hot: np.ndarray) -> Mixing:
     """
     if series.shape[1] < 8 or np.ptp(series) == 0:
         return Mixing(np.nan, np.nan, np.nan, np.nan)
-    return Mixing(bulk_ess(series), split_rhat(series), *hot_cold_gap(series, hot))
+    from arviz_stats.base.array import array_stats
+
+    ess: Any = array_stats.ess(series, chain_axis=0, draw_axis=1)
+    rhat: Any = array_stats.rhat(series, chain_axis=0, draw_axis=1)
+    gap, gap_se = hot_cold_gap(series, hot)
+    return Mixing(float(ess), float(rhat), gap, gap_se)
 
 
 def controlled(energy: np.ndarray, control: np.ndarray) -> np.ndarray:
@@ -177,8 +180,11 @@ def monte_carlo_error(series: np.ndarray) -> float:
     """
     if series.shape[1] < 8 or np.ptp(series) == 0:
         return float("nan") if series.shape[1] < 8 else 0.0
+    from arviz_stats.base.array import array_stats
+
     averaged = series.mean(0)
-    of_series = averaged.std(ddof=1) / np.sqrt(mean_ess(averaged[None]))
+    ess: Any = array_stats.ess(averaged[None], chain_axis=0, draw_axis=1, method="mean")
+    of_series = averaged.std(ddof=1) / np.sqrt(float(ess))
     of_chains = series.mean(1).std(ddof=1) / np.sqrt(series.shape[0])
     return float(max(of_series, of_chains))
 

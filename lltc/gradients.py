@@ -12,7 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.data import Data
-from lltc.posterior import Center, LocalPosterior, Target, moved_leaves
+from lltc.posterior import (
+    Center,
+    LocalPosterior,
+    Target,
+    center_leaves,
+    flatten_leaves,
+    moved_leaves,
+)
 
 PyTree = Any
 
@@ -30,15 +37,15 @@ class Anchor(NamedTuple):
 
 
 class Slope(NamedTuple):
-    """`gradient` `(chain, d)` of L_n, and `energy` `(chain, 2)`: L_n(w) - L_n(w*) from two half batches.
+    """`gradient - base` estimates ∇L_n, `energy` `(chain, 2)` L_n(w) - L_n(w*) from two half batches.
 
-    `control` `(chain,)` has mean zero over batches, whatever w: (∇L_n(w*) - ∇L_B(w*))·(w - w*), the linear
-    part of the energy's minibatch noise.
+    `gradient` `(chain, d)` is that of the batch; `base` `(d,)` is what anchoring takes from it,
+    ∇L_B(w*) - ∇L_n(w*), None where there is no anchoring. Apart, it need not be spread over the chains.
     """
 
     gradient: jax.Array
+    base: jax.Array | None
     energy: jax.Array
-    control: jax.Array
 
 
 def losses_and_gradient(
@@ -46,29 +53,39 @@ def losses_and_gradient(
 ) -> tuple[jax.Array, jax.Array]:
     """Return losses `(chain, m)` and the gradient of their mean `(chain, d)` at `positions` `(chain, d)`."""
 
+    def one(position: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return _losses_and_gradient(target, center, moved_leaves(target.layout, center, position), batch)
+
+    return target.each_chain(one, positions)
+
+
+def at_center(target: Target, center: Center, batch: PyTree) -> tuple[jax.Array, jax.Array]:
+    """Return losses `(m,)` and the gradient of their mean `(d,)` at w*."""
+    return _losses_and_gradient(target, center, center_leaves(target.layout, center), batch)
+
+
+def _losses_and_gradient(
+    target: Target, center: Center, moved: tuple[jax.Array, ...], batch: PyTree
+) -> tuple[jax.Array, jax.Array]:
     def mean_loss(moved: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         losses = target.losses_of(center, moved, batch)
         return losses.mean(), losses
 
-    def one(position: jax.Array) -> tuple[jax.Array, jax.Array]:
-        gradients, losses = jax.grad(mean_loss, has_aux=True)(moved_leaves(target.layout, center, position))
-        flat = jnp.concatenate([g.reshape(-1) for g in gradients])
-        return losses, flat if center.index is None else flat[center.index]
-
-    return target.each_chain(one, positions)
+    gradients, losses = jax.grad(mean_loss, has_aux=True)(moved)
+    return losses, flatten_leaves(center, gradients)
 
 
 def full_slope(target: Target, center: Center, anchor: Anchor, positions: jax.Array, data: PyTree) -> Slope:
     """Return the exact gradient and energy over all the data; both halves of the energy are the whole."""
     losses, gradient = losses_and_gradient(target, center, positions, data)
     energy = (losses - anchor.losses).mean(-1)
-    return Slope(gradient, jnp.stack([energy, energy], -1), jnp.zeros_like(energy))
+    return Slope(gradient, None, jnp.stack([energy, energy], -1))
 
 
 def plain_slope(target: Target, center: Center, anchor: Anchor, positions: jax.Array, batch: PyTree) -> Slope:
     """Return the plain minibatch estimates ∇L_B(w) and L_B(w) - L_n(w*), kept for comparison."""
     losses, gradient = losses_and_gradient(target, center, positions, batch)
-    return Slope(gradient, half_means(losses) - anchor.loss, jnp.zeros(len(losses)))
+    return Slope(gradient, None, half_means(losses) - anchor.loss)
 
 
 def anchored_slope(
@@ -76,18 +93,15 @@ def anchored_slope(
 ) -> Slope:
     """Return the minibatch estimates anchored at w*, whose noise vanishes as w → w*.
 
-    Gradient: ∇L_B(w) + (∇L_n(w*) - ∇L_B(w*)). Energy: the batch mean of ℓ(w, z) - ℓ(w*, z), differenced an
+    Gradient: ∇L_B(w) - (∇L_B(w*) - ∇L_n(w*)). Energy: the batch mean of ℓ(w, z) - ℓ(w*, z), differenced an
     example at a time so that float32 keeps its digits. A loss relative to w* needs no evaluation there, being
     flat.
     """
-    if target.relative:
-        losses, gradient = losses_and_gradient(target, center, positions, batch)
-        return Slope(gradient, half_means(losses), jnp.zeros(len(losses)))
     losses, gradient = losses_and_gradient(target, center, positions, batch)
-    base, slope = losses_and_gradient(target, center, center.position[None], batch)
-    correction = anchor.gradient - slope[0]
-    control = (positions - center.position) @ correction
-    return Slope(gradient + correction, half_means(losses - base), control)
+    if target.relative:
+        return Slope(gradient, None, half_means(losses))
+    start, slope = at_center(target, center, batch)
+    return Slope(gradient, slope - anchor.gradient, half_means(losses - start))
 
 
 def half_means(losses: jax.Array) -> jax.Array:
@@ -112,7 +126,7 @@ def measure_anchor(
         losses, gradient = _block(target, center, data.arrays)
         return Anchor(gradient, _reported(posterior, losses.mean()), losses)
     if target.relative:
-        flat = jnp.zeros_like(center.position)
+        flat = jnp.zeros(posterior.num_params)
         return Anchor(flat, _reported(posterior, jnp.float32(0)), jnp.zeros(0))
     if examples is None or examples >= data.size:
         gradient, loss = _sweep_over(posterior, data.blocks(block))
@@ -130,7 +144,7 @@ def _batches(data: Data, rows: np.ndarray, block: int) -> Iterator[PyTree]:
 
 def _sweep_over(posterior: LocalPosterior, batches: Iterable[PyTree]) -> tuple[jax.Array, float]:
     """Return the mean gradient and the mean loss at w* over all examples of `batches`."""
-    gradient, loss, seen = jnp.zeros_like(posterior.center.position), 0.0, 0
+    gradient, loss, seen = jnp.zeros(()), 0.0, 0
     for batch in batches:
         count = jax.tree.leaves(batch)[0].shape[0]
         losses, block_gradient = _block(posterior.target, posterior.center, batch)
@@ -163,9 +177,4 @@ def _task_losses_impl(task: Any, params: PyTree, batch: PyTree) -> jax.Array:
 _task_losses = jax.jit(_task_losses_impl, static_argnums=0)
 
 
-def _block_impl(target: Target, center: Center, batch: PyTree) -> tuple[jax.Array, jax.Array]:
-    losses, gradient = losses_and_gradient(target, center, center.position[None], batch)
-    return losses[0], gradient[0]
-
-
-_block = jax.jit(_block_impl, static_argnums=0)
+_block = jax.jit(at_center, static_argnums=0)

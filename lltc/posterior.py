@@ -1,6 +1,7 @@
 """The local posterior: model, checkpoint, data, inverse temperature and localization."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -39,9 +40,8 @@ class Layout:
 
 
 class Center(NamedTuple):
-    """The checkpoint w*: moved parameters as a float32 `(d,)`, every leaf, and which coordinates move."""
+    """The checkpoint w*: every leaf, and which coordinates of the leaves that move do, None for all."""
 
-    position: jax.Array
     leaves: tuple[jax.Array, ...]
     index: jax.Array | None
 
@@ -50,6 +50,7 @@ class Center(NamedTuple):
 class Target:
     """The loss as chains see it: `losses(center, position (d,), batch) -> (m,)`; hashable.
 
+    A position is w - w*, so that small steps are not rounded away beside large weights.
     `linear` False takes ∇L_n(w*)·(w - w*) out of the loss the chains move in. `chain_batch` is how many
     chains are evaluated at once, None for all; `placement` says on which devices.
     """
@@ -82,6 +83,10 @@ class Target:
     def losses(self, center: Center, position: jax.Array, batch: PyTree) -> jax.Array:
         """Return the losses `(batch,)`, or `(2,)` half-batch means of a model that returns means."""
         return self.losses_of(center, moved_leaves(self.layout, center, position), batch)
+
+    def losses_at_center(self, center: Center, batch: PyTree) -> jax.Array:
+        """Return the losses at w*, as `losses` does at the position 0."""
+        return self.losses_of(center, center_leaves(self.layout, center), batch)
 
     def losses_of(self, center: Center, moved: tuple[jax.Array, ...], batch: PyTree) -> jax.Array:
         """Return the losses of `batch` with the moved leaves given."""
@@ -117,7 +122,7 @@ class LocalPosterior:
     @property
     def num_params(self) -> int:
         """The number of parameters that move."""
-        return int(self.center.position.size)
+        return count_moved(self.target.layout, self.center)
 
     @property
     def full_batch(self) -> bool:
@@ -134,22 +139,46 @@ def locate(params: PyTree, restrict: Restriction | None = None) -> tuple[Layout,
     layout = Layout(
         treedef, tuple(leaf.shape for leaf in leaves), tuple(leaf.dtype for leaf in leaves), moved
     )
-    flat = _ravel([leaf for leaf, moves in zip(leaves, moved, strict=True) if moves])
     full = [
         np.broadcast_to(m, leaf.shape) for m, leaf, moves in zip(masks, leaves, moved, strict=True) if moves
     ]
     chosen = np.concatenate([mask.reshape(-1) for mask in full])
     index = None if chosen.all() else jnp.asarray(np.flatnonzero(chosen))
-    return layout, Center(flat if index is None else flat[index], leaves, index)
+    return layout, Center(leaves, index)
+
+
+def count_moved(layout: Layout, center: Center) -> int:
+    """Return d, the number of coordinates that move."""
+    if center.index is not None:
+        return int(center.index.size)
+    return sum(math.prod(shape) for shape, moves in zip(layout.shapes, layout.moved, strict=True) if moves)
+
+
+def center_leaves(layout: Layout, center: Center) -> tuple[jax.Array, ...]:
+    """Return the leaves that move, in float32, at w*."""
+    leaves = zip(center.leaves, layout.moved, strict=True)
+    return tuple(leaf.astype(jnp.float32) for leaf, moves in leaves if moves)
 
 
 def moved_leaves(layout: Layout, center: Center, position: jax.Array) -> tuple[jax.Array, ...]:
     """Return the leaves that move, in float32, at `position` `(d,)`."""
-    base = [leaf for leaf, moves in zip(center.leaves, layout.moved, strict=True) if moves]
+    base = center_leaves(layout, center)
+    sizes = [leaf.size for leaf in base]
     if center.index is not None:
-        position = _ravel(base).at[center.index].set(position)
-    ends = np.cumsum([leaf.size for leaf in base])[:-1]
-    return tuple(part.reshape(leaf.shape) for part, leaf in zip(jnp.split(position, ends), base, strict=True))
+        position = jnp.zeros(sum(sizes), position.dtype).at[center.index].set(position)
+    parts = jnp.split(position, np.cumsum(sizes)[:-1])
+    return tuple(leaf + part.reshape(leaf.shape) for part, leaf in zip(parts, base, strict=True))
+
+
+def flatten_leaves(center: Center, moved: Sequence[jax.Array]) -> jax.Array:
+    """Return leaves that move as the vector `(d,)` of their coordinates that do."""
+    flat = jnp.concatenate([leaf.reshape(-1) for leaf in moved])
+    return flat if center.index is None else flat[center.index]
+
+
+def center_vector(layout: Layout, center: Center) -> jax.Array:
+    """Return w* as a float32 vector `(d,)`."""
+    return flatten_leaves(center, center_leaves(layout, center))
 
 
 def assemble(layout: Layout, center: Center, moved: tuple[jax.Array, ...]) -> PyTree:
@@ -194,11 +223,13 @@ def local_posterior(
     data = as_data(data)
     params = spread_params(mesh, params)
     layout, center = locate(params, restrict)
-    placement = make_placement(params, center.position.size) if mesh is not None else None
+    placement = make_placement(params, count_moved(layout, center)) if mesh is not None else None
     data = replace(data, arrays=placement.whole(data.arrays)) if placement else data
     nbeta = check_positive("nbeta", default_nbeta(data.size) if nbeta is None else nbeta)
     gamma = check_positive(
-        "localization", default_localization(center) if localization is None else localization, zero=True
+        "localization",
+        default_localization(layout, center) if localization is None else localization,
+        zero=True,
     )
     batch_size = check_batch_size(batch_size, data)
     check_chain_batch(chain_batch)
@@ -213,19 +244,14 @@ def local_posterior(
 def _placed(posterior: LocalPosterior, placement: Placement) -> LocalPosterior:
     if not posterior.full_batch:
         check_divides(placement, "data", "batch_size", posterior.batch_size)
-    position, leaves, index = posterior.center
-    center = Center(placement.vector(position), placement.params(leaves), placement.whole(index))
-    return replace(posterior, center=center)
+    leaves, index = posterior.center
+    return replace(posterior, center=Center(placement.params(leaves), placement.whole(index)))
 
 
-def default_localization(center: Center) -> float:
+def default_localization(layout: Layout, center: Center) -> float:
     """Return γ = d / (½‖w*‖)², or 1 where w* = 0."""
-    norm = float(jnp.linalg.norm(center.position))
-    return center.position.size / (0.5 * norm) ** 2 if norm > 0 else 1.0
-
-
-def _ravel(leaves: list[jax.Array]) -> jax.Array:
-    return jnp.concatenate([leaf.astype(jnp.float32).reshape(-1) for leaf in leaves])
+    norm = float(jnp.linalg.norm(center_vector(layout, center)))
+    return count_moved(layout, center) / (0.5 * norm) ** 2 if norm > 0 else 1.0
 
 
 def _halves(batch: PyTree) -> PyTree:

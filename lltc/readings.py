@@ -82,7 +82,7 @@ class Reader:
 
 def make_reader(posterior: LocalPosterior, data: Data, *, examples: int, seed: tuple[int, int]) -> Reader:
     """Return a reader of `data`; ∇L(w*) is measured where only part of it is read at a time."""
-    nothing = jnp.zeros_like(posterior.center.position)
+    nothing = jnp.zeros(posterior.num_params)
     if data.size <= examples:
         return Reader(
             posterior, data, examples, seed, held_batches(posterior, data, np.arange(data.size)), nothing
@@ -220,7 +220,7 @@ def _checked(posterior: LocalPosterior, params: PyTree, name: str, values: PyTre
 
 def _rises_impl(target: Target, center: Center, positions: jax.Array, batch: PyTree) -> jax.Array:
     """Return the losses of `batch` above those at w* `(chain, m)`, differenced an example at a time."""
-    base = target.losses(center, center.position, batch)
+    base = target.losses_at_center(center, batch)
     return target.each_chain(lambda position: target.losses(center, position, batch) - base, positions)
 
 
@@ -235,7 +235,7 @@ def _summed(
     size = jax.tree.leaves(batch)[0].shape[0]
 
     def one(mask: jax.Array) -> jax.Array:
-        moved = jnp.where(mask, positions, center.position)
+        moved = jnp.where(mask, positions, 0.0)
         return size * _rises_impl(target, center, moved, batch).mean(-1)
 
     return jax.lax.map(one, masks)
@@ -249,11 +249,11 @@ def _halved(
 
     def linear(displacement: jax.Array) -> jax.Array:
         losses = lambda position: target.losses(center, position, batch)
-        return jax.jvp(losses, (center.position,), (displacement,))[1]
+        return jax.jvp(losses, (jnp.zeros_like(displacement),), (displacement,))[1]
 
     def one(mask: jax.Array) -> jax.Array:
-        displacement = jnp.where(mask, positions - center.position, 0.0)
-        risen = _rises_impl(target, center, center.position + displacement, batch)
+        displacement = jnp.where(mask, positions, 0.0)
+        risen = _rises_impl(target, center, displacement, batch)
         curved = half_means(risen - target.each_chain(linear, displacement))
         return curved + (displacement @ gradient)[:, None]
 

@@ -134,9 +134,8 @@ def _potential(run: Run, position: jax.Array) -> jax.Array:
     """Return U(w) - U(w*) at `position` `(d,)`."""
     posterior, center = run.posterior, run.posterior.center
     losses = posterior.target.losses(center, position, posterior.data.arrays)
-    displacement = position - center.position
-    rise = jnp.mean(losses - run.anchor.losses) - displacement @ _removed(run)
-    return posterior.nbeta * rise + 0.5 * posterior.localization * jnp.sum(displacement**2)
+    rise = jnp.mean(losses - run.anchor.losses) - position @ _removed(run)
+    return posterior.nbeta * rise + 0.5 * posterior.localization * jnp.sum(position**2)
 
 
 def _removed(run: Run) -> jax.Array:
@@ -151,11 +150,10 @@ def _nuts(
     """Return positions `(chain, draw, d)`, which moves were followed `(chain, draw)`, and the step size."""
     from numpyro.infer import MCMC, NUTS
 
-    center = run.posterior.center.position
     start_key, run_key = jax.random.split(run.key)
     prober = make_prober(run.posterior, run.anchor, start_key)
     spread = initial_scale(prober, start_key, num_chains=num_chains) * np.where(is_hot(num_chains), HOT, COLD)
-    starts = center + spread[:, None] * jax.random.normal(start_key, (num_chains, center.size))
+    starts = spread[:, None] * jax.random.normal(start_key, (num_chains, run.posterior.num_params))
     kernel = NUTS(potential_fn=partial(_potential, run), target_accept_prob=ACCEPTANCE)
     mcmc = MCMC(
         kernel,
@@ -184,15 +182,14 @@ def _record(run: Run, positions: np.ndarray, followed: np.ndarray) -> tuple[Draw
 
     found = jax.jit(lambda points: jax.lax.map(at, points))(jnp.asarray(positions.swapaxes(0, 1)))
     slope, seen = jax.tree.map(lambda a: np.asarray(a).swapaxes(0, 1), found)
-    displacement = positions - np.asarray(center.position)
-    removed = displacement @ np.asarray(_removed(run))
+    removed = positions @ np.asarray(_removed(run))
     draws = Draws(
         energy=slope.energy - removed[..., None],
-        distance=np.sum(displacement**2, -1),
-        virial=np.sum(displacement * slope.gradient, -1) - removed,
-        tilt=displacement @ np.asarray(anchor.gradient),
+        distance=np.sum(positions**2, -1),
+        virial=np.sum(positions * slope.gradient, -1) - removed,
+        tilt=positions @ np.asarray(anchor.gradient),
         slip=np.zeros(followed.shape),
-        control=slope.control,
+        control=np.zeros(followed.shape),
         accepted=followed,
     )
     return draws, seen

@@ -11,7 +11,7 @@ import numpy as np
 
 from lltc.gradients import Anchor, Slope, anchored_slope, full_slope
 from lltc.kernels import Kernel, Tuning
-from lltc.posterior import Center, LocalPosterior, Target, unflatten
+from lltc.posterior import Center, LocalPosterior, Target, assemble, center_leaves, unflatten
 
 PyTree = Any
 CHUNK = 256
@@ -209,7 +209,7 @@ def _advance(
 
     def take(offset: jax.Array, carry: tuple) -> tuple:
         state, draws, seen = carry
-        potential = partial(_potential, target, center, anchor, settings, slope_at(offset))
+        potential = partial(_potential, target, anchor, settings, slope_at(offset))
         state, info = kernel.step(keys[offset], state, potential, settings.tuning)
         record = info.aux._replace(accepted=info.accepted.astype(jnp.float32))
         draws = jax.tree.map(lambda buffer, value: buffer.at[offset].set(value), draws, record)
@@ -241,7 +241,7 @@ def _start(
     arrays: PyTree,
 ) -> Any:
     slope = partial(full_slope, target, center, anchor, data=arrays)
-    potential = partial(_potential, target, center, anchor, settings, slope)
+    potential = partial(_potential, target, anchor, settings, slope)
     return _in_place(target, kernel.init(key, positions, potential))
 
 
@@ -255,7 +255,6 @@ def _in_place(target: Target, state: Any) -> Any:
 
 def _potential(
     target: Target,
-    center: Center,
     anchor: Anchor,
     settings: Settings,
     slope: Callable[[jax.Array], Slope],
@@ -264,17 +263,17 @@ def _potential(
     """Return U - U(w*) `(chain,)`, ∇U `(chain, d)` and what is recorded there."""
     if target.placement:
         positions = target.placement.chains(positions)
-    displacement = positions - center.position
-    estimate = slope(positions)
-    tilt = displacement @ anchor.gradient
-    slip = jnp.zeros_like(tilt) if anchor.doubt is None else displacement @ anchor.doubt
-    loss_gradient, rise, control = estimate
+    batch_gradient, base, rise = slope(positions)
+    tilt = positions @ anchor.gradient
+    slip = jnp.zeros_like(tilt) if anchor.doubt is None else positions @ anchor.doubt
+    control = jnp.zeros_like(tilt) if base is None else -(positions @ base)
+    virial = jnp.sum(positions * batch_gradient, -1) + control
+    loss_gradient = batch_gradient if base is None else batch_gradient - base
     if not target.linear:
         loss_gradient = loss_gradient - anchor.gradient
-        rise, control = rise + (control - tilt)[:, None], jnp.zeros_like(control)
-    distance = jnp.sum(displacement**2, -1)
-    virial = jnp.sum(displacement * loss_gradient, -1)
-    gradient = settings.nbeta[:, None] * loss_gradient + settings.localization * displacement
+        rise, virial, control = rise + (control - tilt)[:, None], virial - tilt, jnp.zeros_like(control)
+    distance = jnp.sum(positions**2, -1)
+    gradient = settings.nbeta[:, None] * loss_gradient + settings.localization * positions
     energy = settings.nbeta * rise.mean(-1) + 0.5 * settings.localization * distance
     record = Draws(rise, distance, virial, tilt, slip, control, jnp.ones_like(distance))
     return energy, gradient, record
@@ -288,6 +287,6 @@ def _observe(
 
 
 def _empty_observations(target: Target, center: Center, observables: tuple, rows: int, chains: int) -> dict:
-    params = unflatten(target.layout, center, center.position)
+    params = assemble(target.layout, center, center_leaves(target.layout, center))
     shapes = {name: jax.eval_shape(function, params) for name, function in observables}
     return {name: jnp.zeros((rows, chains, *shape.shape), shape.dtype) for name, shape in shapes.items()}

@@ -135,7 +135,7 @@ def estimate_llc_team(
     named = name_components(components)
     masks = {name: as_masks(params, name, pattern) for name, pattern in named.items()}
     shared = as_data(data)
-    gamma = default_localization(locate(params)[1]) if localization is None else localization
+    gamma = default_localization(*locate(params)) if localization is None else localization
     return LLCTeam(
         {
             name: estimate_llc(

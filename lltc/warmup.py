@@ -101,11 +101,11 @@ def warm_up(
 
 def _begin(run: Run, ladder: Ladder, step_size: float | None) -> Stage:
     """Return chains at w*, tuned by what is found around it."""
-    center, shape = run.posterior.center.position, (ladder.hot.size, run.posterior.num_params)
+    shape = (ladder.hot.size, run.posterior.num_params)
     gauge_key, start_key = jax.random.split(jax.random.fold_in(run.key, 3))
     prober = make_prober(run.posterior, run.anchor, gauge_key)
     reach = initial_scale(prober, start_key, num_chains=shape[0])
-    around = center + reach * jax.random.normal(start_key, shape)
+    around = reach * jax.random.normal(start_key, shape)
     gauge = measure(run, ladder, around, random_directions(gauge_key, *shape), gauge_key, rounds=8)
     factor = np.ones(len(ladder.rungs))
     energy = 0.5 * run.posterior.num_params * factor
@@ -113,7 +113,7 @@ def _begin(run: Run, ladder: Ladder, step_size: float | None) -> Stage:
         tuned = choose_tuning(run, ladder, gauge, energy)
     else:
         tuned = Tuned(step_size * factor, 0 * factor)
-    return Stage(jnp.broadcast_to(center, shape), gauge, tuned, factor, energy)
+    return Stage(jnp.zeros(shape), gauge, tuned, factor, energy)
 
 
 def _counted(stage: Stage, trace: Trace) -> Stage:

@@ -38,11 +38,10 @@ def look(run: Run, settings: Settings, positions: jax.Array, number: int) -> Vis
     prober = make_prober(run.posterior, run.anchor, batch_key)
     signs = jax.random.rademacher(sign_key, positions.shape, jnp.float32)
     here = prober(positions, signs, settings.tuning.scale)
-    center = run.posterior.center.position
     velocity = jax.random.normal(kick_key, positions.shape)
-    moved, middle = _leap(settings, center, positions, velocity, here.gradient)
+    moved, middle = _leap(settings, positions, velocity, here.gradient)
     there = prober(moved, signs, settings.tuning.scale)
-    rise = _energy_gained(settings, center, positions, moved, velocity, middle, here, there)
+    rise = _energy_gained(settings, positions, moved, velocity, middle, here, there)
     force = settings.nbeta * here.force + settings.localization * here.pull
     acceptance = np.minimum(1.0, np.exp(-to_host(rise).astype(np.float64)))
     return Visit(to_host(force), to_host(here.bend), np.nan_to_num(acceptance), to_host(here.noise))
@@ -50,11 +49,11 @@ def look(run: Run, settings: Settings, positions: jax.Array, number: int) -> Vis
 
 @jax.jit
 def _leap(
-    settings: Settings, center: jax.Array, positions: jax.Array, velocity: jax.Array, gradient: jax.Array
+    settings: Settings, positions: jax.Array, velocity: jax.Array, gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Return where a leapfrog step arrives, and the velocity on the way."""
     time = jnp.sqrt(settings.tuning.step_size) * settings.tuning.scale
-    slope = settings.nbeta[:, None] * gradient + settings.localization * (positions - center)
+    slope = settings.nbeta[:, None] * gradient + settings.localization * positions
     middle = velocity - 0.5 * time * slope
     return positions + time * middle, middle
 
@@ -62,7 +61,6 @@ def _leap(
 @jax.jit
 def _energy_gained(
     settings: Settings,
-    center: jax.Array,
     positions: jax.Array,
     moved: jax.Array,
     velocity: jax.Array,
@@ -72,8 +70,8 @@ def _energy_gained(
 ) -> jax.Array:
     """Return H' - H `(chain,)` of that step."""
     time = jnp.sqrt(settings.tuning.step_size) * settings.tuning.scale
-    slope = settings.nbeta[:, None] * there.gradient + settings.localization * (moved - center)
+    slope = settings.nbeta[:, None] * there.gradient + settings.localization * moved
     arrived = middle - 0.5 * time * slope
     kinetic = 0.5 * jnp.sum(arrived**2 - velocity**2, -1)
-    reach = jnp.sum((moved - center) ** 2, -1) - jnp.sum((positions - center) ** 2, -1)
+    reach = jnp.sum(moved**2, -1) - jnp.sum(positions**2, -1)
     return settings.nbeta * (there.rise - here.rise) + 0.5 * settings.localization * reach + kinetic

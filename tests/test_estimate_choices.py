@@ -43,8 +43,8 @@ def test_a_step_size_schedule_of_optax_serves_any_kernel():
 def test_rmsprop_biases_the_estimate_and_needs_a_step_size():
     with pytest.raises(InputError, match="step_size"):
         run(kernel=rmsprop())
-    found = run(kernel=rmsprop(), step_size=1e-4, num_draws=16_000)
-    assert found.llc > EXACT + 5 * found.budget.monte_carlo
+    found = [run(kernel=rmsprop(), step_size=1e-4, num_draws=16_000, key=key).llc for key in range(5)]
+    assert np.mean(found) > EXACT + 3 * np.std(found, ddof=1) / np.sqrt(5)
 
 
 def test_a_corrected_kernel_is_refused_on_minibatches():

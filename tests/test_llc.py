@@ -164,12 +164,14 @@ def test_draws_until_the_error_is_small_enough_twice_in_a_row():
 
 def test_draws_until_flat_directions_are_explored():
     """Chains spread slowly around a circle, on which the loss is flat: that takes longer than precision."""
-    loss = constant(lambda w: (w[0] ** 2 + w[1] ** 2 - 1) ** 2)
+    loss = constant(lambda w: (w[0] ** 2 + w[1] ** 2 - 16) ** 2 / 16)
     settings = {"nbeta": 100, "localization": 1}
-    found = run(loss, jnp.array([1.0, 0.0]), DUMMY, target_rel_se=0.2, **settings)
-    short = run(loss, jnp.array([1.0, 0.0]), DUMMY, num_draws=1000, **settings)
-    assert short.llc_se < 0.2 * short.llc
-    assert short.virial_share < 0.9 < found.virial_share
+    short = [run(loss, jnp.array([4.0, 0.0]), DUMMY, num_draws=1000, key=key, **settings) for key in range(3)]
+    assert all(found.llc_se < 0.2 * found.llc for found in short)
+    assert any(found.virial_share < 0.9 for found in short)
+    for key in range(3):
+        found = run(loss, jnp.array([4.0, 0.0]), DUMMY, target_rel_se=0.2, key=key, **settings)
+        assert found.virial_share >= 0.9
     assert found.num_draws > 2000
 
 

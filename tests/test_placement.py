@@ -63,7 +63,6 @@ def test_each_device_holds_its_share(on_eight, number, chains, coordinates):
     """4 chains of 208 parameters, and a leaf (16, 4) of which each device of "model" holds some rows."""
     shards = on_eight[number]["shards"]
     assert shards["position"] == shards["velocity"] == [4 // chains, 208 // coordinates]
-    assert shards["center"] == [208 // coordinates]
     assert shards["second"] == [16 // coordinates, 4]
 
 

@@ -52,11 +52,13 @@ def test_shares_and_variances_of_a_quadratic(found):
     seen = found.stiffness_before
     np.testing.assert_allclose(seen.curvature, curvature, rtol=1e-5)
     assert np.all(np.abs(seen.variance.value - 1 / (NBETA * curvature + GAMMA)) < 4 * seen.variance.se)
-    assert np.all(np.abs(seen.share - NBETA * curvature / (NBETA * curvature + GAMMA)) < 0.05)
+    off = np.abs(seen.share - NBETA * curvature / (NBETA * curvature + GAMMA))
+    assert np.all(off < 4 * NBETA * curvature * seen.variance.se)
     assert (seen.num_stiff, found.stiffness_after.num_stiff) == (4, 2)
     assert (found.num_stiffened, found.num_softened) == (0, 2)
-    of_params = NBETA * np.concatenate(list(CURVATURES.values()))
-    assert np.all(np.abs(seen.param_precision - of_params) < 0.1 * of_params + 0.1)
+    falling = np.argsort(-np.concatenate(list(CURVATURES.values())))
+    off = np.abs(seen.param_precision[falling] - NBETA * curvature)
+    assert np.all(off < 4 * seen.variance.se / seen.variance.value**2)
 
 
 def test_parts_are_those_of_the_independent_blocks(found):
@@ -84,8 +86,9 @@ def test_parts_add_up_where_the_checkpoint_is_no_minimum():
     assert abs(found.delta_llc - change.sum()) < 3.5 * found.delta_llc_se < 0.5
     for part, exact in zip(found.by_component.values(), (change[:2].sum(), change[2]), strict=True):
         assert abs(part.delta_llc - exact) < 3.5 * part.delta_llc_se < 0.5
-    total = sum(part.delta_llc for part in found.by_component.values())
-    assert abs(total - found.delta_llc) < found.delta_llc_se
+    parts = found.by_component.values()
+    error = np.sqrt(found.delta_llc_se**2 + sum(part.delta_llc_se**2 for part in parts))
+    assert abs(sum(part.delta_llc for part in parts) - found.delta_llc) < 3.5 * error < 0.15
 
 
 def test_the_record_prints_and_is_labelled(found):

@@ -47,7 +47,7 @@ def test_one_chain_in_flight_needs_the_memory_of_one(problem):
     def temporaries(chain_batch: int | None, chains: int) -> int:
         posterior = local_posterior(network, params, data, chain_batch=chain_batch)
         target, center = posterior.target, posterior.center
-        positions = jnp.broadcast_to(center.position, (chains, center.position.size))
+        positions = jnp.zeros((chains, posterior.num_params))
         program = (
             jax.jit(lambda at: losses_and_gradient(target, center, at, batch)).lower(positions).compile()
         )

@@ -40,15 +40,17 @@ def estimate(
     """
     from lltc.checkpoints import open_checkpoint
     from lltc.llc import estimate_llc
+    from lltc.sweeps.compilation import cached_compilation
 
     loss = load_attribute("model", model)
-    found = estimate_llc(
-        loss,
-        open_checkpoint(checkpoint, **as_reading(loading)).load(as_template(loading, loss)),
-        load_value("data", data),
-        progress=progress,
-        **as_options(sampling),
-    )
+    with cached_compilation():
+        found = estimate_llc(
+            loss,
+            open_checkpoint(checkpoint, **as_reading(loading)).load(as_template(loading, loss)),
+            load_value("data", data),
+            progress=progress,
+            **as_options(sampling),
+        )
     if out is not None:
         found.save(out)
     print(found.summary())

@@ -13,7 +13,7 @@ from lltc.data import Data
 from lltc.drawing import Effort
 from lltc.errors import InputError
 from lltc.kernels import Kernel
-from lltc.posterior import LocalPosterior, Model, local_posterior, locate, unflatten
+from lltc.posterior import LocalPosterior, Model, center_vector, local_posterior, locate, unflatten
 from lltc.probes.omission import FLOAT_BITS, drop_bits, drop_directions, drop_parameters, measure_rises
 from lltc.probes.stiffness import Stiffness
 from lltc.probes.watching import watch
@@ -186,14 +186,15 @@ def compression_curve(
             "stiffness has no variances because its chains diverged or were stopped, but the order comes "
             "from them; sample longer, or at a larger localization."
         )
-    delta = np.asarray(posterior.center.position, np.float64) - home
-    steps = WAYS[by](delta, stiffness)
-    rise, baseline = (measure_rises(posterior, home + left, examples) for left in (steps.delta, steps.plain))
+    layout, center = posterior.target.layout, posterior.center
+    away = home - np.asarray(center_vector(layout, center), np.float64)
+    steps = WAYS[by](-away, stiffness)
+    rise, baseline = (measure_rises(posterior, away + left, examples) for left in (steps.delta, steps.plain))
     tolerance = (
         1 / posterior.nbeta if tolerance is None else check_positive("tolerance", tolerance, zero=True)
     )
-    kept = home + steps.delta[np.searchsorted(steps.fraction, _reach(steps.fraction, rise, tolerance))]
-    reduced = unflatten(posterior.target.layout, posterior.center, jnp.asarray(kept, jnp.float32))
+    kept = away + steps.delta[np.searchsorted(steps.fraction, _reach(steps.fraction, rise, tolerance))]
+    reduced = unflatten(layout, center, jnp.asarray(kept, jnp.float32))
     return CompressionCurve(by, steps.fraction, rise, baseline, tolerance, reduced)
 
 
@@ -215,4 +216,4 @@ def _reference(
             "reference must have the leaves of params, but its tree or their shapes differ; pass an earlier "
             "checkpoint of the same network, or None for zeros."
         )
-    return np.asarray(locate(reference, restrict)[1].position, np.float64)
+    return np.asarray(center_vector(*locate(reference, restrict)), np.float64)

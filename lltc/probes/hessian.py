@@ -108,5 +108,5 @@ def _times(target: Target, center: Center, vectors: jax.Array, batch: PyTree) ->
     """Return the examples' number times the Hessian of their mean loss at w*, times each vector."""
     size = jax.tree.leaves(batch)[0].shape[0]
     slope = jax.grad(lambda position: target.losses(center, position, batch).mean())
-    _, times = jax.linearize(slope, center.position)
+    _, times = jax.linearize(slope, jnp.zeros(vectors.shape[-1]))
     return size * jax.lax.map(times, vectors, batch_size=AT_ONCE)

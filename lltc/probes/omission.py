@@ -86,7 +86,7 @@ def measure_rises(posterior: LocalPosterior, positions: np.ndarray, examples: in
 
 def _rises_impl(target: Target, center: Center, positions: jax.Array, batch: PyTree) -> jax.Array:
     size = jax.tree.leaves(batch)[0].shape[0]
-    base = target.losses(center, center.position, batch)
+    base = target.losses_at_center(center, batch)
     return size * jax.lax.map(
         lambda position: (target.losses(center, position, batch) - base).mean(), positions
     )

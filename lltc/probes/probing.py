@@ -13,7 +13,7 @@ from lltc.data import Data, as_data
 from lltc.drawing import TARGET_REL_SE, Effort
 from lltc.errors import InputError
 from lltc.kernels import Kernel
-from lltc.posterior import Model, default_localization, local_posterior, locate
+from lltc.posterior import Model, center_vector, default_localization, local_posterior, locate
 from lltc.probes.record import ComponentChange, ExampleChange, Probe
 from lltc.probes.stiffness import compare_stiffness
 from lltc.probes.watching import Seen, watch
@@ -123,7 +123,7 @@ def probe(
     began = time.perf_counter()
     _check_alike(before, after)
     data = as_data(data)
-    gamma = default_localization(locate(after, restrict)[1]) if localization is None else localization
+    gamma = default_localization(*locate(after, restrict)) if localization is None else localization
     common: dict[str, Any] = {"nbeta": nbeta, "localization": gamma, "batch_size": batch_size}
     old, new = (
         local_posterior(model, params, data, **common, restrict=restrict, linear=linear)
@@ -151,8 +151,8 @@ def probe(
             estimate_llc_team(model, params, data, components=moving, key=key, **common)
             for params in (before, after)
         ]
-    step = np.asarray(new.center.position, float) - np.asarray(old.center.position, float)
-    return _conclude(seen[0], seen[1], step, masks, teams, began)
+    earlier, later = (np.asarray(center_vector(at.target.layout, at.center), float) for at in (old, new))
+    return _conclude(seen[0], seen[1], later - earlier, masks, teams, began)
 
 
 def _named(

@@ -32,13 +32,12 @@ class Sight:
         self.each: Stream | None = None
         self.apart: Stream | None = None
         flat = posterior.target.relative or not posterior.target.linear
-        zeros = jnp.zeros_like(posterior.center.position)
-        self.gradient = zeros if flat else measure_anchor(posterior).gradient
+        self.gradient = jnp.zeros(posterior.num_params) if flat else measure_anchor(posterior).gradient
 
     def __call__(self, positions: jax.Array) -> None:
         """Read the chains at `positions` `(chain, d)`."""
         target, center = self.posterior.target, self.posterior.center
-        along, apart = _look(self.directions, self.masks, self.gradient, positions - center.position)
+        along, apart = _look(self.directions, self.masks, self.gradient, positions)
         self.along, self.apart = _add(self.along, along), _add(self.apart, apart)
         if self.held:
             read = partial(rises, target, center, positions)

@@ -13,7 +13,16 @@ import numpy as np
 from lltc.arguments import is_hashable
 from lltc.data import Data, as_data
 from lltc.errors import InputError
-from lltc.posterior import Center, Layout, Model, locate, unflatten
+from lltc.posterior import (
+    Center,
+    Layout,
+    Model,
+    assemble,
+    center_leaves,
+    center_vector,
+    flatten_leaves,
+    locate,
+)
 from lltc.sweeps.markers import Markers, mark_observables
 from lltc.sweeps.observables import (
     Function,
@@ -134,7 +143,7 @@ def _look(
         with brought_near(task) as near:
             params = near.load(template)
         layout, center = locate(params)
-        seen: dict[str, Value] = {"weight_norm": float(jnp.linalg.norm(center.position))}
+        seen: dict[str, Value] = {"weight_norm": float(jnp.linalg.norm(center_vector(layout, center)))}
         if loss is not None:
             value, slope = _loss_and_slope(loss, layout, center, batch)
             seen |= {"loss": float(value), "gradient_norm": float(slope)}
@@ -153,9 +162,9 @@ def _look(
 def _loss_and_slope(
     loss: Callable, layout: Layout, center: Center, batch: PyTree
 ) -> tuple[jax.Array, jax.Array]:
-    mean_loss = lambda position: jnp.mean(loss(unflatten(layout, center, position), batch))
-    value, gradient = jax.value_and_grad(mean_loss)(center.position)
-    return value, jnp.linalg.norm(gradient)
+    mean_loss = lambda moved: jnp.mean(loss(assemble(layout, center, moved), batch))
+    value, gradient = jax.value_and_grad(mean_loss)(center_leaves(layout, center))
+    return value, jnp.linalg.norm(flatten_leaves(center, gradient))
 
 
 def _make_curve(
