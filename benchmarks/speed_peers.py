@@ -27,7 +27,6 @@ from speed import RESULTS, drawing
 from timing import steps_a_second
 
 HERE = Path(__file__).parent
-
 HEADS = {"2-layer attention-only": 4, "6-layer transformer": 8}
 
 
@@ -157,7 +156,7 @@ def write(rows: list[Row], arguments: argparse.Namespace) -> None:
     lines = [
         "# Speed beside the PyTorch peer",
         "",
-        f"`make bench-speed-peers` (JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores).",
+        f"`python benchmarks/speed_peers.py --rounds {rounds} --seconds {least:g}` (JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores).",
         "Chain-steps a second of `lltc.sampling.sample` with the default kernel and of the peer's own call,",
         "on the same weights, data, batch size and chains: `loss` is the first batch's at w\\*, by either.",
         f"Each has all cores to itself, in turn: {rounds} rounds of a process of either; the",
