@@ -156,7 +156,8 @@ def write(rows: list[Row], arguments: argparse.Namespace) -> None:
     lines = [
         "# Speed beside the PyTorch peer",
         "",
-        f"`python benchmarks/speed_peers.py --rounds {rounds} --seconds {least:g}` (JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores).",
+        f"`python benchmarks/speed_peers.py --rounds {rounds} --seconds {least:g}`",
+        f"(JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores).",
         "Chain-steps a second of `lltc.sampling.sample` with the default kernel and of the peer's own call,",
         "on the same weights, data, batch size and chains: `loss` is the first batch's at w\\*, by either.",
         f"Each has all cores to itself, in turn: {rounds} rounds of a process of either; the",
