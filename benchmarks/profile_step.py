@@ -80,8 +80,10 @@ def looped(body: Body, first: Any, arrays: Any) -> Callable[[int], None]:
     def loop(first: Any, arrays: Any, count: int) -> Any:
         return jax.lax.fori_loop(0, count, lambda at, carry: body(at, carry, arrays), first)
 
-    first = jax.tree.map(jnp.copy, first)
-    return lambda count: jax.block_until_ready(loop(first, arrays, count)) and None
+    def run(count: int) -> None:
+        jax.block_until_ready(loop(first, arrays, count))
+
+    return run
 
 
 def inverse_normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
