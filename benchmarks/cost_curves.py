@@ -167,6 +167,9 @@ def draw(curves: dict[str, list[Point]], path: Path) -> None:
             label = "lltc" if name == "lltc" else "bare gradient"
             ax.loglog(values, times, style, label=f"{label}, slope {exponent(points, name):.2f}")
         ax.set(xlabel=axis, ylabel="seconds a step", title=f"lltc ∝ ({axis})^{exponent(points, 'lltc'):.2f}")
+        low, high = ax.get_ylim()
+        if high < 10 * low:  # Noise on a flat curve would look like a trend.
+            ax.set_ylim(low / 3, 3 * high)
         ax.legend()
     figure.savefig(path, dpi=120)
 
