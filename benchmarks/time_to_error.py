@@ -111,7 +111,8 @@ def write(runs: list[Timed], arguments: argparse.Namespace) -> None:
     lines = [
         "# Time to a standard error of 2 %",
         "",
-        f"`python benchmarks/time_to_error.py --keys {arguments.keys} --budget {arguments.budget:g}`",
+        f"`python benchmarks/time_to_error.py --keys {arguments.keys} --budget {arguments.budget:g}"
+        + (f' --only "{arguments.only}"`' if arguments.only else "`"),
         f"(lltc at {accuracy._commit()}, JAX {jax.__version__}; {peer}; "
         f"{platform.machine()}, {os.cpu_count()} cores, CPU).",
         "lltc: `estimate_llc` with no argument but those that define the posterior; it stops by itself.",
