@@ -16,9 +16,9 @@ def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     The two words of Threefry-2×32 at the counter (coordinate, chain), with 13 rounds, the fewest that pass
     BigCrush, are four uniform numbers of 16 bits; their centred sum y becomes normal by an odd polynomial of
     degree 13. The distribution function is right to 2.5·10⁻⁵, the moments up to the eighth to .04 %, none is
-    beyond 5.62. Without logarithm or root, and fused with what uses the numbers, it takes an eighth of the time
-    of `jax.random.normal` on a CPU. A chain's numbers depend neither on how many chains there are nor on
-    which device holds them.
+    beyond 5.62. Without logarithm or root, and fused with what uses the numbers, it takes a fraction of the
+    time of `jax.random.normal` on a CPU (benchmarks/results/profile.md). A chain's numbers depend neither on
+    how many chains there are nor on which device holds them.
 
     Source: Salmon, Moraes, Dror & Shaw (2011, Parallel random numbers: as easy as 1, 2, 3), section 4 and
     table 2; Teichroew's method, in Knuth (The Art of Computer Programming 2, section 3.4.1 C).
