@@ -18,7 +18,7 @@ from benchmarks.networks import linear_net, mlp, transformer
 from benchmarks.speed import bare_gradient, drawing, seconds
 from lltc.sampling import CHUNK
 
-LINEAR, MLP, TRANSFORMER = 0.18, 0.33, 0.53
+LINEAR, MLP, TRANSFORMER = 0.18, 0.33, 0.35
 NOISE = 0.10
 ROUNDS = 9
 
