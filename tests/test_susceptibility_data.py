@@ -30,6 +30,7 @@ def halves() -> Any:
         nbeta=2000.0,
         examples=1024,
         num_draws=8000,
+        key=1,
         **OPTIONS,
     )
 
