@@ -37,7 +37,7 @@ def parts(network: Network) -> dict[str, Callable[[int], None]]:
     batch = lambda at, arrays: jax.tree.map(lambda a: a[rows[at]], arrays)
 
     def slope(positions: jax.Array, at: jax.Array, arrays: Any) -> Any:
-        return anchored_slope(target, center, run.anchor, positions, batch(at, arrays))
+        return anchored_slope(target, center, positions, batch(at, arrays))
 
     def potential(positions: jax.Array, at: jax.Array, arrays: Any) -> Any:
         return _potential(target, run.anchor, settings, lambda w: slope(w, at, arrays), positions)

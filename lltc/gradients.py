@@ -37,10 +37,11 @@ class Anchor(NamedTuple):
 
 
 class Slope(NamedTuple):
-    """`gradient - base` estimates ∇L_n, `energy` `(chain, 2)` L_n(w) - L_n(w*) from two half batches.
+    """What a step sees of the loss; `energy` `(chain, 2)` estimates L_n(w) - L_n(w*) from two half batches.
 
-    `gradient` `(chain, d)` is that of the batch; `base` `(d,)` is what anchoring takes from it,
-    ∇L_B(w*) - ∇L_n(w*), None where there is no anchoring. Apart, it need not be spread over the chains.
+    `gradient` `(chain, d)` is ∇L_B(w) of the batch B and `base` `(d,)` is ∇L_B(w*), None where there is no
+    anchoring: ∇L_n(w) is estimated by `gradient - (base - anchor.gradient)`. Apart, neither `base` nor the
+    anchor need be spread over the chains.
     """
 
     gradient: jax.Array
@@ -82,15 +83,7 @@ def full_slope(target: Target, center: Center, anchor: Anchor, positions: jax.Ar
     return Slope(gradient, None, jnp.stack([energy, energy], -1))
 
 
-def plain_slope(target: Target, center: Center, anchor: Anchor, positions: jax.Array, batch: PyTree) -> Slope:
-    """Return the plain minibatch estimates ∇L_B(w) and L_B(w) - L_n(w*), kept for comparison."""
-    losses, gradient = losses_and_gradient(target, center, positions, batch)
-    return Slope(gradient, None, half_means(losses) - anchor.loss)
-
-
-def anchored_slope(
-    target: Target, center: Center, anchor: Anchor, positions: jax.Array, batch: PyTree
-) -> Slope:
+def anchored_slope(target: Target, center: Center, positions: jax.Array, batch: PyTree) -> Slope:
     """Return the minibatch estimates anchored at w*, whose noise vanishes as w → w*.
 
     Gradient: ∇L_B(w) - (∇L_B(w*) - ∇L_n(w*)). Energy: the batch mean of ℓ(w, z) - ℓ(w*, z), differenced an
@@ -100,8 +93,8 @@ def anchored_slope(
     losses, gradient = losses_and_gradient(target, center, positions, batch)
     if target.relative:
         return Slope(gradient, None, half_means(losses))
-    start, slope = at_center(target, center, batch)
-    return Slope(gradient, slope - anchor.gradient, half_means(losses - start))
+    start, base = at_center(target, center, batch)
+    return Slope(gradient, base, half_means(losses - start))
 
 
 def half_means(losses: jax.Array) -> jax.Array:

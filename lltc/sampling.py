@@ -16,6 +16,7 @@ from lltc.posterior import Center, LocalPosterior, Target, assemble, center_leav
 PyTree = Any
 CHUNK = 256
 OBSERVE_EVERY = 16
+LARGE = 1 << 16
 
 
 class Settings(NamedTuple):
@@ -205,7 +206,7 @@ def _advance(
             return lambda positions: full_slope(target, center, anchor, positions, arrays)
         drawn, source = (offset, batches) if rows is None else (rows[offset], arrays)
         batch = jax.tree.map(lambda a: a[drawn], source)
-        return lambda positions: anchored_slope(target, center, anchor, positions, batch)
+        return lambda positions: anchored_slope(target, center, positions, batch)
 
     def take(offset: jax.Array, carry: tuple) -> tuple:
         state, draws, seen = carry
@@ -266,16 +267,20 @@ def _potential(
     batch_gradient, base, rise = slope(positions)
     tilt = positions @ anchor.gradient
     slip = jnp.zeros_like(tilt) if anchor.doubt is None else positions @ anchor.doubt
-    control = jnp.zeros_like(tilt) if base is None else -(positions @ base)
+    control = jnp.zeros_like(tilt) if base is None else tilt - positions @ base
     virial = jnp.sum(positions * batch_gradient, -1) + control
-    loss_gradient = batch_gradient if base is None else batch_gradient - base
     if not target.linear:
-        loss_gradient = loss_gradient - anchor.gradient
         rise, virial, control = rise + (control - tilt)[:, None], virial - tilt, jnp.zeros_like(control)
     distance = jnp.sum(positions**2, -1)
-    gradient = settings.nbeta[:, None] * loss_gradient + settings.localization * positions
-    energy = settings.nbeta * rise.mean(-1) + 0.5 * settings.localization * distance
     record = Draws(rise, distance, virial, tilt, slip, control, jnp.ones_like(distance))
+    if positions.size >= LARGE:
+        # Positions read before the kernel may write over them need no copy; small ones are moved meanwhile.
+        batch_gradient, record = jax.lax.optimization_barrier((batch_gradient, record))
+    loss_gradient = batch_gradient if base is None else batch_gradient - (base - anchor.gradient)
+    if not target.linear:
+        loss_gradient = loss_gradient - anchor.gradient
+    gradient = settings.nbeta[:, None] * loss_gradient + settings.localization * positions
+    energy = settings.nbeta * record.energy.mean(-1) + 0.5 * settings.localization * record.distance
     return energy, gradient, record
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.calibration import Prober, largest_curvature, random_directions
-from lltc.gradients import anchored_slope, full_slope, measure_anchor, plain_slope
+from lltc.gradients import anchored_slope, full_slope, losses_and_gradient, measure_anchor
 from lltc.posterior import local_posterior
 from tests.problems import regression
 
@@ -27,25 +27,24 @@ def exact(model, center, data, positions):
     return jax.vmap(jax.grad(mean))(positions), jax.vmap(mean)(positions)
 
 
-def averaged(slope_of, posterior, anchor, positions, data):
-    slopes = [
-        slope_of(
-            posterior.target,
-            posterior.center,
-            anchor,
-            positions,
-            jax.tree.map(lambda a, rows=rows: jnp.asarray(a)[jnp.array(rows)], data),
-        )
-        for rows in all_batches(6)
+def of_every_batch(estimate, posterior, positions, data):
+    """Return what `estimate` gives for every batch of two examples."""
+    batches = [
+        jax.tree.map(lambda a, rows=rows: jnp.asarray(a)[jnp.array(rows)], data) for rows in all_batches(6)
     ]
-    return jnp.stack([s.gradient if s.base is None else s.gradient - s.base for s in slopes]), jnp.stack(
-        [s.energy for s in slopes]
-    )
+    return [estimate(posterior.target, posterior.center, positions, batch) for batch in batches]
+
+
+def anchored_estimates(posterior, positions, data):
+    slopes = of_every_batch(anchored_slope, posterior, positions, data)
+    known = measure_anchor(posterior).gradient
+    gradients = [slope.gradient - (jnp.asarray(slope.base) - known) for slope in slopes]
+    return jnp.stack(gradients), jnp.stack([slope.energy for slope in slopes])
 
 
 def test_anchored_estimates_are_unbiased_over_every_possible_batch():
     model, center, data, posterior, positions = setting()
-    gradients, energies = averaged(anchored_slope, posterior, measure_anchor(posterior), positions, data)
+    gradients, energies = anchored_estimates(posterior, positions, data)
     gradient, loss = exact(model, center, data, positions)
     base = model(center, data).mean()
     np.testing.assert_allclose(gradients.mean(0), gradient, atol=2e-5)
@@ -54,11 +53,10 @@ def test_anchored_estimates_are_unbiased_over_every_possible_batch():
 
 def test_plain_estimates_are_unbiased_and_noisier_near_the_anchor():
     model, center, data, posterior, positions = setting()
-    anchor = measure_anchor(posterior)
-    plain, _ = averaged(plain_slope, posterior, anchor, positions, data)
-    anchored, _ = averaged(anchored_slope, posterior, anchor, positions, data)
+    plain = jnp.stack([g for _, g in of_every_batch(losses_and_gradient, posterior, positions, data)])
+    gradients, _ = anchored_estimates(posterior, positions, data)
     np.testing.assert_allclose(plain.mean(0), exact(model, center, data, positions)[0], atol=2e-5)
-    assert float(anchored[:, 1].var(0).sum()) < 1e-10 < float(plain[:, 1].var(0).sum())
+    assert float(gradients[:, 1].var(0).sum()) < 1e-10 < float(plain[:, 1].var(0).sum())
 
 
 def test_full_batch_is_exact():
@@ -136,7 +134,7 @@ def test_a_probe_sees_the_loss_of_its_batch_anchored_at_the_checkpoint():
 
 def test_gradient_noise_is_the_variance_of_the_anchored_gradient():
     _, _, data, posterior, positions = setting()
-    gradients, _ = averaged(anchored_slope, posterior, measure_anchor(posterior), positions, data)
+    gradients, _ = anchored_estimates(posterior, positions, data)
     noises = [
         Prober(
             posterior,
