@@ -8,6 +8,7 @@ holds the gradients), so they do not add up.
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from speed import RESULTS, bare_gradient, describe_machine, drawing, prepared, s
 
 from lltc.gradients import anchored_slope, losses_and_gradient
 from lltc.kernels.noise import normal, threefry
+from lltc.posterior import center_leaves, flatten_leaves
 from lltc.sampling import Draws, _indices, _potential
 
 ROUNDS = 5
@@ -53,6 +55,10 @@ def parts(network: Network) -> dict[str, Callable[[int], None]]:
         flat = lambda positions: (nothing, SMALL * positions, record)
         return run.kernel.step(jax.random.fold_in(key, at), state, flat, settings.tuning)[0]
 
+    def joined(join: Callable) -> Body:
+        leaves = center_leaves(target.layout, center)
+        return lambda at, w, _: w - SMALL * join([leaf * (1 + SMALL * at) for leaf in leaves])
+
     def shaken(draw: Callable) -> Body:
         return lambda at, w, _: w + SMALL * draw(jax.random.fold_in(key, at), w.shape)
 
@@ -67,6 +73,8 @@ def parts(network: Network) -> dict[str, Callable[[int], None]]:
         ),
         "… and what is recorded": (recorded, state.position),
         "noise and update, without gradients": (update, state),
+        "leaves at w\\* to one vector": (joined(partial(flatten_leaves, center)), state.position),
+        "leaves at w\\* to one vector, as it was: fused": (joined(fused), state.position),
         "noise": (shaken(normal), state.position),
         "noise, as it was: erf⁻¹ of Threefry": (shaken(inverse_normal), state.position),
         "noise, `jax.random.normal`": (shaken(jax.random.normal), state.position),
@@ -76,16 +84,29 @@ def parts(network: Network) -> dict[str, Callable[[int], None]]:
 
 
 def looped(body: Body, first: Any, arrays: Any) -> Callable[[int], None]:
-    """Return what runs `count` steps of `body` in one compiled loop."""
+    """Return what runs `count` steps of `body` in one compiled loop.
+
+    Every step also squares a 64×64 matrix, some microseconds: a loop without matrix products passes for a
+    small one and would run on one core, which drawing does not.
+    """
 
     @jax.jit
-    def loop(first: Any, arrays: Any, count: int) -> Any:
-        return jax.lax.fori_loop(0, count, lambda at, carry: body(at, carry, arrays), first)
+    def loop(first: Any, arrays: Any, square: jax.Array, count: int) -> Any:
+        def step(at: jax.Array, carry: Any) -> Any:
+            inner, square = carry
+            return body(at, inner, arrays), square @ square
+
+        return jax.lax.fori_loop(0, count, step, (first, square))
 
     def run(count: int) -> None:
-        jax.block_until_ready(loop(first, arrays, count))
+        jax.block_until_ready(loop(first, arrays, jnp.eye(64), count))
 
     return run
+
+
+def fused(leaves: list[jax.Array]) -> jax.Array:
+    """Return leaves as one vector in an operation the compiler may fuse with what is around it."""
+    return jnp.concatenate([leaf.reshape(-1) for leaf in leaves])
 
 
 def inverse_normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
