@@ -84,8 +84,9 @@ def write(rows: list[Held], out: Path) -> None:
         f"`make bench-memory` (JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores, "
         f"{jax.default_backend()}): what XLA says each compiled program holds at most,",
         "in float32 copies of the parameters, activations included, the data set left out. The bare gradient",
-        "has the chains' parameters and gradients; drawing adds their velocities, w\\* (as leaves and as a",
-        "vector) and its gradient, and what turns vectors into leaves and back.",
+        "has the chains' parameters and gradients, two copies a chain; drawing adds their velocities, w\\*,",
+        "its gradients, and what turns vectors into leaves and back. Positions, velocities and gradients",
+        "alone are three copies a chain: chains + 4 in all, beside the activations, is out of reach.",
         "",
         "| network | parameters | chains | bare gradient | drawing | a further chain | `chain_batch=1` |",
         "|---|---|---|---|---|---|---|",

@@ -21,7 +21,7 @@ from speed import RESULTS, bare_gradient, describe_machine, drawing, prepared, s
 from lltc.gradients import anchored_slope, losses_and_gradient
 from lltc.kernels.noise import normal, threefry
 from lltc.posterior import center_leaves, flatten_leaves
-from lltc.sampling import Draws, _indices, _potential
+from lltc.sampling import Draws, _chunk, _indices, _potential
 
 ROUNDS = 5
 NETWORKS = ("MLP 784-256-256-10", "6-layer transformer")
@@ -80,7 +80,22 @@ def parts(network: Network) -> dict[str, Callable[[int], None]]:
         "noise, `jax.random.normal`": (shaken(jax.random.normal), state.position),
     }
     loops = {name: looped(body, first, posterior.data.arrays) for name, (body, first) in bodies.items()}
-    return {"bare gradient, w\\* included": bare_gradient(network)} | loops | {"drawing": drawing(network)}
+    empty = {"once in 256 steps: batches chosen, records to the host": round_trips(network)}
+    whole = {"drawing": drawing(network)}
+    return {"bare gradient, w\\* included": bare_gradient(network)} | loops | empty | whole
+
+
+def round_trips(network: Network) -> Callable[[int], None]:
+    """Return what runs `count` chunks of no steps."""
+    run, settings, state = prepared(network)
+    at = [state]
+
+    def trip(count: int) -> None:
+        for _ in range(count):
+            at[0], draws, _ = _chunk(run, at[0], settings, 1, 0)
+            jax.tree.map(np.asarray, draws)
+
+    return trip
 
 
 def looped(body: Body, first: Any, arrays: Any) -> Callable[[int], None]:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import lltc
+from benchmarks.memory import drawing
+from benchmarks.networks import mlp
 from lltc.errors import InputError
 from lltc.gradients import losses_and_gradient
 from lltc.posterior import local_posterior
@@ -58,6 +60,17 @@ def test_one_chain_in_flight_needs_the_memory_of_one(problem):
     one, all_, bounded = temporaries(None, 1), temporaries(None, 32), temporaries(1, 32)
     assert all_ > 16 * one
     assert bounded < 4 * one
+
+
+@pytest.mark.parametrize("chains", [2, 8])
+def test_drawing_holds_four_copies_of_the_parameters_a_chain(chains):
+    """Positions, velocities, gradients as leaves and as vectors; five and a half for what chains share.
+
+    Shared are w*, ∇L_n(w*) and its doubt, and ∇L_B(w*) as leaves and as a vector; records and the
+    activations of 16 examples are less than half a copy.
+    """
+    wide = mlp(256, 512, 10, num_examples=600, num_chains=chains, batch_size=16)
+    assert drawing(wide, None) < (4 * chains + 5.5) * 4 * wide.num_params
 
 
 @pytest.mark.parametrize("chain_batch", [0, -1, 2.5, True, "two"])
