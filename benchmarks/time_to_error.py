@@ -66,7 +66,8 @@ def judge(row: dict[str, str], *, compiling: float = 0.0) -> Timed:
         name: float(row[name]) for name in ("target", "target_se", "estimate", "se", "error", "seconds")
     }
     target, estimate, se = number["target"], number["estimate"], number["se"]
-    miss = abs(estimate - target) / (se**2 + number.pop("target_se") ** 2) ** 0.5 if se > 0 else float("nan")
+    spread = (se**2 + number.pop("target_se") ** 2) ** 0.5
+    miss = abs(estimate - target) / spread if spread > 0 else float("nan")
     if "diverged" in row["status"]:
         verdict = "diverged"
     elif not se <= TARGET * abs(estimate):
