@@ -69,14 +69,20 @@ def check_chain_batch(chain_batch: int | None) -> None:
 
 def check_finite_params(params: PyTree) -> None:
     """Refuse params that hold NaN or infinity."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        values = jnp.asarray(leaf)
-        if jnp.issubdtype(values.dtype, jnp.floating) and not bool(jnp.isfinite(values).all()):
+    leaves = [(path, jnp.asarray(leaf)) for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
+    floats = [(path, leaf) for path, leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    for (path, _), finite in zip(floats, _are_finite([leaf for _, leaf in floats]), strict=True):
+        if not finite:
             raise InputError(
                 f"params has non-finite values in {path_name(path) or 'its only leaf'}, but a checkpoint "
                 "must be finite; "
                 "check that training did not diverge before this checkpoint."
             )
+
+
+@jax.jit
+def _are_finite(leaves: list[jax.Array]) -> list[jax.Array]:
+    return [jnp.isfinite(leaf).all() for leaf in leaves]
 
 
 def comparison(model: Model) -> Callable[..., jax.Array] | None:

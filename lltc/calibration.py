@@ -80,6 +80,7 @@ def initial_scale(prober: Prober, key: jax.Array, *, num_chains: int) -> float:
     return float(scale)
 
 
+@partial(jax.jit, static_argnums=(1, 2))
 def random_directions(key: jax.Array, chains: int, dimension: int) -> jax.Array:
     """Return random unit vectors `(chain, d)` from which the curvature's power iteration starts."""
     vectors = jax.random.normal(key, (chains, dimension))

@@ -136,7 +136,8 @@ def prepare_run(
 ) -> Run:
     """Measure the anchor and refuse a loss that is not finite there."""
     key = jax.random.key(key) if isinstance(key, int | np.integer) else key
-    seed = int(jax.random.randint(jax.random.fold_in(key, 5), (), 0, 2**31 - 1))
+    chosen_by = jax.random.fold_in(key, 5)
+    seed = 0 if anchor_examples is None else int(jax.random.randint(chosen_by, (), 0, 2**31 - 1))
     anchor = measure_anchor(posterior, examples=anchor_examples, seed=seed)
     if not np.isfinite(float(anchor.loss)) or not bool(jnp.isfinite(anchor.gradient).all()):
         raise InputError(

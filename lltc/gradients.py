@@ -142,9 +142,16 @@ def _sweep_over(posterior: LocalPosterior, batches: Iterable[PyTree]) -> tuple[j
         count = jax.tree.leaves(batch)[0].shape[0]
         losses, block_gradient = _block(posterior.target, posterior.center, batch)
         seen += count
-        gradient = gradient + (count / seen) * (block_gradient - gradient)
-        loss += (count / seen) * (float(losses.mean()) - loss)
+        gradient, mean = _blend(gradient, block_gradient, losses, count / seen)
+        loss += (count / seen) * (float(mean) - loss)
     return gradient, loss
+
+
+@jax.jit
+def _blend(
+    gradient: jax.Array, more: jax.Array, losses: jax.Array, share: float
+) -> tuple[jax.Array, jax.Array]:
+    return gradient + share * (more - gradient), losses.mean()
 
 
 def mean_over_data(losses_of_batch: Any, data: Data, *, block: int = 2048) -> float:

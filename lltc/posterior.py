@@ -252,8 +252,13 @@ def _placed(posterior: LocalPosterior, placement: Placement) -> LocalPosterior:
 
 def default_localization(layout: Layout, center: Center) -> float:
     """Return γ = d / (½‖w*‖)², or 1 where w* = 0."""
-    norm = float(jnp.linalg.norm(center_vector(layout, center)))
+    norm = float(_center_norm(layout, center))
     return count_moved(layout, center) / (0.5 * norm) ** 2 if norm > 0 else 1.0
+
+
+@partial(jax.jit, static_argnums=0)
+def _center_norm(layout: Layout, center: Center) -> jax.Array:
+    return jnp.linalg.norm(center_vector(layout, center))
 
 
 def _halves(batch: PyTree) -> PyTree:

@@ -80,7 +80,8 @@ def choose_tuning(
     The stability limit is 4/(nβ h_max + γ). The heat ε(nβ)² tr C/8 is that of the slow directions' reach
     ε(1 + c)/(1 - c), so memory is given up first, then step size; kernels without inertia have none.
     """
-    pull = run.posterior.localization * float(jnp.max(jnp.square(scale)))
+    largest = scale if isinstance(scale, float) else float(jnp.max(scale))
+    pull = run.posterior.localization * largest**2
     stable = STABLE_FRACTION * 4.0 / (ladder.rungs * gauge.curvature + pull + 1e-30)
     with np.errstate(divide="ignore"):
         reach = HEAT_FRACTION * np.maximum(energy, 0.05) / heat_rate(ladder, gauge.noise)
@@ -116,6 +117,6 @@ def measure(
     """Return the largest curvature over chains, at least half of `floor`'s, and the mean gradient noise."""
     prober = make_prober(run.posterior, run.anchor, key)
     found = largest_curvature(prober, positions, vectors, rounds=rounds, scale=scale)
-    curvature = np.asarray(jnp.nanmax(jnp.asarray(ladder.split(found.curvature)), axis=1))
+    curvature = np.fmax.reduce(ladder.split(found.curvature), axis=1)
     curvature = np.maximum(curvature, 0.5 * floor.curvature) if floor else curvature
     return Gauge(curvature, ladder.split(found.noise).mean(1), found.direction)

@@ -1,5 +1,6 @@
 """Looking at chains while they draw: the stiff directions' temperature, and whether the steps are small."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -33,18 +34,24 @@ def look(run: Run, settings: Settings, positions: jax.Array, number: int) -> Vis
     The identity E[nβ‖∇L‖² + γ(w - w*)·∇L] = E[ΔL] is Stein's for the field ∇L, which weighs directions by
     their curvature: its ratio is the temperature of the stiff directions, 1 at every scale of the loss.
     """
-    key = jax.random.fold_in(jax.random.fold_in(run.key, 4), number)
-    batch_key, sign_key, kick_key = jax.random.split(key, 3)
+    batch_key, signs, velocity = _chance(run.key, number, positions.shape)
     prober = make_prober(run.posterior, run.anchor, batch_key)
-    signs = jax.random.rademacher(sign_key, positions.shape, jnp.float32)
     here = prober(positions, signs, settings.tuning.scale)
-    velocity = jax.random.normal(kick_key, positions.shape)
     moved, middle = _leap(settings, positions, velocity, here.gradient)
     there = prober(moved, signs, settings.tuning.scale)
     rise = _energy_gained(settings, positions, moved, velocity, middle, here, there)
     force = settings.nbeta * here.force + settings.localization * here.pull
     acceptance = np.minimum(1.0, np.exp(-to_host(rise).astype(np.float64)))
     return Visit(to_host(force), to_host(here.bend), np.nan_to_num(acceptance), to_host(here.noise))
+
+
+@partial(jax.jit, static_argnums=2)
+def _chance(key: jax.Array, number: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return the key of a look's batch, its random signs and its random velocity."""
+    key = jax.random.fold_in(jax.random.fold_in(key, 4), number)
+    batch_key, sign_key, kick_key = jax.random.split(key, 3)
+    signs = jax.random.rademacher(sign_key, shape, jnp.float32)
+    return batch_key, signs, jax.random.normal(kick_key, shape)
 
 
 @jax.jit
