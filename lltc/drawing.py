@@ -27,6 +27,7 @@ from lltc.watch import MOST_VISITS, Visit, look
 PyTree = Any
 Observable = Callable[[PyTree], jax.Array]
 FIRST_DRAWS, MOST_DRAWS, MOST_CHEAP_DRAWS = 1000, 16_000, 64_000
+MARGIN, LEAST_GROWTH, MOST_GROWTH = 1.2, 1.25, 2.0
 MOST_EXACT = 512
 EXPLORED = 0.9
 TARGET_REL_SE = 0.02
@@ -156,7 +157,7 @@ def _draw(
     bar: Progress,
     observe: Callable[[jax.Array], None] | None,
 ) -> Drawn:
-    """Draw `num_draws`, or double from a thousand until error and status are good or the budget ends."""
+    """Draw `num_draws`, or grow from a thousand until error and status are good or the budget ends."""
     visits: list[Visit] = []
 
     def visit(positions: jax.Array) -> None:
@@ -183,20 +184,30 @@ def _draw(
     # Chains that have missed a far arm look precise; where steps are cheap, two looks in a row must agree.
     met, wanted = 0, 2 if is_small(run.posterior) else 1
     while growing and trace.complete and finite(trace) and count < most:
-        good = all(_enough(_assess(drawn, rung), effort) for rung in range(len(ladder.rungs)))
-        met = met + 1 if good else 0
+        found = (_assess(drawn, rung) for rung in range(len(ladder.rungs)))
+        growth = max(_growth(rung, effort.target_rel_se) for rung in found)
+        met = met + 1 if growth == 1 else 0
         if met == wanted:
             break
-        bar.extend(count)
-        trace = _extend(trace, draw(trace.state, 1 + warm.steps + count, count))
-        drawn, count = Drawn(run, ladder, warm, trace, tuple(visits)), 2 * count
+        more = min(round(count * ((growth if wanted == 1 else MOST_GROWTH) - 1)), most - count)
+        bar.extend(more)
+        trace = _extend(trace, draw(trace.state, 1 + warm.steps + count, more))
+        drawn, count = Drawn(run, ladder, warm, trace, tuple(visits)), count + more
     return drawn
 
 
-def _enough(found: Assessment, effort: Effort) -> bool:
-    small = found.llc_se <= effort.target_rel_se * abs(found.llc)
-    explored = found.virial_share >= EXPLORED
-    return bool(small and explored and found.status is Status.ok) or found.status is Status.negative
+def _growth(found: Assessment, target_rel_se: float) -> float:
+    """Return by what to multiply the draws: 1 where they are enough, 2 where more than the error is amiss."""
+    if found.status is Status.negative:
+        return 1.0
+    if found.status is not Status.ok or found.virial_share < EXPLORED:
+        return MOST_GROWTH
+    wanted = target_rel_se * abs(found.llc)
+    if found.llc_se <= wanted:
+        return 1.0
+    shrinking = found.budget.monte_carlo**2 + found.budget.equilibration**2 + found.budget.spread**2
+    room = wanted**2 - (found.llc_se**2 - shrinking)
+    return MOST_GROWTH if room <= 0 else float(np.clip(MARGIN * shrinking / room, LEAST_GROWTH, MOST_GROWTH))
 
 
 def _rung(drawn: Drawn, values: Any, rung: int) -> np.ndarray:

@@ -57,9 +57,10 @@ def estimate_llc(
         nbeta: nβ; default n/ln n with n the number of examples in `data` (not in a batch).
         localization: γ; default d/(½‖w*‖)², or 1 where w* = 0.
         num_chains: chains run side by side; default 8.
-        num_draws: draws of each chain; by default 1000, doubled until `llc_se` ≤ `target_rel_se`·λ̂, the
-            status is ok and 90 % of the virial is there, or 16,000 are made. Where a step sees all the data
-            and at most 512 parameters move, that must hold twice in a row, and up to 64,000 are made.
+        num_draws: draws of each chain; by default 1000, then more until `llc_se` ≤ `target_rel_se`·λ̂, the
+            status is ok and 90 % of the virial is there, or 16,000 are made: as many more as the error is
+            expected to need, at most twice as many at a time. Where a step sees all the data and at most 512
+            parameters move, draws are doubled, that must hold twice in a row, and up to 64,000 are made.
         num_warmup: steps before drawing; default 1000.
         batch_size: examples a step; default 512, or all of up to 1024.
         step_size: ε of uncorrected, memoryless moves w ← w - (ε/2)∇U + √ε·noise; measured when None.

@@ -162,6 +162,16 @@ def test_draws_until_the_error_is_small_enough_twice_in_a_row():
     assert fine.llc_se <= 0.01 * fine.llc
 
 
+def test_draws_no_more_than_the_error_is_expected_to_need():
+    """Half as many draws again should take a tenth off an error, not the twice as many of doubling."""
+    loss = constant(lambda w: w[0] ** 4 + w[1] ** 2)
+    problem = (loss, jnp.zeros(2), np.zeros(2048, np.float32))
+    first = run(*problem, num_draws=1000)
+    found = run(*problem, target_rel_se=0.9 * first.llc_se / first.llc)
+    assert 1400 <= found.num_draws < 2000
+    assert found.llc_se <= 0.9 * first.llc_se / first.llc * found.llc
+
+
 def test_draws_until_flat_directions_are_explored():
     """Chains spread slowly around a circle, on which the loss is flat: that takes longer than precision."""
     loss = constant(lambda w: (w[0] ** 2 + w[1] ** 2 - 16) ** 2 / 16)
