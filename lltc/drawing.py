@@ -207,7 +207,7 @@ def _growth(found: Assessment, target_rel_se: float) -> float:
         return 1.0
     shrinking = found.budget.monte_carlo**2 + found.budget.equilibration**2 + found.budget.spread**2
     room = wanted**2 - (found.llc_se**2 - shrinking)
-    return MOST_GROWTH if room <= 0 else float(np.clip(MARGIN * shrinking / room, LEAST_GROWTH, MOST_GROWTH))
+    return float(np.clip(MARGIN * shrinking / room, LEAST_GROWTH, MOST_GROWTH)) if room > 0 else MOST_GROWTH
 
 
 def _rung(drawn: Drawn, values: Any, rung: int) -> np.ndarray:
