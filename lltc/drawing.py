@@ -180,16 +180,16 @@ def _draw(
     trace = draw(warm.state, 1 + warm.steps, count)
     drawn = Drawn(run, ladder, warm, trace, tuple(visits))
     growing = effort.num_draws is None and count > 0
-    most = MOST_CHEAP_DRAWS if is_small(run.posterior) else MOST_DRAWS
+    cheap = is_small(run.posterior)
     # Chains that have missed a far arm look precise; where steps are cheap, two looks in a row must agree.
-    met, wanted = 0, 2 if is_small(run.posterior) else 1
+    met, wanted, most = (0, 2, MOST_CHEAP_DRAWS) if cheap else (0, 1, MOST_DRAWS)
     while growing and trace.complete and finite(trace) and count < most:
         found = (_assess(drawn, rung) for rung in range(len(ladder.rungs)))
         growth = max(_growth(rung, effort.target_rel_se) for rung in found)
         met = met + 1 if growth == 1 else 0
         if met == wanted:
             break
-        more = min(round(count * ((growth if wanted == 1 else MOST_GROWTH) - 1)), most - count)
+        more = min(count if cheap else round(count * (growth - 1)), most - count)
         bar.extend(more)
         trace = _extend(trace, draw(trace.state, 1 + warm.steps + count, more))
         drawn, count = Drawn(run, ladder, warm, trace, tuple(visits)), count + more
@@ -202,11 +202,11 @@ def _growth(found: Assessment, target_rel_se: float) -> float:
         return 1.0
     if found.status is not Status.ok or found.virial_share < EXPLORED:
         return MOST_GROWTH
-    wanted = target_rel_se * abs(found.llc)
-    if found.llc_se <= wanted:
+    allowed = target_rel_se * abs(found.llc)
+    if found.llc_se <= allowed:
         return 1.0
     shrinking = found.budget.monte_carlo**2 + found.budget.equilibration**2 + found.budget.spread**2
-    room = wanted**2 - (found.llc_se**2 - shrinking)
+    room = allowed**2 - (found.llc_se**2 - shrinking)
     return float(np.clip(MARGIN * shrinking / room, LEAST_GROWTH, MOST_GROWTH)) if room > 0 else MOST_GROWTH
 
 
