@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-PyTree = Any
+from lltc.types import PyTree
+
 Loss = Callable[[PyTree, PyTree], jax.Array]
 
 

@@ -1,7 +1,8 @@
-"""Twenty estimates to the last bit, to set two commits side by side: `python benchmarks/same_numbers.py > table`.
+"""Twenty estimates to the last bit, to set two commits side by side.
 
-Each line is a case, λ̂ and its error in hexadecimal, and a digest of all draws. Numbers are the same on one machine
-only; a change of code that is not meant to change them leaves this table as it was.
+`python benchmarks/same_numbers.py > table`: a line is a case, λ̂ and its error in hexadecimal, and a digest
+of all draws. Numbers are the same on one machine only; a change of code that is not meant to change them
+leaves the table as it was.
 """
 
 import hashlib
@@ -82,16 +83,30 @@ def cases() -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "one chain at a time", lambda: estimate(chain_batch=1)
     yield "data on the host", lambda: estimate(lambda w, rows: model(w, (rows[:, :6], rows[:, 6])), mapped())
     yield "observables", lambda: estimate(observables={"norm": lambda w: jnp.sum(w["in"] ** 2)})
-    yield "ladder", lambda: lltc.estimate_llc_ladder(model, WEIGHTS, (X, Y), nbeta=[100, 400], **SMALL).estimates[1]
+    yield (
+        "ladder",
+        lambda: lltc.estimate_llc_ladder(model, WEIGHTS, (X, Y), nbeta=[100, 400], **SMALL).estimates[1],
+    )
 
 
 def digest(estimate: Any) -> str:
     """Return a digest of everything that was recorded."""
-    arrays = [estimate.draws, estimate.energy, estimate.distance, estimate.virial, *estimate.observables.values()]
-    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()[:16]
+    arrays = [
+        estimate.draws,
+        estimate.energy,
+        estimate.distance,
+        estimate.virial,
+        *estimate.observables.values(),
+    ]
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()[
+        :16
+    ]
 
 
 if __name__ == "__main__":
     for name, make in cases():
         made = make()
-        print(f"{name:<24} {float(made.llc).hex():>24} {float(made.llc_se).hex():>24} {digest(made)}", flush=True)
+        print(
+            f"{name:<24} {float(made.llc).hex():>24} {float(made.llc_se).hex():>24} {digest(made)}",
+            flush=True,
+        )

@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lltc.version import VERSION
+
 if TYPE_CHECKING:
     from lltc.checkpoints import Saver as Saver
     from lltc.checkpoints import find_checkpoints as find_checkpoints
@@ -93,7 +95,7 @@ _HOMES = {
 }
 _ROOMS = ("checkpoints", "kernels", "models", "probes", "toys")
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [*_HOMES, *_ROOMS, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 

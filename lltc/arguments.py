@@ -11,9 +11,7 @@ import numpy as np
 from lltc.components import path_name
 from lltc.data import Data
 from lltc.errors import InputError
-
-PyTree = Any
-Model = Callable[..., jax.Array]
+from lltc.types import Model, PyTree
 
 
 def default_nbeta(size: int) -> float:

@@ -1,7 +1,7 @@
 """Measuring what limits the step size: posterior scale, curvature along the chains, minibatch noise."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ import numpy as np
 
 from lltc.gradients import Anchor, losses_and_gradient
 from lltc.posterior import Center, LocalPosterior, Target
+from lltc.types import PyTree
 
-PyTree = Any
 SCALES = 24
 
 

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from lltc.errors import InputError
+from lltc.types import PyTree
 
-PyTree = Any
 Restriction = str | Sequence[str] | Callable[[str, Any], Any] | PyTree
 CLOSEST = 3
 MOST_ROWS = 40

@@ -8,8 +8,7 @@ import jax
 import numpy as np
 
 from lltc.errors import InputError
-
-PyTree = Any
+from lltc.types import PyTree
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from lltc.posterior import LocalPosterior
 from lltc.progress import Progress
 from lltc.sampling import Draws, Run, Trace, sample
 from lltc.tuning import Ladder
+from lltc.types import PyTree
 from lltc.warmup import WarmUp, finite, warm_up
 from lltc.watch import MOST_VISITS, Visit, look
 
-PyTree = Any
 Observable = Callable[[PyTree], jax.Array]
 FIRST_DRAWS, MOST_DRAWS, MOST_CHEAP_DRAWS = 1000, 16_000, 64_000
 MARGIN, LEAST_GROWTH, MOST_GROWTH = 1.2, 1.25, 2.0

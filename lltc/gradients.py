@@ -20,8 +20,7 @@ from lltc.posterior import (
     flatten_leaves,
     moved_leaves,
 )
-
-PyTree = Any
+from lltc.types import PyTree
 
 
 class Anchor(NamedTuple):

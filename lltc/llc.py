@@ -13,8 +13,7 @@ from lltc.drawing import TARGET_REL_SE, Effort, Observable, draw_estimates
 from lltc.estimate import LLCEstimate
 from lltc.kernels import Kernel
 from lltc.posterior import Model, local_posterior
-
-PyTree = Any
+from lltc.types import PyTree
 
 
 def estimate_llc(

@@ -11,8 +11,8 @@ from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lltc.errors import InputError
+from lltc.types import PyTree
 
-PyTree = Any
 AXES = ("chain", "data", "model")
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lltc.arguments import (
-    Model,
     check_batch_size,
     check_chain_batch,
     check_finite_params,
@@ -25,8 +24,7 @@ from lltc.arguments import (
 from lltc.components import Restriction, select
 from lltc.data import Data, as_data
 from lltc.placement import Placement, check_divides, make_placement, spread_params
-
-PyTree = Any
+from lltc.types import Model, PyTree
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,7 @@ from lltc.errors import InputError
 from lltc.fluctuations import Stream
 from lltc.gradients import half_means, measure_anchor
 from lltc.posterior import Center, LocalPosterior, Target
-
-PyTree = Any
+from lltc.types import PyTree
 
 
 class Readings(NamedTuple):

@@ -22,8 +22,8 @@ from lltc.kernels import ghmc
 from lltc.posterior import Model, local_posterior, unflatten
 from lltc.sampling import Draws, Run
 from lltc.tuning import is_hot
+from lltc.types import PyTree
 
-PyTree = Any
 COLD, HOT = 0.1, 2.0
 ACCEPTANCE = 0.99
 MOST_DIVERGING = 0.01

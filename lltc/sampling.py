@@ -12,8 +12,8 @@ import numpy as np
 from lltc.gradients import Anchor, Slope, anchored_slope, full_slope
 from lltc.kernels import Kernel, Tuning
 from lltc.posterior import Center, LocalPosterior, Target, assemble, center_leaves, unflatten
+from lltc.types import PyTree
 
-PyTree = Any
 CHUNK = 256
 OBSERVE_EVERY = 16
 LARGE = 1 << 16

@@ -20,11 +20,11 @@ from lltc.loss_kernel import LossKernel, make_loss_kernel, singular_fluctuation
 from lltc.posterior import Model, local_posterior
 from lltc.readings import Observer, Readings, make_observer, moved_mask
 from lltc.sampling import OBSERVE_EVERY
+from lltc.types import PyTree
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-PyTree = Any
 LEAST_READINGS = 8
 MOST_SHOWN = 8
 

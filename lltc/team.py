@@ -13,11 +13,11 @@ from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
 from lltc.llc import estimate_llc
 from lltc.posterior import Model, default_localization, locate
+from lltc.types import PyTree
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-PyTree = Any
 COLUMNS = ("num_params", "ess", "rhat", "step_size", "seconds")
 
 

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 import lltc
-from lltc import InputError, Sweep
+from lltc import InputError, Sweep, files
+from lltc.compilation import cached_compilation, configured
 from lltc.data import as_data
-from lltc.sweeps import files, store
-from lltc.sweeps.compilation import cached_compilation, configured
+from lltc.sweeps import lock, store
 from lltc.sweeps.handover import hand_over
 from tests.problems import balanced
 from tests.sweeping import DATA, FEW, MODEL, assert_same, load, make_checkpoints, run
@@ -152,7 +152,7 @@ def test_memory_maps_travel_by_name(tmp_path):
 
 def test_a_second_driver_is_refused_and_a_killed_one_is_not_in_the_way(tmp_path):
     code = (
-        "import pathlib, sys, time; from lltc.sweeps.files import hold\n"
+        "import pathlib, sys, time; from lltc.sweeps.lock import hold\n"
         "with hold(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     driver = subprocess.Popen(
@@ -160,12 +160,12 @@ def test_a_second_driver_is_refused_and_a_killed_one_is_not_in_the_way(tmp_path)
     )
     assert driver.stdout is not None
     assert driver.stdout.readline() == "held\n"
-    with pytest.raises(InputError, match=rf"is being swept by process {driver.pid} on"), files.hold(tmp_path):
+    with pytest.raises(InputError, match=rf"is being swept by process {driver.pid} on"), lock.hold(tmp_path):
         pass
     driver.kill()
     driver.wait()
     driver.stdout.close()
-    with files.hold(tmp_path):
+    with lock.hold(tmp_path):
         assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
 
 

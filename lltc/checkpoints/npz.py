@@ -7,9 +7,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lltc.checkpoints.files import reading, write_atomically
+from lltc.checkpoints.files import reading
 from lltc.checkpoints.tree import flatten, nest, select_params
 from lltc.errors import CheckpointError, InputError
+from lltc.files import write_whole
 
 _TAG = "__lltc__"
 _FOREIGN = {"separator": None, "names": [], "dtypes": {}}
@@ -69,7 +70,8 @@ def save_npz(path: str | Path, params: Any) -> Path:
     dtypes = {name: array.dtype.name for name, array in arrays.items() if _is_extension(array.dtype)}
     arrays |= {name: arrays[name].view(f"V{arrays[name].itemsize}") for name in dtypes}
     tag = np.array(json.dumps({"separator": "/", "names": list(arrays), "dtypes": dtypes}))
-    write_atomically(path, lambda handle: _write_zip(handle, {_TAG: tag, **arrays}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda handle: _write_zip(handle, {_TAG: tag, **arrays}))
     return path
 
 

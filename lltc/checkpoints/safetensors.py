@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from lltc.checkpoints.files import reading, write_atomically
+from lltc.checkpoints.files import reading
 from lltc.checkpoints.shards import check_shards, split_index, weight_files
 from lltc.checkpoints.tree import dtype_named, flatten, nest, select_params
 from lltc.errors import CheckpointError, InputError
+from lltc.files import write_whole
 
 _SEPARATOR_KEY = "lltc.separator"
 _DTYPES = {
@@ -82,7 +83,8 @@ def save_safetensors(path: str | Path, params: Any) -> Path:
                 "convert it or leave it out of params."
             )
     payload = save(arrays, metadata={_SEPARATOR_KEY: "/"})
-    write_atomically(path, lambda handle: handle.write(payload))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, payload)
     return path
 
 

@@ -12,11 +12,12 @@ from lltc.cli.probing import components, probe
 from lltc.cli.showing import report, show
 from lltc.cli.sweeping import sweep
 from lltc.errors import InputError
+from lltc.version import VERSION
 
 app = App(
     name="lltc",
     help="Local learning coefficients over training: untuned estimates, curves with marked transitions.",
-    version="0.1.0",
+    version=VERSION,
 )
 for command in (sweep, observe, estimate, probe, components, show, report, compare):
     app.command(command)

@@ -39,8 +39,8 @@ def estimate(
         Show a progress bar.
     """
     from lltc.checkpoints import open_checkpoint
+    from lltc.compilation import cached_compilation
     from lltc.llc import estimate_llc
-    from lltc.sweeps.compilation import cached_compilation
 
     loss = load_attribute("model", model)
     with cached_compilation():

@@ -17,12 +17,12 @@ from lltc.posterior import LocalPosterior, Model, center_vector, local_posterior
 from lltc.probes.omission import FLOAT_BITS, drop_bits, drop_directions, drop_parameters, measure_rises
 from lltc.probes.stiffness import Stiffness
 from lltc.probes.watching import watch
+from lltc.types import PyTree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import Dataset
 
-PyTree = Any
 By = Literal["parameters", "directions", "precision"]
 WAYS = {"parameters": drop_parameters, "directions": drop_directions, "precision": drop_bits}
 

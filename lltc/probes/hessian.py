@@ -1,7 +1,7 @@
 """The stiffest directions of the loss at a checkpoint, by Hessian-vector products."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ import numpy as np
 
 from lltc.posterior import Center, LocalPosterior, Target
 from lltc.readings import held_batches
+from lltc.types import PyTree
 
-PyTree = Any
 EXACT = 512
 PASSES = 2
 AT_ONCE = 8

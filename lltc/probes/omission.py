@@ -1,6 +1,6 @@
 """Ways of leaving parts of a checkpoint out, step by step, and what each step does to the loss."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ import numpy as np
 from lltc.posterior import Center, LocalPosterior, Target
 from lltc.probes.stiffness import Stiffness
 from lltc.readings import choose_followed, held_batches
+from lltc.types import PyTree
 
-PyTree = Any
 POINTS = 41
 OCTAVES = np.arange(-10, 11)
 FLOAT_BITS = 32

@@ -19,8 +19,7 @@ from lltc.probes.stiffness import compare_stiffness
 from lltc.probes.watching import Seen, watch
 from lltc.readings import moved_mask
 from lltc.team import LLCTeam, estimate_llc_team
-
-PyTree = Any
+from lltc.types import PyTree
 
 
 def probe(

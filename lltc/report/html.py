@@ -1,10 +1,7 @@
 """One self-contained HTML page of one curve or several: it opens offline and asks nothing of the network."""
 
 import html
-import importlib.metadata
-import os
 import platform
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -12,6 +9,7 @@ from string import Template
 from typing import Any
 
 from lltc.errors import InputError
+from lltc.files import write_whole
 from lltc.report.columns import read_known
 from lltc.report.exhibit import Exhibit, Part, read_exhibit
 from lltc.report.payload import build_payload, embed
@@ -25,6 +23,7 @@ from lltc.report.tables import (
     write_tables,
     write_transitions,
 )
+from lltc.version import VERSION, find_version
 
 SCRIPTS = ("state.js", "curve.js", "chains.js", "page.js")
 CITATION = """\
@@ -138,7 +137,9 @@ def write_runs_report(
     if not runs:
         raise InputError("runs is empty; give at least one run by its name.")
     parts = [read_exhibit(str(name), exhibit) for name, exhibit in runs.items()]
-    return write_atomically(Path(path), fill_page(parts, settings, read_known(known), title, tables))
+    page = fill_page(parts, settings, read_known(known), title, tables)
+    write_whole(Path(path), page.encode())
+    return Path(path)
 
 
 def fill_page(
@@ -147,7 +148,6 @@ def fill_page(
     """The page's text."""
     names = column_names(parts)
     chains = any(part.chains for part in parts)
-    version = find_version("lltc")
     script = "\n".join(read_asset(name) for name in SCRIPTS)
     return Template(read_asset("page.html")).substitute(
         title=html.escape(title),
@@ -164,30 +164,12 @@ def fill_page(
         tables=write_tables(tables),
         checkpoints=write_checkpoints(parts, names),
         settings=write_settings(settings),
-        citation=html.escape(CITATION.format(version=version)),
-        footer=html.escape(f"Written with lltc {version}, plotly {find_version('plotly')}, {python_name()}."),
+        citation=html.escape(CITATION.format(version=VERSION)),
+        footer=html.escape(f"Written with lltc {VERSION}, plotly {find_version('plotly')}, {python_name()}."),
         data=embed(build_payload(parts, known, names)),
         plotly=read_plotly(),
         js=f'"use strict";\n(() => {{\n{script}\n}})();',
     )
-
-
-def write_atomically(path: Path, text: str) -> Path:
-    """Write under a temporary name in the same folder, then rename: no reader sees half a page."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
 
 
 def read_asset(name: str) -> str:
@@ -206,14 +188,6 @@ def read_plotly() -> str:
     except ImportError:
         raise InputError("The report needs plotly; install it with `pip install plotly`.") from None
     return get_plotlyjs()
-
-
-def find_version(package: str) -> str:
-    """The installed version of a package, or a dash."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "—"
 
 
 def python_name() -> str:

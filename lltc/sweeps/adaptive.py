@@ -16,8 +16,8 @@ from lltc.sweeps.refinement import choose_next, coarse_grid, pace
 from lltc.sweeps.result import Sweep
 from lltc.sweeps.run import sweep
 from lltc.sweeps.tasks import Checkpoints, Task, make_tasks
+from lltc.types import PyTree
 
-PyTree = Any
 Array = NDArray[np.float64]
 READING = ("params_key", "loader", "transpose")
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from lltc.errors import InputError
+from lltc.files import FolderError
 from lltc.sweeps.engine import gpus
-from lltc.sweeps.files import FolderError
 from lltc.sweeps.handover import hand_over
 from lltc.sweeps.setup import Setup
 from lltc.sweeps.survey import Work

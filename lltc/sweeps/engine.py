@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lltc.errors import InputError
-from lltc.sweeps.files import FolderError
+from lltc.files import FolderError
 from lltc.sweeps.handover import hand_over
 from lltc.sweeps.setup import Setup
 from lltc.sweeps.survey import Work

@@ -10,11 +10,11 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal  # pyright: ignore[reportPrivateImportUsage]
 
-from lltc.arguments import Model, comparison
+from lltc.arguments import comparison
 from lltc.data import Data
 from lltc.sweeps.code import describe_code
+from lltc.types import Model, PyTree
 
-PyTree = Any
 SAMPLED_ROWS = 64
 
 

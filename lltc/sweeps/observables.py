@@ -21,8 +21,8 @@ from lltc.sweeps.fingerprint import (
     fingerprint_settings,
 )
 from lltc.sweeps.handover import hand_over
+from lltc.types import PyTree
 
-PyTree = Any
 Function = Callable[[PyTree], Any]
 Observables = Mapping[str, Function | PyTree | Data | slice]
 Value = float | list[float]

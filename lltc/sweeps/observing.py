@@ -35,11 +35,11 @@ from lltc.sweeps.observables import (
     task_loss,
 )
 from lltc.sweeps.tasks import Checkpoints, Task, brought_near, make_tasks
+from lltc.types import PyTree
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-PyTree = Any
 GLANCE = 2048
 NORMS = ("gradient_norm", "weight_norm")
 NAN = float("nan")

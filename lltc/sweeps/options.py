@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from lltc.errors import InputError
 from lltc.llc import estimate_llc
 from lltc.sweeps.fingerprint import fingerprint_code, fingerprint_params
+from lltc.version import ALGORITHM, VERSION
 
 
 def complete_options(given: dict[str, Any]) -> dict[str, Any]:
@@ -58,6 +59,4 @@ def _type(leaf: Any) -> Any:
 
 def versions() -> dict[str, str]:
     """Return the versions the numbers come from."""
-    import lltc
-
-    return {"lltc": lltc.__version__, "jax": jax.__version__, "numpy": np.__version__}
+    return {"lltc": VERSION, "algorithm": str(ALGORITHM), "jax": jax.__version__, "numpy": np.__version__}

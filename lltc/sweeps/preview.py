@@ -17,8 +17,8 @@ from lltc.sweeps.setup import Setup, find_reference, make_request
 from lltc.sweeps.survey import Work, explain, survey
 from lltc.sweeps.tasks import Checkpoints
 from lltc.sweeps.watch import clock
+from lltc.types import PyTree
 
-PyTree = Any
 SHORT_RUN, LONGER_RUN = 64, 320
 TYPICAL_DRAWS = 1000
 LISTED = 8

@@ -9,14 +9,15 @@ from typing import Any, Literal
 
 import jax
 
+from lltc.compilation import cached_compilation
 from lltc.components import Restriction
 from lltc.data import Data
 from lltc.errors import InputError
+from lltc.files import remove_leftovers
 from lltc.posterior import Model
 from lltc.sweeps import store
-from lltc.sweeps.compilation import cached_compilation
 from lltc.sweeps.engine import choose_engine, run_works
-from lltc.sweeps.files import hold, remove_leftovers
+from lltc.sweeps.lock import hold
 from lltc.sweeps.observables import Observables
 from lltc.sweeps.plan import Plan, plan_sweep
 from lltc.sweeps.result import Sweep
@@ -24,8 +25,8 @@ from lltc.sweeps.setup import make_request
 from lltc.sweeps.survey import Work, explain, survey, with_checkpoints
 from lltc.sweeps.tasks import Checkpoints
 from lltc.sweeps.watch import Watch
+from lltc.types import PyTree
 
-PyTree = Any
 log = logging.getLogger("lltc.sweeps")
 
 

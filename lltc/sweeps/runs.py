@@ -6,22 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from lltc.compilation import cached_compilation
 from lltc.data import Data
 from lltc.errors import InputError
 from lltc.posterior import Model
 from lltc.sweeps import store
-from lltc.sweeps.compilation import cached_compilation
 from lltc.sweeps.engine import choose_engine
-from lltc.sweeps.files import hold
+from lltc.sweeps.lock import hold
 from lltc.sweeps.plan import plan_runs
 from lltc.sweeps.result import Sweep
 from lltc.sweeps.run import run_plans
 from lltc.sweeps.setup import make_request
+from lltc.types import PyTree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-PyTree = Any
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import numpy as np
 
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
-from lltc.sweeps.files import write_whole
+from lltc.files import write_whole
 from lltc.sweeps.fingerprint import fingerprint_settings
 from lltc.sweeps.pack import pack_tree
 

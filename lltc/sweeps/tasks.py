@@ -11,8 +11,7 @@ from lltc.checkpoints import Checkpoint, find_checkpoints
 from lltc.checkpoints.remote import local_copy
 from lltc.errors import InputError
 from lltc.sweeps.fingerprint import fingerprint_params
-
-PyTree = Any
+from lltc.types import PyTree
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import jax
 
+from lltc.compilation import cached_compilation, configured
 from lltc.diagnostics import Status
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
+from lltc.files import FolderError
 from lltc.llc import estimate_llc
 from lltc.sweeps import store
-from lltc.sweeps.compilation import cached_compilation, configured
-from lltc.sweeps.files import FolderError
 from lltc.sweeps.observables import evaluate
 from lltc.sweeps.setup import NUMBERS, Setup, checkpoint_key
 from lltc.sweeps.survey import Work

@@ -1,0 +1,92 @@
+"""Files that are whole or absent."""
+
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from lltc.errors import InputError
+
+ATTEMPTS = 3
+
+
+class FolderError(InputError):
+    """A folder that cannot be written: the work stops, what is finished stays."""
+
+
+def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    """Write `content`, or let it write, to a temporary beside `path`; flush and rename it.
+
+    `path` is whole or absent, whenever the process ends. Raises `FolderError` where the disk is full or the
+    folder cannot be written.
+    """
+    for _ in range(ATTEMPTS):
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        try:
+            _write(temporary, content)
+            os.replace(temporary, path)
+            _flush(path.parent)
+            return
+        except FileNotFoundError:
+            continue  # Where locks do not reach other machines, a driver may take it for a leftover.
+        except OSError as error:
+            raise folder_error(path.parent, error) from error
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    raise folder_error(path.parent, FileNotFoundError("it vanished"))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporaries of writers that were killed; those of living ones stay.
+
+    A writer holds a lock on its temporary, which the kernel lets go when it dies.
+    """
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError), open(path, "r+b") as file:
+            if try_lock(file):
+                path.unlink()
+
+
+def try_lock(file: IO) -> bool | None:
+    """Return whether the lock was free and is now held; None where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def folder_error(folder: Path, error: OSError) -> FolderError:
+    """Return the sentence for a folder that cannot be written."""
+    return FolderError(
+        f"out={str(folder)!r} cannot be written ({error.strerror or error}); make room there or mend it, "
+        "then run the same command again: what is finished is kept."
+    )
+
+
+def _write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    with open(path, "xb") as file:
+        try_lock(file)
+        if callable(content):
+            content(file)
+        else:
+            file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

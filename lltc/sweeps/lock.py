@@ -1,0 +1,45 @@
+"""Files that are whole or absent, and one driver a folder."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from lltc.errors import InputError
+from lltc.files import (
+    folder_error,
+    try_lock,
+)
+
+LOCK = ".lock"
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Be the only driver of `folder`, made when missing; a second one is refused with a sentence.
+
+    The kernel lets go of the lock however the process ends. Where the file system has no locks, two drivers
+    are not told apart.
+    """
+    with _open_lock(folder) as file:
+        if try_lock(file) is False:
+            file.seek(0)
+            raise InputError(
+                f"out={str(folder)!r} is being swept by {file.read().strip() or 'another process'}, but a "
+                "folder takes one sweep at a time; wait for it to end, or pass another out."
+            )
+        with suppress(OSError):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+        yield
+
+
+def _open_lock(folder: Path) -> IO[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return open(folder / LOCK, "a+")
+    except OSError as error:
+        raise folder_error(folder, error) from error
