@@ -20,7 +20,7 @@ from speed import RESULTS, bare_gradient, describe_machine, drawing, prepared, s
 
 from lltc.gradients import anchored_slope, losses_and_gradient
 from lltc.kernels.noise import normal, threefry
-from lltc.posterior import center_leaves, flatten_leaves
+from lltc.posterior.layout import center_leaves, flatten_leaves
 from lltc.sampling import Draws, _chunk, _indices, _potential
 
 ROUNDS = 5

@@ -23,7 +23,7 @@ from networks import Network, gpt2_small, speed_networks
 
 from lltc.drawing import prepare_run
 from lltc.kernels import baoab
-from lltc.posterior import local_posterior
+from lltc.posterior.target import local_posterior
 from lltc.sampling import Run, Settings, sample, start
 from lltc.tuning import Ladder, Tuned, make_settings
 

@@ -17,7 +17,7 @@ from lltc.diagnostics import (
     monte_carlo_error,
     sharpened,
 )
-from lltc.posterior import LocalPosterior
+from lltc.posterior.target import LocalPosterior
 from lltc.sampling import Draws
 from lltc.tuning import is_hot
 from lltc.watch import Visit

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.gradients import Anchor, losses_and_gradient
-from lltc.posterior import Center, LocalPosterior, Target
+from lltc.posterior.layout import Center
+from lltc.posterior.target import LocalPosterior, Target
 from lltc.types import PyTree
 
 SCALES = 24

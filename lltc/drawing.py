@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.arguments import check_anchor_examples, check_counts, check_step_size
 from lltc.assessment import Assessment, assess
 from lltc.diagnostics import Status
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
 from lltc.gradients import measure_anchor
 from lltc.kernels import Kernel, baoab, ghmc, measuring
-from lltc.placement import check_divides
-from lltc.posterior import LocalPosterior
+from lltc.posterior.checks import check_anchor_examples, check_counts, check_step_size
+from lltc.posterior.sharding import check_divides
+from lltc.posterior.target import LocalPosterior
 from lltc.progress import Progress
 from lltc.sampling import Draws, Run, Trace, sample
 from lltc.tuning import Ladder

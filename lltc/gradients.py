@@ -11,15 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.data import Data
-from lltc.posterior import (
-    Center,
-    LocalPosterior,
-    Target,
-    center_leaves,
-    flatten_leaves,
-    moved_leaves,
-)
+from lltc.posterior.data import Data
+from lltc.posterior.layout import Center, center_leaves, flatten_leaves, moved_leaves
+from lltc.posterior.target import LocalPosterior, Target
 from lltc.types import PyTree
 
 

@@ -8,15 +8,15 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lltc.arguments import check_ladder
 from lltc.assessment import Measured
-from lltc.components import Restriction
-from lltc.data import Data
 from lltc.drawing import TARGET_REL_SE, Effort, Observable, draw_estimates
 from lltc.estimate import LLCEstimate
 from lltc.kernels import Kernel
-from lltc.posterior import Model, local_posterior
-from lltc.types import PyTree
+from lltc.posterior.checks import check_ladder
+from lltc.posterior.components import Restriction
+from lltc.posterior.data import Data
+from lltc.posterior.target import local_posterior
+from lltc.types import Model, PyTree
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -8,7 +8,8 @@ import numpy as np
 
 from lltc.assessment import Measured
 from lltc.fluctuations import Pairs, Stream, covariance_series, over_chains
-from lltc.readings import Followed, Readings
+from lltc.posterior.examples import Followed
+from lltc.readings import Readings
 
 if TYPE_CHECKING:
     from xarray import Dataset

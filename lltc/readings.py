@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.arguments import check_model
-from lltc.components import Restriction, select
-from lltc.data import Data, as_data
 from lltc.errors import InputError
 from lltc.fluctuations import Stream
 from lltc.gradients import half_means, measure_anchor
-from lltc.posterior import Center, LocalPosterior, Target
+from lltc.posterior.checks import check_model
+from lltc.posterior.data import Data, as_data
+from lltc.posterior.examples import Followed, _rises_impl, choose_followed, held_batches, rises
+from lltc.posterior.layout import Center
+from lltc.posterior.target import LocalPosterior, Target
 from lltc.types import PyTree
 
 
@@ -29,18 +30,6 @@ class Readings(NamedTuple):
     loss: np.ndarray
     phi: np.ndarray
     slices: np.ndarray
-
-
-class Followed(NamedTuple):
-    """Which examples are followed one by one: a fair `sample` of the data, then other `rows` asked for.
-
-    `examples` are indices into the data, `fair` is how many of them, from the first, are the fair sample, and
-    `rows` are the positions in `examples` of the kernel's rows.
-    """
-
-    examples: np.ndarray
-    fair: int
-    rows: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -88,51 +77,6 @@ def make_reader(posterior: LocalPosterior, data: Data, *, examples: int, seed: t
         )
     gradient = measure_anchor(replace(posterior, data=data)).gradient
     return Reader(posterior, data, examples, seed, (), gradient)
-
-
-def held_batches(posterior: LocalPosterior, data: Data, rows: np.ndarray) -> tuple[PyTree, ...]:
-    """Return the examples `rows` in batches on the device."""
-    starts = range(0, len(rows), posterior.batch_size)
-    batches = [data.batch(rows[low : low + posterior.batch_size]) for low in starts]
-    return tuple(jax.tree.map(jnp.asarray, batch) for batch in batches)
-
-
-def moved_mask(posterior: LocalPosterior, params: PyTree, name: str, pattern: Restriction) -> np.ndarray:
-    """Return which of the moved coordinates `(d,)` belong to a component; refuse one without any."""
-    masks = select(params, pattern, argument=f"components[{name!r}]")
-    layout, center = posterior.target.layout, posterior.center
-    every = zip(masks, layout.shapes, layout.moved, strict=True)
-    chosen = np.concatenate([np.broadcast_to(mask, shape).ravel() for mask, shape, moves in every if moves])
-    chosen = chosen if center.index is None else chosen[np.asarray(center.index)]
-    if not chosen.any():
-        raise InputError(
-            f"components[{name!r}]={pattern!r} selects only parameters that restrict holds at the "
-            "checkpoint; widen restrict, or leave the component out."
-        )
-    return chosen
-
-
-def choose_followed(
-    size: int, examples: int, rows: Sequence[int] | Literal["all"], rng: np.random.Generator
-) -> Followed:
-    """Return which of `size` examples to follow: all, or `examples` at random and the `rows` asked for."""
-    fair = np.arange(size)
-    if size > examples:
-        fair = np.sort(rng.choice(size, examples, replace=False))
-    if isinstance(rows, str):
-        if rows != "all":
-            raise InputError(f"rows must be indices into data or 'all', but {rows!r} was given; pass such.")
-        return Followed(fair, len(fair), np.arange(len(fair)))
-    wanted = np.asarray(rows, dtype=float)
-    if wanted.ndim != 1 or np.any(wanted != np.floor(wanted)) or np.any((wanted < 0) | (wanted >= size)):
-        raise InputError(
-            f"rows must be a sequence of integers from 0 to {size - 1}, indices into data, but {rows!r} was "
-            "given; pass such indices, or 'all'."
-        )
-    wanted = wanted.astype(int)
-    every = np.concatenate([fair, np.setdiff1d(wanted, fair)])
-    place = {int(example): at for at, example in enumerate(every)}
-    return Followed(every, len(fair), np.array([place[int(row)] for row in wanted], dtype=int))
 
 
 class Observer:
@@ -215,15 +159,6 @@ def _checked(posterior: LocalPosterior, params: PyTree, name: str, values: PyTre
     except InputError as error:
         raise InputError(f"slices[{name!r}] cannot be used: {error}") from error
     return data
-
-
-def _rises_impl(target: Target, center: Center, positions: jax.Array, batch: PyTree) -> jax.Array:
-    """Return the losses of `batch` above those at w* `(chain, m)`, differenced an example at a time."""
-    base = target.losses_at_center(center, batch)
-    return target.each_chain(lambda position: target.losses(center, position, batch) - base, positions)
-
-
-rises = jax.jit(_rises_impl, static_argnums=0)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -9,20 +9,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.arguments import check_counts
 from lltc.assessment import assess
 from lltc.calibration import initial_scale, make_prober
-from lltc.components import Restriction
-from lltc.data import Data, as_data
 from lltc.diagnostics import Status
 from lltc.drawing import Observable, prepare_run
 from lltc.estimate import LLCEstimate
 from lltc.gradients import full_slope
 from lltc.kernels import ghmc
-from lltc.posterior import Model, local_posterior, unflatten
+from lltc.posterior.checks import check_counts
+from lltc.posterior.components import Restriction
+from lltc.posterior.data import Data, as_data
+from lltc.posterior.layout import unflatten
+from lltc.posterior.target import local_posterior
 from lltc.sampling import Draws, Run
 from lltc.tuning import is_hot
-from lltc.types import PyTree
+from lltc.types import Model, PyTree
 
 COLD, HOT = 0.1, 2.0
 ACCEPTANCE = 0.99

@@ -11,7 +11,8 @@ import numpy as np
 
 from lltc.gradients import Anchor, Slope, anchored_slope, full_slope
 from lltc.kernels import Kernel, Tuning
-from lltc.posterior import Center, LocalPosterior, Target, assemble, center_leaves, unflatten
+from lltc.posterior.layout import Center, assemble, center_leaves, unflatten
+from lltc.posterior.target import LocalPosterior, Target
 from lltc.types import PyTree
 
 CHUNK = 256

@@ -8,8 +8,6 @@ import jax
 import numpy as np
 
 from lltc.assessment import Measured
-from lltc.components import Restriction, name_components
-from lltc.data import Data
 from lltc.diagnostics import Status
 from lltc.drawing import Effort, draw_estimates
 from lltc.errors import InputError
@@ -17,10 +15,13 @@ from lltc.estimate import LLCEstimate
 from lltc.fluctuations import Pairs, covariance
 from lltc.kernels import Kernel
 from lltc.loss_kernel import LossKernel, make_loss_kernel, singular_fluctuation
-from lltc.posterior import Model, local_posterior
-from lltc.readings import Observer, Readings, make_observer, moved_mask
+from lltc.posterior.components import Restriction, name_components
+from lltc.posterior.data import Data
+from lltc.posterior.layout import moved_mask
+from lltc.posterior.target import local_posterior
+from lltc.readings import Observer, Readings, make_observer
 from lltc.sampling import OBSERVE_EVERY
-from lltc.types import PyTree
+from lltc.types import Model, PyTree
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -193,7 +194,10 @@ def susceptibilities(
     )
     key = jax.random.key(key) if isinstance(key, int | np.integer) else key
     named = name_components(components) if components else {}
-    masks = [moved_mask(posterior, params, name, pattern) for name, pattern in named.items()]
+    masks = [
+        moved_mask(posterior.target.layout, posterior.center, params, name, pattern)
+        for name, pattern in named.items()
+    ]
     observer = make_observer(posterior, params, masks, slices or {}, rows, examples, key)
     rungs = np.array([posterior.nbeta])
     (estimate,) = draw_estimates(

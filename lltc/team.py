@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from lltc.components import Restriction, name_components, select
-from lltc.data import Data, as_data
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
 from lltc.llc import estimate_llc
-from lltc.posterior import Model, default_localization, locate
-from lltc.types import PyTree
+from lltc.posterior.components import Restriction, name_components, select
+from lltc.posterior.data import Data, as_data
+from lltc.posterior.layout import locate
+from lltc.posterior.target import default_localization
+from lltc.types import Model, PyTree
 
 if TYPE_CHECKING:
     from xarray import Dataset

@@ -9,7 +9,7 @@ import numpy as np
 
 from lltc.calibration import largest_curvature, make_prober
 from lltc.kernels import Tuning
-from lltc.placement import to_host
+from lltc.posterior.sharding import to_host
 from lltc.sampling import Run, Settings, Trace
 
 STABLE_FRACTION = 0.1

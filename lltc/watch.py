@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.calibration import Probe, make_prober
-from lltc.placement import to_host
+from lltc.posterior.sharding import to_host
 from lltc.sampling import Run, Settings
 
 MOST_VISITS = 64

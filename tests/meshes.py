@@ -72,7 +72,7 @@ def shards_on(axes: dict[str, int]) -> dict[str, Any]:
 
     from lltc.drawing import prepare_run
     from lltc.kernels import baoab
-    from lltc.posterior import local_posterior
+    from lltc.posterior.target import local_posterior
     from lltc.sampling import sample, start
     from lltc.tuning import Ladder, Tuned, make_settings
 

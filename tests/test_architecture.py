@@ -11,8 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "lltc"
 LAYERS = [
     ["errors", "types", "version"],
     ["files", "compilation"],
-    ["components", "data", "placement", "progress"],
-    ["arguments"],
+    ["progress"],
     ["posterior"],
     ["gradients"],
     ["kernels"],

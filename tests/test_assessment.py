@@ -19,7 +19,7 @@ from lltc.diagnostics import (
 from lltc.drawing import prepare_run
 from lltc.kernels import baoab
 from lltc.kernels.baoab import BaoabState
-from lltc.posterior import local_posterior
+from lltc.posterior.target import local_posterior
 from lltc.sampling import Draws, Trace
 from lltc.toys.closed_forms import quadratic_llc
 from lltc.tuning import Ladder, is_hot

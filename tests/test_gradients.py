@@ -6,7 +6,7 @@ import numpy as np
 
 from lltc.calibration import Prober, largest_curvature, random_directions
 from lltc.gradients import anchored_slope, full_slope, losses_and_gradient, measure_anchor
-from lltc.posterior import local_posterior
+from lltc.posterior.target import local_posterior
 from tests.problems import regression
 
 

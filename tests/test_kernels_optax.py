@@ -14,7 +14,7 @@ from lltc.errors import InputError
 from lltc.gradients import measure_anchor
 from lltc.kernels import Tuning, baoab, euler, ghmc, mala, scale_from_optax, scheduled
 from lltc.kernels.noise import normal
-from lltc.posterior import local_posterior
+from lltc.posterior.target import local_posterior
 from lltc.sampling import Run, Settings, sample, start
 
 CURVATURES = jnp.array([0.1, 1.0, 50.0])

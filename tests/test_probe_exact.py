@@ -8,7 +8,7 @@ import pytest
 
 from lltc import InputError, Status
 from lltc.kernels import baoab
-from lltc.posterior import local_posterior
+from lltc.posterior.target import local_posterior
 from lltc.probes import probe
 from lltc.probes.hessian import find_directions
 from tests.problems import DUMMY, constant, regression

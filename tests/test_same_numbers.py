@@ -14,7 +14,7 @@ import lltc
 from lltc import drawing, sampling
 from lltc.drawing import prepare_run
 from lltc.kernels import baoab
-from lltc.posterior import local_posterior
+from lltc.posterior.target import local_posterior
 from lltc.sampling import Draws, sample, start
 from lltc.tuning import Ladder, Tuned, make_settings
 from tests.problems import regression

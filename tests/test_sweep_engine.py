@@ -20,7 +20,7 @@ import pytest
 import lltc
 from lltc import InputError, Sweep, files
 from lltc.compilation import cached_compilation, configured
-from lltc.data import as_data
+from lltc.posterior.data import as_data
 from lltc.sweeps import lock, store
 from lltc.sweeps.handover import hand_over
 from tests.problems import balanced

@@ -34,7 +34,7 @@ def components(
         Globs over parameter paths, with an index at the end where wanted: "layers/*/attn/q[:,3]".
     """
     from lltc.checkpoints import find_checkpoints, open_checkpoint
-    from lltc.components import list_components
+    from lltc.posterior.components import list_components
 
     reading = as_reading(loading)
     try:

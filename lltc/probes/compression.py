@@ -7,17 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.arguments import check_positive
-from lltc.components import Restriction
-from lltc.data import Data
 from lltc.drawing import Effort
 from lltc.errors import InputError
 from lltc.kernels import Kernel
-from lltc.posterior import LocalPosterior, Model, center_vector, local_posterior, locate, unflatten
+from lltc.posterior.checks import check_positive
+from lltc.posterior.components import Restriction
+from lltc.posterior.data import Data
+from lltc.posterior.layout import center_vector, locate, unflatten
+from lltc.posterior.target import LocalPosterior, local_posterior
 from lltc.probes.omission import FLOAT_BITS, drop_bits, drop_directions, drop_parameters, measure_rises
 from lltc.probes.stiffness import Stiffness
 from lltc.probes.watching import watch
-from lltc.types import PyTree
+from lltc.types import Model, PyTree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.posterior import Center, LocalPosterior, Target
-from lltc.readings import held_batches
+from lltc.posterior.examples import held_batches
+from lltc.posterior.layout import Center
+from lltc.posterior.target import LocalPosterior, Target
 from lltc.types import PyTree
 
 EXACT = 512

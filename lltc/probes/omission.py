@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.posterior import Center, LocalPosterior, Target
+from lltc.posterior.examples import choose_followed, held_batches
+from lltc.posterior.layout import Center
+from lltc.posterior.target import LocalPosterior, Target
 from lltc.probes.stiffness import Stiffness
-from lltc.readings import choose_followed, held_batches
 from lltc.types import PyTree
 
 POINTS = 41

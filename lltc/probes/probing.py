@@ -8,18 +8,18 @@ import jax
 import numpy as np
 
 from lltc.assessment import Measured
-from lltc.components import Restriction, list_components, name_components, path_name, select
-from lltc.data import Data, as_data
 from lltc.drawing import TARGET_REL_SE, Effort
 from lltc.errors import InputError
 from lltc.kernels import Kernel
-from lltc.posterior import Model, center_vector, default_localization, local_posterior, locate
+from lltc.posterior.components import Restriction, list_components, name_components, path_name, select
+from lltc.posterior.data import Data, as_data
+from lltc.posterior.layout import center_vector, locate, moved_mask
+from lltc.posterior.target import default_localization, local_posterior
 from lltc.probes.record import ComponentChange, ExampleChange, Probe
 from lltc.probes.stiffness import compare_stiffness
 from lltc.probes.watching import Seen, watch
-from lltc.readings import moved_mask
 from lltc.team import LLCTeam, estimate_llc_team
-from lltc.types import PyTree
+from lltc.types import Model, PyTree
 
 
 def probe(
@@ -139,7 +139,10 @@ def probe(
         anchor_examples=anchor_examples,
     )
     named = _named(after, components, restrict)
-    masks = {name: moved_mask(new, after, name, pattern) for name, pattern in named.items()}
+    masks = {
+        name: moved_mask(new.target.layout, new.center, after, name, pattern)
+        for name, pattern in named.items()
+    }
     looking: dict[str, Any] = {"masks": masks, "directions": directions, "examples": examples}
     seen = [watch(posterior, effort, key=key, progress=progress, **looking) for posterior in (old, new)]
     teams = None

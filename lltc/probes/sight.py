@@ -9,8 +9,8 @@ import numpy as np
 
 from lltc.fluctuations import Stream
 from lltc.gradients import measure_anchor
-from lltc.posterior import LocalPosterior
-from lltc.readings import held_batches, rises
+from lltc.posterior.examples import held_batches, rises
+from lltc.posterior.target import LocalPosterior
 
 LEAST_READINGS = 8
 

@@ -11,12 +11,12 @@ from lltc.drawing import Effort, draw_estimates
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
 from lltc.fluctuations import Pairs, Stream, over_chains
-from lltc.posterior import LocalPosterior
+from lltc.posterior.examples import choose_followed
+from lltc.posterior.target import LocalPosterior
 from lltc.probes.hessian import find_directions
 from lltc.probes.parts import Moments, divide_llc
 from lltc.probes.sight import LEAST_READINGS, Sight
 from lltc.probes.stiffness import Stiffness
-from lltc.readings import choose_followed
 from lltc.sampling import OBSERVE_EVERY
 
 

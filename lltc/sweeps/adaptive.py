@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lltc.data import Data, as_data
 from lltc.errors import InputError
-from lltc.posterior import Model
+from lltc.posterior.data import Data, as_data
 from lltc.sweeps.observables import name_observables, spread
 from lltc.sweeps.observing import look_at
 from lltc.sweeps.refinement import choose_next, coarse_grid, pace
 from lltc.sweeps.result import Sweep
 from lltc.sweeps.run import sweep
 from lltc.sweeps.tasks import Checkpoints, Task, make_tasks
-from lltc.types import PyTree
+from lltc.types import Model, PyTree
 
 Array = NDArray[np.float64]
 READING = ("params_key", "loader", "transpose")

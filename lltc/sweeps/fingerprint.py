@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal  # pyright: ignore[reportPrivateImportUsage]
 
-from lltc.arguments import comparison
-from lltc.data import Data
+from lltc.posterior.checks import comparison
+from lltc.posterior.data import Data
 from lltc.sweeps.code import describe_code
 from lltc.types import Model, PyTree
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lltc.data import Data
+from lltc.posterior.data import Data
 
 
 @dataclass(eq=False)

@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.arguments import check_model, comparison, is_hashable
-from lltc.data import Data, as_data
 from lltc.errors import InputError
-from lltc.posterior import Model
+from lltc.posterior.checks import check_model, comparison, is_hashable
+from lltc.posterior.data import Data, as_data
 from lltc.sweeps.fingerprint import (
     fingerprint_data,
     fingerprint_function,
@@ -21,7 +20,7 @@ from lltc.sweeps.fingerprint import (
     fingerprint_settings,
 )
 from lltc.sweeps.handover import hand_over
-from lltc.types import PyTree
+from lltc.types import Model, PyTree
 
 Function = Callable[[PyTree], Any]
 Observables = Mapping[str, Function | PyTree | Data | slice]

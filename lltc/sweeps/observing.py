@@ -10,13 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.arguments import is_hashable
-from lltc.data import Data, as_data
 from lltc.errors import InputError
-from lltc.posterior import (
+from lltc.posterior.checks import is_hashable
+from lltc.posterior.data import Data, as_data
+from lltc.posterior.layout import (
     Center,
     Layout,
-    Model,
     assemble,
     center_leaves,
     center_vector,
@@ -35,7 +34,7 @@ from lltc.sweeps.observables import (
     task_loss,
 )
 from lltc.sweeps.tasks import Checkpoints, Task, brought_near, make_tasks
-from lltc.types import PyTree
+from lltc.types import Model, PyTree
 
 if TYPE_CHECKING:
     from xarray import Dataset

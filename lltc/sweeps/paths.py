@@ -11,20 +11,20 @@ import jax
 import numpy as np
 
 from lltc.compilation import cached_compilation
-from lltc.data import Data
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
-from lltc.posterior import Model
+from lltc.posterior.data import Data
 from lltc.sweeps import store
 from lltc.sweeps.engine import choose_engine
 from lltc.sweeps.lock import hold
+from lltc.sweeps.markers import DRIFT
 from lltc.sweeps.plan import Plan, plan_sweep, run_key
-from lltc.sweeps.result import DRIFT, Sweep
+from lltc.sweeps.result import Sweep
 from lltc.sweeps.run import run_plans
 from lltc.sweeps.runs import Runs
 from lltc.sweeps.setup import as_key, make_request
 from lltc.transitions import Transition, find_transitions
-from lltc.types import PyTree
+from lltc.types import Model, PyTree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from lltc.data import Data
 from lltc.llc import estimate_llc
-from lltc.posterior import Model
+from lltc.posterior.data import Data
 from lltc.sweeps import store
 from lltc.sweeps.plan import Plan, plan_runs, plan_sweep
 from lltc.sweeps.setup import Setup, find_reference, make_request
 from lltc.sweeps.survey import Work, explain, survey
 from lltc.sweeps.tasks import Checkpoints
 from lltc.sweeps.watch import clock
-from lltc.types import PyTree
+from lltc.types import Model, PyTree
 
 SHORT_RUN, LONGER_RUN = 64, 320
 TYPICAL_DRAWS = 1000

@@ -10,11 +10,10 @@ from typing import Any, Literal
 import jax
 
 from lltc.compilation import cached_compilation
-from lltc.components import Restriction
-from lltc.data import Data
 from lltc.errors import InputError
 from lltc.files import remove_leftovers
-from lltc.posterior import Model
+from lltc.posterior.components import Restriction
+from lltc.posterior.data import Data
 from lltc.sweeps import store
 from lltc.sweeps.engine import choose_engine, run_works
 from lltc.sweeps.lock import hold
@@ -25,7 +24,7 @@ from lltc.sweeps.setup import make_request
 from lltc.sweeps.survey import Work, explain, survey, with_checkpoints
 from lltc.sweeps.tasks import Checkpoints
 from lltc.sweeps.watch import Watch
-from lltc.types import PyTree
+from lltc.types import Model, PyTree
 
 log = logging.getLogger("lltc.sweeps")
 

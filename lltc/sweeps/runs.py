@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lltc.compilation import cached_compilation
-from lltc.data import Data
 from lltc.errors import InputError
-from lltc.posterior import Model
+from lltc.posterior.data import Data
 from lltc.sweeps import store
 from lltc.sweeps.engine import choose_engine
 from lltc.sweeps.lock import hold
@@ -17,7 +16,7 @@ from lltc.sweeps.plan import plan_runs
 from lltc.sweeps.result import Sweep
 from lltc.sweeps.run import run_plans
 from lltc.sweeps.setup import make_request
-from lltc.types import PyTree
+from lltc.types import Model, PyTree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from lltc.arguments import check_finite_params
 from lltc.compilation import NUMERICS
-from lltc.components import Restriction, name_components
-from lltc.data import Data, as_data
 from lltc.errors import CheckpointError, InputError
-from lltc.posterior import LocalPosterior, Model, local_posterior
+from lltc.posterior.checks import check_finite_params
+from lltc.posterior.components import Restriction, name_components
+from lltc.posterior.data import Data, as_data
+from lltc.posterior.target import LocalPosterior, local_posterior
 from lltc.sweeps.fingerprint import (
     fingerprint_data,
     fingerprint_model,
@@ -32,7 +32,7 @@ from lltc.sweeps.observables import (
 from lltc.sweeps.options import complete_options, describe_option, describe_structure, versions
 from lltc.sweeps.tasks import Task
 from lltc.team import as_masks
-from lltc.types import PyTree
+from lltc.types import Model, PyTree
 
 STICKY = ("nbeta", "localization")
 NUMBERS = ("options", "key", "model", "reading", "data", "num_examples", "jax", "versions", "along_chains")

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.components import path_name
-from lltc.data import Data
 from lltc.errors import InputError
+from lltc.posterior.components import path_name
+from lltc.posterior.data import Data
 from lltc.types import Model, PyTree
 
 

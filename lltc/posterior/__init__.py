@@ -1,0 +1,1 @@
+"""What is sampled: model, checkpoint, data, inverse temperature and localization."""
