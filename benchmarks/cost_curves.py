@@ -19,7 +19,7 @@ import numpy as np
 from networks import Network, mlp
 from speed import bare_gradient, prepared, seconds
 
-from lltc.sampling import OBSERVE_EVERY, sample
+from lltc.chains.loop import OBSERVE_EVERY, sample
 
 RESULTS = Path(__file__).parent / "results"
 MIB = 2**20

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from networks import Network, speed_networks
 from speed import prepared
 
-from lltc.sampling import _advance
+from lltc.chains.loop import _advance
 
 RESULTS = Path(__file__).parent / "results"
 

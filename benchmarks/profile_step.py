@@ -18,10 +18,10 @@ import numpy as np
 from networks import Network, speed_networks
 from speed import RESULTS, bare_gradient, describe_machine, drawing, prepared, seconds
 
-from lltc.gradients import anchored_slope, losses_and_gradient
+from lltc.chains.gradients import anchored_slope, losses_and_gradient
+from lltc.chains.loop import Draws, _chunk, _indices, _potential
 from lltc.kernels.noise import normal, threefry
 from lltc.posterior.layout import center_leaves, flatten_leaves
-from lltc.sampling import Draws, _chunk, _indices, _potential
 
 ROUNDS = 5
 NETWORKS = ("MLP 784-256-256-10", "6-layer transformer")

@@ -21,11 +21,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from networks import Network, gpt2_small, speed_networks
 
+from lltc.chains.loop import Run, Settings, sample, start
+from lltc.chains.rungs import Ladder
+from lltc.chains.tuning import Tuned, make_settings
 from lltc.drawing import prepare_run
 from lltc.kernels import baoab
 from lltc.posterior.target import local_posterior
-from lltc.sampling import Run, Settings, sample, start
-from lltc.tuning import Ladder, Tuned, make_settings
 
 RESULTS = Path(__file__).parent / "results"
 SECONDS = 2.0

@@ -158,7 +158,7 @@ def write(rows: list[Row], arguments: argparse.Namespace) -> None:
         "",
         f"`python benchmarks/speed_peers.py --rounds {rounds} --seconds {least:g}`",
         f"(JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores).",
-        "Chain-steps a second of `lltc.sampling.sample` with the default kernel and of the peer's own call,",
+        "Chain-steps a second of `lltc.chains.loop.sample` with the default kernel and of the peer's call,",
         "on the same weights, data, batch size and chains: `loss` is the first batch's at w\\*, by either.",
         f"Each has all cores to itself, in turn: {rounds} rounds of a process of either; the",
         "ratio is the rounds' median (lowest–highest). Set-up and compilation do not count: a rate is from",

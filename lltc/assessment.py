@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lltc.chains.looks import Visit
+from lltc.chains.loop import Draws
+from lltc.chains.rungs import is_hot
 from lltc.diagnostics import (
     ROUNDING,
     ErrorBudget,
@@ -18,9 +21,6 @@ from lltc.diagnostics import (
     sharpened,
 )
 from lltc.posterior.target import LocalPosterior
-from lltc.sampling import Draws
-from lltc.tuning import is_hot
-from lltc.watch import Visit
 
 PAIRS = ("heat_capacity", "d_llc_d_log_nbeta", "d_llc_d_log_localization", "stiff_temperature")
 

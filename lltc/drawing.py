@@ -10,20 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.assessment import Assessment, assess
+from lltc.chains.gradients import measure_anchor
+from lltc.chains.looks import MOST_VISITS, Visit, look
+from lltc.chains.loop import Draws, Run, Trace, sample
+from lltc.chains.rungs import Ladder
+from lltc.chains.streams import RandomStream, as_key, as_seed
+from lltc.chains.warmup import WarmUp, finite, warm_up
 from lltc.diagnostics import Status
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
-from lltc.gradients import measure_anchor
 from lltc.kernels import Kernel, baoab, ghmc, measuring
 from lltc.posterior.checks import check_anchor_examples, check_counts, check_step_size
 from lltc.posterior.sharding import check_divides
 from lltc.posterior.target import LocalPosterior
 from lltc.progress import Progress
-from lltc.sampling import Draws, Run, Trace, sample
-from lltc.tuning import Ladder
 from lltc.types import PyTree
-from lltc.warmup import WarmUp, finite, warm_up
-from lltc.watch import MOST_VISITS, Visit, look
 
 Observable = Callable[[PyTree], jax.Array]
 FIRST_DRAWS, MOST_DRAWS, MOST_CHEAP_DRAWS = 1000, 16_000, 64_000
@@ -136,9 +137,8 @@ def prepare_run(
     anchor_examples: int | None = None,
 ) -> Run:
     """Measure the anchor and refuse a loss that is not finite there."""
-    key = jax.random.key(key) if isinstance(key, int | np.integer) else key
-    chosen_by = jax.random.fold_in(key, 5)
-    seed = 0 if anchor_examples is None else int(jax.random.randint(chosen_by, (), 0, 2**31 - 1))
+    key = as_key(key)
+    seed = 0 if anchor_examples is None else as_seed(key, RandomStream.anchor)
     anchor = measure_anchor(posterior, examples=anchor_examples, seed=seed)
     if not np.isfinite(float(anchor.loss)) or not bool(jnp.isfinite(anchor.gradient).all()):
         raise InputError(

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lltc.chains.gradients import half_means, measure_anchor
+from lltc.chains.streams import RandomStream, as_seed
 from lltc.errors import InputError
 from lltc.fluctuations import Stream
-from lltc.gradients import half_means, measure_anchor
 from lltc.posterior.checks import check_model
 from lltc.posterior.data import Data, as_data
 from lltc.posterior.examples import Followed, _rises_impl, choose_followed, held_batches, rises
@@ -141,7 +142,7 @@ def make_observer(
             f"rows={rows!r} asks for losses of single examples, but model returns their mean; let it return "
             "losses of shape (batch,), or leave rows out."
         )
-    seed = int(jax.random.randint(jax.random.fold_in(key, 6), (), 0, 2**31 - 1))
+    seed = as_seed(key, RandomStream.readings)
     followed = choose_followed(posterior.data.size, examples, rows, np.random.default_rng(seed))
     sets = [posterior.data, *(_checked(posterior, params, name, values) for name, values in slices.items())]
     readers = [

@@ -10,19 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.assessment import assess
-from lltc.calibration import initial_scale, make_prober
+from lltc.chains.curvature import initial_scale, make_prober
+from lltc.chains.gradients import full_slope
+from lltc.chains.loop import Draws, Run
+from lltc.chains.rungs import is_hot
 from lltc.diagnostics import Status
 from lltc.drawing import Observable, prepare_run
 from lltc.estimate import LLCEstimate
-from lltc.gradients import full_slope
 from lltc.kernels import ghmc
 from lltc.posterior.checks import check_counts
 from lltc.posterior.components import Restriction
 from lltc.posterior.data import Data, as_data
 from lltc.posterior.layout import unflatten
 from lltc.posterior.target import local_posterior
-from lltc.sampling import Draws, Run
-from lltc.tuning import is_hot
 from lltc.types import Model, PyTree
 
 COLD, HOT = 0.1, 2.0

@@ -8,6 +8,8 @@ import jax
 import numpy as np
 
 from lltc.assessment import Measured
+from lltc.chains.loop import OBSERVE_EVERY
+from lltc.chains.streams import as_key
 from lltc.diagnostics import Status
 from lltc.drawing import Effort, draw_estimates
 from lltc.errors import InputError
@@ -20,7 +22,6 @@ from lltc.posterior.data import Data
 from lltc.posterior.layout import moved_mask
 from lltc.posterior.target import local_posterior
 from lltc.readings import Observer, Readings, make_observer
-from lltc.sampling import OBSERVE_EVERY
 from lltc.types import Model, PyTree
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def susceptibilities(
         kernel=kernel,
         preconditioner=preconditioner,
     )
-    key = jax.random.key(key) if isinstance(key, int | np.integer) else key
+    key = as_key(key)
     named = name_components(components) if components else {}
     masks = [
         moved_mask(posterior.target.layout, posterior.center, params, name, pattern)

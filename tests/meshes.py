@@ -70,11 +70,12 @@ def shards_on(axes: dict[str, int]) -> dict[str, Any]:
     """Return what one device holds, as shapes, of the chains after two steps, of w* and of one leaf."""
     import jax.numpy as jnp
 
+    from lltc.chains.loop import sample, start
+    from lltc.chains.rungs import Ladder
+    from lltc.chains.tuning import Tuned, make_settings
     from lltc.drawing import prepare_run
     from lltc.kernels import baoab
     from lltc.posterior.target import local_posterior
-    from lltc.sampling import sample, start
-    from lltc.tuning import Ladder, Tuned, make_settings
 
     mesh, params = on_mesh(axes)
     posterior = local_posterior(network, params, problem()[1], batch_size=128, mesh=mesh)

@@ -6,6 +6,10 @@ import pytest
 
 from lltc import Status, estimate_llc
 from lltc.assessment import predicted_heat, spread_error
+from lltc.chains.looks import look
+from lltc.chains.loop import Draws, Trace
+from lltc.chains.rungs import Ladder, is_hot
+from lltc.chains.warmup import flung, warm_up
 from lltc.diagnostics import (
     ErrorBudget,
     Mixing,
@@ -20,11 +24,7 @@ from lltc.drawing import prepare_run
 from lltc.kernels import baoab
 from lltc.kernels.baoab import BaoabState
 from lltc.posterior.target import local_posterior
-from lltc.sampling import Draws, Trace
 from lltc.toys.closed_forms import quadratic_llc
-from lltc.tuning import Ladder, is_hot
-from lltc.warmup import flung, warm_up
-from lltc.watch import look
 from tests.problems import DUMMY, constant, regression
 
 CURVATURES = np.array([0.003, 0.01, 0.1, 1.0])

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lltc import estimate_llc
+from lltc.chains.rungs import is_hot
 from lltc.diagnostics import monte_carlo_error, sharpened
 from lltc.toys.closed_forms import quadratic_llc, quartic_llc
-from lltc.tuning import is_hot
 from tests.problems import DUMMY, constant, regression
 
 HOT = is_hot(8)

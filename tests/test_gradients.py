@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.calibration import Prober, largest_curvature, random_directions
-from lltc.gradients import anchored_slope, full_slope, losses_and_gradient, measure_anchor
+from lltc.chains.curvature import Prober, largest_curvature, random_directions
+from lltc.chains.gradients import anchored_slope, full_slope, losses_and_gradient, measure_anchor
 from lltc.posterior.target import local_posterior
 from tests.problems import regression
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lltc.chains.gradients import measure_anchor
+from lltc.chains.loop import Run, Settings, sample, start
 from lltc.errors import InputError
-from lltc.gradients import measure_anchor
 from lltc.kernels import Tuning, baoab, euler, ghmc, mala, scale_from_optax, scheduled
 from lltc.kernels.noise import normal
 from lltc.posterior.target import local_posterior
-from lltc.sampling import Run, Settings, sample, start
 
 CURVATURES = jnp.array([0.1, 1.0, 50.0])
 STARTS = jax.random.normal(jax.random.key(0), (200, 3)) / jnp.sqrt(CURVATURES)

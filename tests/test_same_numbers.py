@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 import lltc
-from lltc import drawing, sampling
+from lltc import drawing
+from lltc.chains import loop
+from lltc.chains.loop import Draws, sample, start
+from lltc.chains.rungs import Ladder
+from lltc.chains.tuning import Tuned, make_settings
 from lltc.drawing import prepare_run
 from lltc.kernels import baoab
 from lltc.posterior.target import local_posterior
-from lltc.sampling import Draws, sample, start
-from lltc.tuning import Ladder, Tuned, make_settings
 from tests.problems import regression
 
 COUNT = 300
@@ -85,8 +87,8 @@ def test_a_run_in_parts_is_the_run_in_one(run, whole, counts):
 @pytest.mark.parametrize(("chunk", "every"), [(64, 16), (256, 8)])
 def test_the_size_of_a_chunk_is_a_matter_of_speed(data, whole, monkeypatch, chunk, every):
     """Buffers of another length change nothing; observables seen twice as often agree where both are."""
-    monkeypatch.setattr(sampling, "CHUNK", chunk)
-    monkeypatch.setattr(sampling, "OBSERVE_EVERY", every)
+    monkeypatch.setattr(loop, "CHUNK", chunk)
+    monkeypatch.setattr(loop, "OBSERVE_EVERY", every)
     other = draw(prepare(data))
     assert_equal(other.draws, whole.draws)
     assert_equal(other.state, whole.state)
@@ -113,8 +115,8 @@ def test_an_interrupted_run_is_the_beginning_of_the_whole(run, whole):
 
     stopped = draw(run, 2 * COUNT, on_chunk=stop)
     assert not stopped.complete
-    assert stopped.draws.distance.shape == (4, sampling.CHUNK)
-    assert_equal(stopped.draws, Draws(*(values[:, : sampling.CHUNK] for values in whole.draws)))
+    assert stopped.draws.distance.shape == (4, loop.CHUNK)
+    assert_equal(stopped.draws, Draws(*(values[:, : loop.CHUNK] for values in whole.draws)))
 
 
 def estimate(**options):

@@ -8,8 +8,8 @@ import pytest
 import lltc
 from benchmarks.memory import drawing
 from benchmarks.networks import mlp
+from lltc.chains.gradients import losses_and_gradient
 from lltc.errors import InputError
-from lltc.gradients import losses_and_gradient
 from lltc.posterior.target import local_posterior
 
 FEW = {"nbeta": 200.0, "localization": 1.0, "num_warmup": 32, "num_draws": 32, "progress": False}

@@ -6,9 +6,9 @@ import pytest
 
 from lltc import Status, estimate_llc
 from lltc.assessment import Measured, step_size_error, stiff_temperature
+from lltc.chains.looks import Visit
 from lltc.kernels import euler, leimkuhler_matthews
 from lltc.toys.closed_forms import euler_quadratic_llc
-from lltc.watch import Visit
 from tests.problems import DUMMY, constant, regression
 
 SETTINGS = {"nbeta": 100, "localization": 1.0, "num_draws": 8000, "progress": False}

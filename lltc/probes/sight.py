@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lltc.chains.gradients import measure_anchor
 from lltc.fluctuations import Stream
-from lltc.gradients import measure_anchor
 from lltc.posterior.examples import held_batches, rises
 from lltc.posterior.target import LocalPosterior
 

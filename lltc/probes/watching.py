@@ -7,6 +7,8 @@ import jax
 import numpy as np
 
 from lltc.assessment import Measured
+from lltc.chains.loop import OBSERVE_EVERY
+from lltc.chains.streams import RandomStream, as_key, as_seed
 from lltc.drawing import Effort, draw_estimates
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
@@ -17,7 +19,6 @@ from lltc.probes.hessian import find_directions
 from lltc.probes.parts import Moments, divide_llc
 from lltc.probes.sight import LEAST_READINGS, Sight
 from lltc.probes.stiffness import Stiffness
-from lltc.sampling import OBSERVE_EVERY
 
 
 class Seen(NamedTuple):
@@ -42,8 +43,8 @@ def watch(
 ) -> Seen:
     """Return one checkpoint's estimate and what its chains showed; `masks` `(d,)` are components by name."""
     check_looking(effort.num_draws, directions, examples)
-    key = jax.random.key(key) if isinstance(key, int | np.integer) else key
-    seed = int(jax.random.randint(jax.random.fold_in(key, 7), (), 0, 2**31 - 1))
+    key = as_key(key)
+    seed = as_seed(key, RandomStream.directions)
     rows = choose_followed(posterior.data.size, examples, (), np.random.default_rng(seed)).examples
     curved = find_directions(posterior, directions, examples, seed)
     whole = np.ones((1, posterior.num_params), bool)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lltc.chains.rungs import is_hot
 from lltc.report import Exhibit
 from lltc.report.wording import measured, minus, number
 from lltc.sweeps import store
 from lltc.transitions import change_probabilities
-from lltc.tuning import is_hot
 
 if TYPE_CHECKING:
     from xarray import Dataset

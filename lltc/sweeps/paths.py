@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import jax
 import numpy as np
 
+from lltc.chains.streams import as_key
 from lltc.compilation import cached_compilation
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
@@ -22,7 +23,7 @@ from lltc.sweeps.plan import Plan, plan_sweep, run_key
 from lltc.sweeps.result import Sweep
 from lltc.sweeps.run import run_plans
 from lltc.sweeps.runs import Runs
-from lltc.sweeps.setup import as_key, make_request
+from lltc.sweeps.setup import make_request
 from lltc.transitions import Transition, find_transitions
 from lltc.types import Model, PyTree
 

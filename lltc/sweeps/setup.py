@@ -8,6 +8,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from lltc.chains.streams import as_key
 from lltc.compilation import NUMERICS
 from lltc.errors import CheckpointError, InputError
 from lltc.posterior.checks import check_finite_params
@@ -90,11 +91,6 @@ class Setup:
 def checkpoint_key(key: jax.Array | int, step: int) -> jax.Array:
     """Return the key a sweep with `key` uses at `step`: independent noise at every checkpoint."""
     return jax.random.fold_in(as_key(key), step)
-
-
-def as_key(key: jax.Array | int) -> jax.Array:
-    """Return a JAX key made from an int, or the key itself."""
-    return jax.random.key(key) if isinstance(key, int | np.integer) else key
 
 
 def make_request(

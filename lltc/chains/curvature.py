@@ -1,5 +1,6 @@
 """Measuring what limits the step size: posterior scale, curvature along the chains, minibatch noise."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -7,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.gradients import Anchor, losses_and_gradient
+from lltc.chains.gradients import Anchor, losses_and_gradient
+from lltc.chains.loop import Run
+from lltc.chains.rungs import Ladder
 from lltc.posterior.layout import Center
 from lltc.posterior.target import LocalPosterior, Target
 from lltc.types import PyTree
@@ -15,7 +18,7 @@ from lltc.types import PyTree
 SCALES = 24
 
 
-class Probe(NamedTuple):
+class Surroundings(NamedTuple):
     """The loss around each chain, seen through one batch anchored at w*.
 
     `rise` `(chain,)` is L(w) - L(w*), `gradient` `(chain, d)` its gradient, `noise` `(chain,)` the variance
@@ -41,8 +44,10 @@ class Prober(NamedTuple):
     anchor: Anchor
     batch: PyTree
 
-    def __call__(self, positions: jax.Array, vectors: jax.Array, scale: jax.Array | float = 1.0) -> Probe:
-        """Return the `Probe` at `positions` `(chain, d)`."""
+    def __call__(
+        self, positions: jax.Array, vectors: jax.Array, scale: jax.Array | float = 1.0
+    ) -> Surroundings:
+        """Return the `Surroundings` at `positions` `(chain, d)`."""
         posterior = self.posterior
         return _probe(
             posterior.target,
@@ -95,7 +100,7 @@ def largest_curvature(
     *,
     rounds: int,
     scale: jax.Array | float = 1.0,
-) -> Probe:
+) -> Surroundings:
     """Return the last probe of a power iteration warm-started from `vectors`, one product a round.
 
     ‖SHSv‖ bounds the largest eigenvalue from below; the largest over chains is what stability is judged by.
@@ -116,7 +121,7 @@ def _probe(
     batch: PyTree,
     vectors: jax.Array,
     scale: jax.Array,
-) -> Probe:
+) -> Surroundings:
     chains, size = len(positions), jax.tree.leaves(batch)[0].shape[0]
     half = (size + 1) // 2
     sides = [batch] if full_batch else [_rows(batch, slice(half)), _rows(batch, slice(size - half, size))]
@@ -136,7 +141,7 @@ def _probe(
     product = scale * products[:, :chains].mean(0)
     norm = jnp.linalg.norm(product, axis=-1)
     direction = jnp.where(norm[:, None] > 0, product / jnp.where(norm > 0, norm, 1.0)[:, None], vectors)
-    return Probe(
+    return Surroundings(
         rise=rises[:chains] + positions @ (slope - gradients[:, -1].mean(0)),
         gradient=gradient,
         noise=jnp.sum((scale * (moved[0] - moved[-1])) ** 2, -1) / 4,
@@ -150,3 +155,31 @@ def _probe(
 
 def _rows(batch: PyTree, rows: slice) -> PyTree:
     return jax.tree.map(lambda a: a[rows], batch)
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """What one round measures: largest curvature `(rung,)`, tr C `(rung,)`, the curvature's vectors."""
+
+    curvature: np.ndarray
+    noise: np.ndarray
+    vectors: jax.Array
+
+
+def measure(
+    run: Run,
+    ladder: Ladder,
+    positions: jax.Array,
+    vectors: jax.Array,
+    key: jax.Array,
+    *,
+    rounds: int,
+    floor: Gauge | None = None,
+    scale: jax.Array | float = 1.0,
+) -> Gauge:
+    """Return the largest curvature over chains, at least half of `floor`'s, and the mean gradient noise."""
+    prober = make_prober(run.posterior, run.anchor, key)
+    found = largest_curvature(prober, positions, vectors, rounds=rounds, scale=scale)
+    curvature = np.fmax.reduce(ladder.split(found.curvature), axis=1)
+    curvature = np.maximum(curvature, 0.5 * floor.curvature) if floor else curvature
+    return Gauge(curvature, ladder.split(found.noise).mean(1), found.direction)

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.gradients import Anchor, Slope, anchored_slope, full_slope
+from lltc.chains.gradients import Anchor, Slope, anchored_slope, full_slope
+from lltc.chains.streams import RandomStream, substream
 from lltc.kernels import Kernel, Tuning
 from lltc.posterior.layout import Center, assemble, center_leaves, unflatten
 from lltc.posterior.target import LocalPosterior, Target
@@ -79,7 +80,7 @@ def start(run: Run, positions: jax.Array, settings: Settings, *, number: int = 0
     """Return the kernel's state for chains at `positions` `(chain, d)`; `number` sets its randomness."""
     posterior = run.posterior
     arrays = posterior.data.arrays if posterior.full_batch else None
-    key = jax.random.fold_in(jax.random.fold_in(run.key, 0), number)
+    key = jax.random.fold_in(substream(run.key, RandomStream.start), number)
     return _start(
         posterior.target, run.kernel, key, posterior.center, run.anchor, positions.copy(), settings, arrays
     )
@@ -174,7 +175,8 @@ def _indices(key: jax.Array, numbers: jax.Array, batch_size: int, size: int) -> 
 
 
 def _draw_indices(key: jax.Array, number: jax.Array, batch_size: int, size: int) -> jax.Array:
-    return jax.random.randint(jax.random.fold_in(jax.random.fold_in(key, 1), number), (batch_size,), 0, size)
+    key = jax.random.fold_in(substream(key, RandomStream.batches), number)
+    return jax.random.randint(key, (batch_size,), 0, size)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=7)
@@ -197,7 +199,7 @@ def _advance(
     room = CHUNK if batches is None else OBSERVE_EVERY
     chains = state.position.shape[0]
     numbers = first + jnp.arange(room)
-    keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, 2)))(numbers)
+    keys = jax.vmap(partial(jax.random.fold_in, substream(key, RandomStream.steps)))(numbers)
     rows = None
     if batch_size is not None and batches is None:
         rows = _indices(key, numbers, batch_size, jax.tree.leaves(arrays)[0].shape[0])

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.calibration import Probe, make_prober
+from lltc.chains.curvature import Surroundings, make_prober
+from lltc.chains.loop import Run, Settings
+from lltc.chains.streams import RandomStream, substream
 from lltc.posterior.sharding import to_host
-from lltc.sampling import Run, Settings
 
 MOST_VISITS = 64
 
@@ -48,7 +49,7 @@ def look(run: Run, settings: Settings, positions: jax.Array, number: int) -> Vis
 @partial(jax.jit, static_argnums=2)
 def _chance(key: jax.Array, number: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the key of a look's batch, its random signs and its random velocity."""
-    key = jax.random.fold_in(jax.random.fold_in(key, 4), number)
+    key = jax.random.fold_in(substream(key, RandomStream.looks), number)
     batch_key, sign_key, kick_key = jax.random.split(key, 3)
     signs = jax.random.rademacher(sign_key, shape, jnp.float32)
     return batch_key, signs, jax.random.normal(kick_key, shape)
@@ -72,8 +73,8 @@ def _energy_gained(
     moved: jax.Array,
     velocity: jax.Array,
     middle: jax.Array,
-    here: Probe,
-    there: Probe,
+    here: Surroundings,
+    there: Surroundings,
 ) -> jax.Array:
     """Return H' - H `(chain,)` of that step."""
     time = jnp.sqrt(settings.tuning.step_size) * settings.tuning.scale

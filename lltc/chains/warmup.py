@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.calibration import initial_scale, make_prober, random_directions
+from lltc.chains.curvature import Gauge, initial_scale, make_prober, measure, random_directions
+from lltc.chains.loop import Run, Settings, Trace, sample, start
+from lltc.chains.rungs import Ladder
+from lltc.chains.streams import RandomStream, substream
+from lltc.chains.tuning import Tuned, acceptance_factor, choose_tuning, make_settings
 from lltc.kernels import MeasuringState, scale_of
-from lltc.sampling import Run, Settings, Trace, sample, start
-from lltc.tuning import Gauge, Ladder, Tuned, acceptance_factor, choose_tuning, make_settings, measure
 
 ROUNDS = 8
 HOT_ROUNDS = 4
@@ -102,7 +104,7 @@ def warm_up(
 def _begin(run: Run, ladder: Ladder, step_size: float | None) -> Stage:
     """Return chains at w*, tuned by what is found around it."""
     shape = (ladder.hot.size, run.posterior.num_params)
-    gauge_key, start_key = jax.random.split(jax.random.fold_in(run.key, 3))
+    gauge_key, start_key = jax.random.split(substream(run.key, RandomStream.warmup))
     prober = make_prober(run.posterior, run.anchor, gauge_key)
     reach = initial_scale(prober, start_key, num_chains=shape[0])
     around = reach * jax.random.normal(start_key, shape)
@@ -128,7 +130,7 @@ def _rescued(stage: Stage) -> Stage:
 
 
 def _measured(run: Run, ladder: Ladder, stage: Stage, number: int, scale: jax.Array | float) -> Stage:
-    key = jax.random.fold_in(jax.random.split(jax.random.fold_in(run.key, 3))[0], number)
+    key = jax.random.fold_in(jax.random.split(substream(run.key, RandomStream.warmup))[0], number)
     floor = stage.gauge if isinstance(scale, float) else None
     vectors = stage.gauge.vectors
     gauge = measure(run, ladder, stage.positions, vectors, key, rounds=4, floor=floor, scale=scale)

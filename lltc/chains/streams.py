@@ -1,0 +1,34 @@
+"""Where randomness comes from: one key a run, and a stream of its own for every use."""
+
+from enum import IntEnum
+
+import jax
+import numpy as np
+
+
+class RandomStream(IntEnum):
+    """What a run draws at random. Streams are independent, and what one gives does not depend on another."""
+
+    start = 0
+    batches = 1
+    steps = 2
+    warmup = 3
+    looks = 4
+    anchor = 5
+    readings = 6
+    directions = 7
+
+
+def as_key(key: jax.Array | int) -> jax.Array:
+    """Return a JAX key made from an int, or the key itself."""
+    return jax.random.key(key) if isinstance(key, int | np.integer) else key
+
+
+def substream(key: jax.Array, stream: RandomStream) -> jax.Array:
+    """Return the key of one stream of a run."""
+    return jax.random.fold_in(key, int(stream))
+
+
+def as_seed(key: jax.Array, stream: RandomStream) -> int:
+    """Return a seed for NumPy from one stream of a run."""
+    return int(jax.random.randint(substream(key, stream), (), 0, 2**31 - 1))
