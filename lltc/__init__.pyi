@@ -9,7 +9,7 @@ from . import transitions as transitions
 from .checkpoints import Saver as Saver
 from .checkpoints import find_checkpoints as find_checkpoints
 from .checkpoints import log_spaced_steps as log_spaced_steps
-from .diagnostics import Status as Status
+from .diagnostics.status import Status as Status
 from .errors import CheckpointError as CheckpointError
 from .errors import InputError as InputError
 from .estimate import LLCEstimate as LLCEstimate

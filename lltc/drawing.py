@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.assessment import Assessment, assess
 from lltc.chains.gradients import measure_anchor
 from lltc.chains.looks import MOST_VISITS, Visit, look
 from lltc.chains.loop import Draws, Run, Trace, sample
 from lltc.chains.rungs import Ladder
 from lltc.chains.streams import RandomStream, as_key, as_seed
 from lltc.chains.warmup import WarmUp, finite, warm_up
-from lltc.diagnostics import Status
+from lltc.diagnostics.assessment import Assessment, assess
+from lltc.diagnostics.status import Status
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
 from lltc.kernels import Kernel, baoab, ghmc, measuring

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lltc.assessment import Measured
+from lltc.diagnostics.measured import Measured
 from lltc.drawing import TARGET_REL_SE, Effort, Observable, draw_estimates
 from lltc.estimate import LLCEstimate
 from lltc.kernels import Kernel

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lltc.assessment import Measured
-from lltc.fluctuations import Pairs, Stream, covariance_series, over_chains
+from lltc.diagnostics.covariances import Stream, covariance_series
+from lltc.diagnostics.measured import Measured, Pairs, over_chains
 from lltc.posterior.examples import Followed
 from lltc.readings import Readings
 

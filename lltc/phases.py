@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import lambertw
 
-from lltc.assessment import Measured
+from lltc.diagnostics.measured import Measured
 from lltc.errors import InputError
 
 

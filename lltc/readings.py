@@ -11,8 +11,8 @@ import numpy as np
 
 from lltc.chains.gradients import half_means, measure_anchor
 from lltc.chains.streams import RandomStream, as_seed
+from lltc.diagnostics.covariances import Stream
 from lltc.errors import InputError
-from lltc.fluctuations import Stream
 from lltc.posterior.checks import check_model
 from lltc.posterior.data import Data, as_data
 from lltc.posterior.examples import Followed, _rises_impl, choose_followed, held_batches, rises

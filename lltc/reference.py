@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.assessment import assess
 from lltc.chains.curvature import initial_scale, make_prober
 from lltc.chains.gradients import full_slope
 from lltc.chains.loop import Draws, Run
 from lltc.chains.rungs import is_hot
-from lltc.diagnostics import Status
+from lltc.diagnostics.assessment import assess
+from lltc.diagnostics.status import Status
 from lltc.drawing import Observable, prepare_run
 from lltc.estimate import LLCEstimate
 from lltc.kernels import ghmc

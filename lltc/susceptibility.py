@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import jax
 import numpy as np
 
-from lltc.assessment import Measured
 from lltc.chains.loop import OBSERVE_EVERY
 from lltc.chains.streams import as_key
-from lltc.diagnostics import Status
+from lltc.diagnostics.covariances import covariance
+from lltc.diagnostics.measured import Measured, Pairs
+from lltc.diagnostics.status import Status
 from lltc.drawing import Effort, draw_estimates
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
-from lltc.fluctuations import Pairs, covariance
 from lltc.kernels import Kernel
 from lltc.loss_kernel import LossKernel, make_loss_kernel, singular_fluctuation
 from lltc.posterior.components import Restriction, name_components

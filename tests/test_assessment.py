@@ -5,21 +5,14 @@ import numpy as np
 import pytest
 
 from lltc import Status, estimate_llc
-from lltc.assessment import predicted_heat, spread_error
 from lltc.chains.looks import look
 from lltc.chains.loop import Draws, Trace
 from lltc.chains.rungs import Ladder, is_hot
 from lltc.chains.warmup import flung, warm_up
-from lltc.diagnostics import (
-    ErrorBudget,
-    Mixing,
-    controlled,
-    equilibration_error,
-    hot_cold_gap,
-    judge,
-    mixing,
-    monte_carlo_error,
-)
+from lltc.diagnostics.budget import ErrorBudget, predicted_heat, spread_error
+from lltc.diagnostics.control_variates import controlled
+from lltc.diagnostics.mixing import Mixing, equilibration_error, hot_cold_gap, mixing, monte_carlo_error
+from lltc.diagnostics.status import judge
 from lltc.drawing import prepare_run
 from lltc.kernels import baoab
 from lltc.kernels.baoab import BaoabState

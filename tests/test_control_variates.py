@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from lltc import estimate_llc
 from lltc.chains.rungs import is_hot
-from lltc.diagnostics import monte_carlo_error, sharpened
+from lltc.diagnostics.control_variates import sharpened
+from lltc.diagnostics.mixing import monte_carlo_error
 from lltc.toys.closed_forms import quadratic_llc, quartic_llc
 from tests.problems import DUMMY, constant, regression
 

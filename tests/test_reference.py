@@ -53,7 +53,7 @@ def known():
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_has_its_known_energy(estimate, known, part):
-    from lltc.diagnostics import monte_carlo_error
+    from lltc.diagnostics.mixing import monte_carlo_error
 
     series = NBETA * estimate.observables[part].astype(np.float64)
     error = monte_carlo_error(series)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lltc import estimate_llc
-from lltc.fluctuations import Pairs, covariance
+from lltc.diagnostics.covariances import covariance
+from lltc.diagnostics.measured import Pairs
 from lltc.susceptibility import susceptibilities
 from tests.problems import regression
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from lltc import Status, estimate_llc
-from lltc.assessment import Measured, step_size_error, stiff_temperature
 from lltc.chains.looks import Visit
+from lltc.diagnostics.budget import step_size_error, stiff_temperature
+from lltc.diagnostics.measured import Measured
 from lltc.kernels import euler, leimkuhler_matthews
 from lltc.toys.closed_forms import euler_quadratic_llc
 from tests.problems import DUMMY, constant, regression

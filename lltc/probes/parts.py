@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lltc.assessment import Measured
+from lltc.diagnostics.measured import Measured
 from lltc.estimate import LLCEstimate
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lltc.assessment import Measured
+from lltc.diagnostics.measured import Measured
 from lltc.drawing import TARGET_REL_SE, Effort
 from lltc.errors import InputError
 from lltc.kernels import Kernel

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lltc.assessment import Measured
+from lltc.diagnostics.measured import Measured, Pairs
 from lltc.estimate import LLCEstimate
-from lltc.fluctuations import Pairs
 from lltc.probes.stiffness import Stiffness, StiffnessChange
 
 if TYPE_CHECKING:

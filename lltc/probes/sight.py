@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.chains.gradients import measure_anchor
-from lltc.fluctuations import Stream
+from lltc.diagnostics.covariances import Stream
 from lltc.posterior.examples import held_batches, rises
 from lltc.posterior.target import LocalPosterior
 

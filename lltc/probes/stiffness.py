@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lltc.fluctuations import Pairs
+from lltc.diagnostics.measured import Pairs
 from lltc.probes.hessian import orthonormal
 
 STIFF = 0.5

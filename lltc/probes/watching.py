@@ -6,13 +6,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from lltc.assessment import Measured
 from lltc.chains.loop import OBSERVE_EVERY
 from lltc.chains.streams import RandomStream, as_key, as_seed
+from lltc.diagnostics.covariances import Stream
+from lltc.diagnostics.measured import Measured, Pairs, over_chains
 from lltc.drawing import Effort, draw_estimates
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
-from lltc.fluctuations import Pairs, Stream, over_chains
 from lltc.posterior.examples import choose_followed
 from lltc.posterior.target import LocalPosterior
 from lltc.probes.hessian import find_directions

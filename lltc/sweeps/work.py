@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from lltc.compilation import cached_compilation, configured
-from lltc.diagnostics import Status
+from lltc.diagnostics.status import Status
 from lltc.errors import InputError
 from lltc.estimate import LLCEstimate
 from lltc.files import FolderError

@@ -8,28 +8,22 @@ import numpy as np
 from lltc.chains.looks import Visit
 from lltc.chains.loop import Draws
 from lltc.chains.rungs import is_hot
-from lltc.diagnostics import (
+from lltc.diagnostics.budget import (
     ROUNDING,
     ErrorBudget,
-    Status,
     anchor_error,
-    controlled,
-    equilibration_error,
-    judge,
-    mixing,
-    monte_carlo_error,
-    sharpened,
+    predicted_heat,
+    spread_error,
+    step_size_error,
+    stiff_temperature,
 )
+from lltc.diagnostics.control_variates import controlled, sharpened
+from lltc.diagnostics.measured import Measured, mean_of_chains
+from lltc.diagnostics.mixing import equilibration_error, mixing, monte_carlo_error
+from lltc.diagnostics.status import Status, judge
 from lltc.posterior.target import LocalPosterior
 
 PAIRS = ("heat_capacity", "d_llc_d_log_nbeta", "d_llc_d_log_localization", "stiff_temperature")
-
-
-class Measured(NamedTuple):
-    """A number and its standard error."""
-
-    value: float
-    se: float
 
 
 class Assessment(NamedTuple):
@@ -136,61 +130,21 @@ def assess(
     )
 
 
-def predicted_heat(visits: Sequence[Visit], reach: float, nbeta: float) -> float:
-    """Return by how much minibatch noise raises λ̂: reach (nβ)² tr C/8."""
-    return reach * nbeta**2 * float(np.mean([visit.noise for visit in visits])) / 8 if visits else 0.0
-
-
-def stiff_temperature(visits: Sequence[Visit]) -> Measured:
-    """Return E[nβ‖∇L‖² + γ(w - w*)·∇L]/E[ΔL] over visits and chains, its error from the chains' spread."""
-    if not visits:
-        return Measured(np.nan, np.nan)
-    force, bend = (np.mean([getattr(v, name) for v in visits], axis=0) for name in ("force", "bend"))
-    if not (np.isfinite(force).all() and bend.mean() > 0):
-        return Measured(np.nan, np.nan)
-    ratio = force.mean() / bend.mean()
-    return Measured(float(ratio), _over_chains(force - ratio * bend).se / float(bend.mean()))
-
-
-def step_size_error(llc: float, temperature: Measured) -> float:
-    """Return |T - 1|·λ̂ beyond three standard errors of the stiff directions' temperature T."""
-    beyond = abs(temperature.value - 1) - 3 * temperature.se
-    return abs(llc) * max(float(beyond), 0.0) if np.isfinite(beyond) else 0.0
-
-
 def _mean_acceptance(visits: Sequence[Visit]) -> float:
     return float(np.mean([visit.acceptance for visit in visits])) if visits else np.nan
-
-
-def spread_error(by_gamma: float, virial: float, prior_energy: float, dimension: int) -> float:
-    """Return how far λ̂ may still move because flat directions have not spread out.
-
-    In equilibrium nβ E[(w - w*)·∇L] + γ E‖w - w*‖² = d (`virial`). Chains that fall short of it
-    look like equilibrated ones of a stronger localization γ' = γ + deficit/E‖w - w*‖²; at the measured
-    sensitivity ∂λ̂/∂log γ that is |∂λ̂/∂log γ · log(γ'/γ)|, and no more than d/2, the largest λ. Its
-    own noise is not allowed for: what chains miss of a far arm does not show in their spread.
-    """
-    deficit = max(dimension - virial, 0.0)
-    if prior_energy <= 0:
-        return 0.0
-    return float(min(abs(by_gamma) * np.log1p(deficit / prior_energy), dimension / 2))
 
 
 def _nbeta_sensitivity(series: np.ndarray, halves: np.ndarray) -> tuple[Measured, Measured]:
     """Return ∂λ̂/∂log nβ = λ̂ - C and the heat capacity C, by the covariance of disjoint half batches."""
     centred = halves - halves.mean((0, 1))
     capacities = (centred[..., 0] * centred[..., 1]).mean(1)
-    return _over_chains(series.mean(1) - capacities), _over_chains(capacities)
+    return mean_of_chains(series.mean(1) - capacities), mean_of_chains(capacities)
 
 
 def _localization_sensitivity(series: np.ndarray, distance: np.ndarray, gamma: float) -> Measured:
     """Return ∂λ̂/∂log γ = -(γ/2) Cov(nβL, ‖w - w*‖²), its error from the spread of the chains."""
     product = (series - series.mean()) * (distance - distance.mean())
-    return _over_chains(-0.5 * gamma * product.mean(1))
-
-
-def _over_chains(values: np.ndarray) -> Measured:
-    return Measured(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))
+    return mean_of_chains(-0.5 * gamma * product.mean(1))
 
 
 def _unknown(status: Status, series: np.ndarray) -> Assessment:

@@ -1,18 +1,9 @@
 """Covariances over chains with their errors: of recorded series, and of streams too wide to record."""
 
-from typing import NamedTuple
-
 import numpy as np
 
-from lltc.assessment import Measured
-from lltc.diagnostics import monte_carlo_error
-
-
-class Pairs(NamedTuple):
-    """Numbers and their standard errors, arrays of one shape."""
-
-    value: np.ndarray
-    se: np.ndarray
+from lltc.diagnostics.measured import Measured
+from lltc.diagnostics.mixing import monte_carlo_error
 
 
 def covariance(x: np.ndarray, y: np.ndarray) -> Measured:
@@ -73,11 +64,6 @@ class Stream:
         """Return the covariance of one query with each example, by chain `(chain, example)`."""
         means = self.query[query][:, None] / self.count
         return _by_chain(self.cross[query] / self.count, self.single / self.count, means)
-
-
-def over_chains(values: np.ndarray) -> Pairs:
-    """Return the mean over chains, the first axis, and its standard error by their spread."""
-    return Pairs(values.mean(0), values.std(0, ddof=1) / np.sqrt(len(values)))
 
 
 def _by_chain(product: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""What the draws say: errors, mixing, an assessment, a status."""

@@ -1,0 +1,81 @@
+"""What the error of λ̂ is made of, and how large each part is."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lltc.chains.looks import Visit
+from lltc.diagnostics.measured import Measured, mean_of_chains
+
+ROUNDING = 1e-3
+
+
+class ErrorBudget(NamedTuple):
+    """Standard errors of λ̂, added in squares: what each known source of error may amount to.
+
+    `monte_carlo`; `equilibration`, the hot–cold gap beyond its noise; `spread`, flat directions not yet
+    explored; `heat`, what is uncertain of the minibatch heat that was subtracted; `step_size`, the stiff
+    directions' temperature beyond its noise; `anchor`, a gradient at w* from part of the data; `rounding`, a
+    per mille of λ̂ for float32.
+    """
+
+    monte_carlo: float
+    equilibration: float
+    spread: float
+    heat: float
+    step_size: float
+    anchor: float
+    rounding: float
+
+    @property
+    def total(self) -> float:
+        """The root of the sum of squares."""
+        return float(np.sqrt(np.sum(np.square(self))))
+
+
+def anchor_error(series: np.ndarray, slip: np.ndarray) -> float:
+    """Return how far λ̂ may be off because ∇L_n(w*) came from part of the data.
+
+    With the doubt δ of that gradient the chains move in U + s, s = nβ δ·(w - w*). To second order in s λ̂ is
+    then off by -Cov(nβL, s) + ½κ(nβL, s, s), κ the third joint cumulant; `slip` `(chain, draw)` is s for one
+    δ drawn from the error's own distribution.
+    """
+    energy, shift = series - series.mean(), slip - slip.mean()
+    return float(np.hypot(np.mean(energy * shift), 0.5 * np.mean(energy * shift**2)))
+
+
+def predicted_heat(visits: Sequence[Visit], reach: float, nbeta: float) -> float:
+    """Return by how much minibatch noise raises λ̂: reach (nβ)² tr C/8."""
+    return reach * nbeta**2 * float(np.mean([visit.noise for visit in visits])) / 8 if visits else 0.0
+
+
+def stiff_temperature(visits: Sequence[Visit]) -> Measured:
+    """Return E[nβ‖∇L‖² + γ(w - w*)·∇L]/E[ΔL] over visits and chains, its error from the chains' spread."""
+    if not visits:
+        return Measured(np.nan, np.nan)
+    force, bend = (np.mean([getattr(v, name) for v in visits], axis=0) for name in ("force", "bend"))
+    if not (np.isfinite(force).all() and bend.mean() > 0):
+        return Measured(np.nan, np.nan)
+    ratio = force.mean() / bend.mean()
+    return Measured(float(ratio), mean_of_chains(force - ratio * bend).se / float(bend.mean()))
+
+
+def step_size_error(llc: float, temperature: Measured) -> float:
+    """Return |T - 1|·λ̂ beyond three standard errors of the stiff directions' temperature T."""
+    beyond = abs(temperature.value - 1) - 3 * temperature.se
+    return abs(llc) * max(float(beyond), 0.0) if np.isfinite(beyond) else 0.0
+
+
+def spread_error(by_gamma: float, virial: float, prior_energy: float, dimension: int) -> float:
+    """Return how far λ̂ may still move because flat directions have not spread out.
+
+    In equilibrium nβ E[(w - w*)·∇L] + γ E‖w - w*‖² = d (`virial`). Chains that fall short of it
+    look like equilibrated ones of a stronger localization γ' = γ + deficit/E‖w - w*‖²; at the measured
+    sensitivity ∂λ̂/∂log γ that is |∂λ̂/∂log γ · log(γ'/γ)|, and no more than d/2, the largest λ. Its
+    own noise is not allowed for: what chains miss of a far arm does not show in their spread.
+    """
+    deficit = max(dimension - virial, 0.0)
+    if prior_energy <= 0:
+        return 0.0
+    return float(min(abs(by_gamma) * np.log1p(deficit / prior_energy), dimension / 2))

@@ -1,0 +1,80 @@
+"""How far draws can be trusted: ESS, R-hat, Monte-Carlo error, the hot–cold gap, and a status."""
+
+from enum import Enum
+
+import numpy as np
+
+from lltc.diagnostics.budget import ErrorBudget
+from lltc.diagnostics.mixing import Mixing
+
+MOST_RHAT = 1.05
+MOST_VIRIAL = 1.5
+LEAST_VIRIAL = 0.75
+LEAST_ACCEPTANCE = 0.05
+
+
+class Status(Enum):
+    """What became of an estimate; each member's value is a sentence with the cause and the remedy."""
+
+    ok = "The chains mixed, hot and cold starts agree, and the error bar covers what is known."
+    not_equilibrated = (
+        "Chains started hot and cold, or chains among themselves, still disagree by more than their noise, "
+        "or are far from equilibrium (the virial share is above 150 %): draw longer (num_warmup, num_draws) "
+        "or tighten the localization."
+    )
+    unexplored = (
+        "Flat directions have not spread out as far as the localization lets them (the virial share is "
+        "below 75 %), so the "
+        "number may still move by more than its error: draw longer (num_draws), or raise the localization."
+    )
+    few_draws = (
+        "The draws amount to fewer than 50 independent ones, too few for the error bar: raise num_draws."
+    )
+    too_coarse = (
+        "The steps are too large for the stiff directions, whose temperature is off by more than a tenth: "
+        "pass a smaller step_size, or none to have it measured."
+    )
+    negative = (
+        "The loss fell along the chains, so the checkpoint is not a minimum and the number is no learning "
+        "coefficient: use "
+        "lltc.behavioral, a smaller nbeta or a larger localization."
+    )
+    diverged = (
+        "The loss or the weights left the finite numbers, so no estimate is given: pass a smaller step_size "
+        "(or none, to have it "
+        "measured), or a larger localization."
+    )
+    interrupted = (
+        "The run was stopped by hand before all draws were made: run it again for the full precision."
+    )
+    failed = "The checkpoint could not be read or evaluated; its row carries the reason."
+
+
+def judge(
+    llc: float,
+    budget: ErrorBudget,
+    mixed: Mixing,
+    *,
+    acceptance: float,
+    virial_share: float,
+    complete: bool,
+) -> Status:
+    """Return the status of finite draws."""
+    if not complete:
+        return Status.interrupted
+    if llc < -3 * max(budget.monte_carlo, 1e-12):
+        return Status.negative
+    if acceptance < LEAST_ACCEPTANCE:
+        return Status.few_draws
+    if not np.isfinite(mixed.ess) and budget.monte_carlo == 0:
+        return Status.ok
+    if not mixed.ess >= 50:
+        return Status.few_draws
+    apart = abs(mixed.gap) > 4 * mixed.gap_se and abs(mixed.gap) > 0.1 * abs(llc)
+    if apart or mixed.rhat > MOST_RHAT or budget.spread > 0.1 * abs(llc):
+        return Status.not_equilibrated
+    if budget.step_size > 0.1 * abs(llc):
+        return Status.too_coarse
+    if virial_share > MOST_VIRIAL:
+        return Status.not_equilibrated
+    return Status.unexplored if virial_share < LEAST_VIRIAL else Status.ok
