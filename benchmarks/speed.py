@@ -24,7 +24,7 @@ from networks import Network, gpt2_small, speed_networks
 from lltc.chains.loop import Run, Settings, sample, start
 from lltc.chains.rungs import Ladder
 from lltc.chains.tuning import Tuned, make_settings
-from lltc.drawing import prepare_run
+from lltc.estimates.estimator import prepare_run
 from lltc.kernels import baoab
 from lltc.posterior.target import local_posterior
 

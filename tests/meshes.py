@@ -73,7 +73,7 @@ def shards_on(axes: dict[str, int]) -> dict[str, Any]:
     from lltc.chains.loop import sample, start
     from lltc.chains.rungs import Ladder
     from lltc.chains.tuning import Tuned, make_settings
-    from lltc.drawing import prepare_run
+    from lltc.estimates.estimator import prepare_run
     from lltc.kernels import baoab
     from lltc.posterior.target import local_posterior
 

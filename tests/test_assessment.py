@@ -13,7 +13,7 @@ from lltc.diagnostics.budget import ErrorBudget, predicted_heat, spread_error
 from lltc.diagnostics.control_variates import controlled
 from lltc.diagnostics.mixing import Mixing, equilibration_error, hot_cold_gap, mixing, monte_carlo_error
 from lltc.diagnostics.status import judge
-from lltc.drawing import prepare_run
+from lltc.estimates.estimator import prepare_run
 from lltc.kernels import baoab
 from lltc.kernels.baoab import BaoabState
 from lltc.posterior.target import local_posterior

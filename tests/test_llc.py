@@ -241,7 +241,7 @@ def test_running_downhill_is_said():
 
 
 def test_ctrl_c_keeps_the_draws_made(monkeypatch):
-    from lltc.progress import Progress
+    from lltc.estimates.progress import Progress
 
     steps_seen = []
 

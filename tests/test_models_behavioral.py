@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from lltc.errors import InputError
-from lltc.llc import estimate_llc
+from lltc.estimates.llc import estimate_llc
 from lltc.models import Behavioral, Model, behavioral, squared
 
 X = jax.random.normal(jax.random.key(0), (7, 3))

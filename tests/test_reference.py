@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lltc.errors import InputError
-from lltc.reference import reference_llc
+from lltc.estimates.reference import reference_llc
 from lltc.toys import crossing_llc, quadratic_llc, quadrature_llc, reduced_rank_regression
 from tests.problems import DUMMY, constant
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import lltc
-from lltc import drawing
 from lltc.chains import loop
 from lltc.chains.loop import Draws, sample, start
 from lltc.chains.rungs import Ladder
 from lltc.chains.tuning import Tuned, make_settings
-from lltc.drawing import prepare_run
+from lltc.estimates import estimator as drawing
+from lltc.estimates.estimator import prepare_run
 from lltc.kernels import baoab
 from lltc.posterior.target import local_posterior
 from tests.problems import regression

@@ -10,7 +10,7 @@ import pytest
 from lltc import estimate_llc
 from lltc.diagnostics.covariances import covariance
 from lltc.diagnostics.measured import Pairs
-from lltc.susceptibility import susceptibilities
+from lltc.fluctuations.susceptibility import susceptibilities
 from tests.problems import regression
 
 SIZE, WIDTH, NBETA, GAMMA = 400, 5, 60.0, 2.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lltc import InputError
-from lltc.susceptibility import susceptibilities
+from lltc.fluctuations.susceptibility import susceptibilities
 from tests.problems import regression
 from tests.test_susceptibility import Form, agree, table
 

@@ -8,7 +8,7 @@ import pytest
 
 import lltc
 from lltc import InputError, Status
-from lltc.susceptibility import susceptibilities
+from lltc.fluctuations.susceptibility import susceptibilities
 from tests.problems import regression
 from tests.test_susceptibility import Form, agree, table
 

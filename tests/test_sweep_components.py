@@ -9,9 +9,9 @@ import pytest
 
 import lltc
 from lltc import InputError, Sweep
+from lltc.estimates.by_component import estimate_llc_team
 from lltc.sweeps import checkpoint_key, preview_sweep, store
 from lltc.sweeps.markers import find_partings, mark_components
-from lltc.team import estimate_llc_team
 from tests.blocks import COMPONENTS, DATA, LEARNT, MODEL, STEPS, params_at, sweep_blocks
 from tests.sweeping import FEW
 

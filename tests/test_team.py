@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lltc import InputError, estimate_llc
-from lltc.team import estimate_llc_team
+from lltc.estimates.by_component import estimate_llc_team
 from lltc.toys.closed_forms import quadratic_llc
 from tests.problems import DUMMY, balanced, constant, linear_loss, regression
 

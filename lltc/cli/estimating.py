@@ -40,7 +40,7 @@ def estimate(
     """
     from lltc.checkpoints import open_checkpoint
     from lltc.compilation import cached_compilation
-    from lltc.llc import estimate_llc
+    from lltc.estimates.llc import estimate_llc
 
     loss = load_attribute("model", model)
     with cached_compilation():

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.drawing import Effort
 from lltc.errors import InputError
+from lltc.estimates.estimator import Effort
 from lltc.kernels import Kernel
 from lltc.posterior.checks import check_positive
 from lltc.posterior.components import Restriction
@@ -16,8 +16,8 @@ from lltc.posterior.data import Data
 from lltc.posterior.layout import center_vector, locate, unflatten
 from lltc.posterior.target import LocalPosterior, local_posterior
 from lltc.probes.omission import FLOAT_BITS, drop_bits, drop_directions, drop_parameters, measure_rises
+from lltc.probes.sampled import watch
 from lltc.probes.stiffness import Stiffness
-from lltc.probes.watching import watch
 from lltc.types import Model, PyTree
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class CompressionCurve:
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the rise of the loss over what is left out; matplotlib axes in, axes out."""
-        from lltc.probes.plots import plot_compression
+        from lltc.report.directions import plot_compression
 
         return plot_compression(self, ax=ax)
 

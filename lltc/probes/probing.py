@@ -8,17 +8,17 @@ import jax
 import numpy as np
 
 from lltc.diagnostics.measured import Measured
-from lltc.drawing import TARGET_REL_SE, Effort
 from lltc.errors import InputError
+from lltc.estimates.by_component import LLCTeam, estimate_llc_team
+from lltc.estimates.estimator import TARGET_REL_SE, Effort
 from lltc.kernels import Kernel
 from lltc.posterior.components import Restriction, list_components, name_components, path_name, select
 from lltc.posterior.data import Data, as_data
 from lltc.posterior.layout import center_vector, locate, moved_mask
 from lltc.posterior.target import default_localization, local_posterior
 from lltc.probes.record import ComponentChange, ExampleChange, Probe
+from lltc.probes.sampled import Seen, watch
 from lltc.probes.stiffness import compare_stiffness
-from lltc.probes.watching import Seen, watch
-from lltc.team import LLCTeam, estimate_llc_team
 from lltc.types import Model, PyTree
 
 

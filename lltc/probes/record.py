@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lltc.diagnostics.measured import Measured, Pairs
-from lltc.estimate import LLCEstimate
+from lltc.estimates.record import LLCEstimate
 from lltc.probes.stiffness import Stiffness, StiffnessChange
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class Probe:
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the spectra before and after, direction by direction; matplotlib axes in, axes out."""
-        from lltc.probes.plots import plot_spectra
+        from lltc.report.directions import plot_spectra
 
         return plot_spectra(self, ax=ax)
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lltc.errors import InputError
-from lltc.llc import estimate_llc
+from lltc.estimates.llc import estimate_llc
 from lltc.sweeps.fingerprint import fingerprint_code, fingerprint_params
 from lltc.version import ALGORITHM, VERSION
 

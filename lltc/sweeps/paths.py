@@ -13,7 +13,7 @@ import numpy as np
 from lltc.chains.streams import as_key
 from lltc.compilation import cached_compilation
 from lltc.errors import InputError
-from lltc.estimate import LLCEstimate
+from lltc.estimates.record import LLCEstimate
 from lltc.posterior.data import Data
 from lltc.sweeps import store
 from lltc.sweeps.engine import choose_engine

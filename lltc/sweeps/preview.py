@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lltc.llc import estimate_llc
+from lltc.estimates.llc import estimate_llc
 from lltc.posterior.data import Data
 from lltc.sweeps import store
 from lltc.sweeps.plan import Plan, plan_runs, plan_sweep

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lltc.estimate import LLCEstimate
+from lltc.estimates.record import LLCEstimate
 from lltc.sweeps import store
 from lltc.sweeps.dictionary import Dictionary, make_dictionary
 from lltc.sweeps.markers import (

@@ -11,6 +11,7 @@ import numpy as np
 from lltc.chains.streams import as_key
 from lltc.compilation import NUMERICS
 from lltc.errors import CheckpointError, InputError
+from lltc.estimates.by_component import as_masks
 from lltc.posterior.checks import check_finite_params
 from lltc.posterior.components import Restriction, name_components
 from lltc.posterior.data import Data, as_data
@@ -32,7 +33,6 @@ from lltc.sweeps.observables import (
 )
 from lltc.sweeps.options import complete_options, describe_option, describe_structure, versions
 from lltc.sweeps.tasks import Task
-from lltc.team import as_masks
 from lltc.types import Model, PyTree
 
 STICKY = ("nbeta", "localization")

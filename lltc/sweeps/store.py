@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.estimate import LLCEstimate
+from lltc.estimates.record import LLCEstimate
 from lltc.files import write_whole
 from lltc.sweeps.fingerprint import fingerprint_settings
 from lltc.sweeps.pack import pack_tree

@@ -11,15 +11,15 @@ import jax
 from lltc.compilation import cached_compilation, configured
 from lltc.diagnostics.status import Status
 from lltc.errors import InputError
-from lltc.estimate import LLCEstimate
+from lltc.estimates.by_component import estimate_llc_team
+from lltc.estimates.llc import estimate_llc
+from lltc.estimates.record import LLCEstimate
 from lltc.files import FolderError
-from lltc.llc import estimate_llc
 from lltc.sweeps import store
 from lltc.sweeps.observables import evaluate
 from lltc.sweeps.setup import NUMBERS, Setup, checkpoint_key
 from lltc.sweeps.survey import Work
 from lltc.sweeps.tasks import brought_near
-from lltc.team import estimate_llc_team
 
 NAN = float("nan")
 log = logging.getLogger("lltc.sweeps")

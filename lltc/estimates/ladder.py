@@ -9,8 +9,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lltc.diagnostics.measured import Measured
-from lltc.drawing import TARGET_REL_SE, Effort, Observable, draw_estimates
-from lltc.estimate import LLCEstimate
+from lltc.estimates.estimator import TARGET_REL_SE, Effort, Observable, draw_estimates
+from lltc.estimates.record import LLCEstimate
 from lltc.kernels import Kernel
 from lltc.posterior.checks import check_ladder
 from lltc.posterior.components import Restriction

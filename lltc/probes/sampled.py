@@ -10,14 +10,14 @@ from lltc.chains.loop import OBSERVE_EVERY
 from lltc.chains.streams import RandomStream, as_key, as_seed
 from lltc.diagnostics.covariances import Stream
 from lltc.diagnostics.measured import Measured, Pairs, over_chains
-from lltc.drawing import Effort, draw_estimates
 from lltc.errors import InputError
-from lltc.estimate import LLCEstimate
+from lltc.estimates.estimator import Effort, draw_estimates
+from lltc.estimates.record import LLCEstimate
 from lltc.posterior.examples import choose_followed
 from lltc.posterior.target import LocalPosterior
 from lltc.probes.hessian import find_directions
-from lltc.probes.parts import Moments, divide_llc
-from lltc.probes.sight import LEAST_READINGS, Sight
+from lltc.probes.moments import LEAST_READINGS, Sight
+from lltc.probes.shares import Moments, divide_llc
 from lltc.probes.stiffness import Stiffness
 
 

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lltc.drawing import TARGET_REL_SE, Effort, Observable, draw_estimates
-from lltc.estimate import LLCEstimate
+from lltc.estimates.estimator import TARGET_REL_SE, Effort, Observable, draw_estimates
+from lltc.estimates.record import LLCEstimate
 from lltc.kernels import Kernel
 from lltc.posterior.components import Restriction
 from lltc.posterior.data import Data

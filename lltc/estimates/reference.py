@@ -15,8 +15,8 @@ from lltc.chains.loop import Draws, Run
 from lltc.chains.rungs import is_hot
 from lltc.diagnostics.assessment import assess
 from lltc.diagnostics.status import Status
-from lltc.drawing import Observable, prepare_run
-from lltc.estimate import LLCEstimate
+from lltc.estimates.estimator import Observable, prepare_run
+from lltc.estimates.record import LLCEstimate
 from lltc.kernels import ghmc
 from lltc.posterior.checks import check_counts
 from lltc.posterior.components import Restriction

@@ -12,16 +12,16 @@ from lltc.chains.streams import as_key
 from lltc.diagnostics.covariances import covariance
 from lltc.diagnostics.measured import Measured, Pairs
 from lltc.diagnostics.status import Status
-from lltc.drawing import Effort, draw_estimates
 from lltc.errors import InputError
-from lltc.estimate import LLCEstimate
+from lltc.estimates.estimator import Effort, draw_estimates
+from lltc.estimates.record import LLCEstimate
+from lltc.fluctuations.loss_kernel import LossKernel, make_loss_kernel, singular_fluctuation
+from lltc.fluctuations.readings import Observer, Readings, make_observer
 from lltc.kernels import Kernel
-from lltc.loss_kernel import LossKernel, make_loss_kernel, singular_fluctuation
 from lltc.posterior.components import Restriction, name_components
 from lltc.posterior.data import Data
 from lltc.posterior.layout import moved_mask
 from lltc.posterior.target import local_posterior
-from lltc.readings import Observer, Readings, make_observer
 from lltc.types import Model, PyTree
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lltc.diagnostics.measured import Measured
-from lltc.estimate import LLCEstimate
+from lltc.estimates.record import LLCEstimate
 
 
 class Moments(NamedTuple):

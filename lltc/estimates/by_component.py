@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.estimate import LLCEstimate
-from lltc.llc import estimate_llc
+from lltc.estimates.llc import estimate_llc
+from lltc.estimates.record import LLCEstimate
 from lltc.posterior.components import Restriction, name_components, select
 from lltc.posterior.data import Data, as_data
 from lltc.posterior.layout import locate

@@ -1,19 +1,16 @@
-"""Spectra before and after, drawn with Matplotlib: axes in, axes out."""
+"""What a probe and a compression found, drawn with Matplotlib: axes in, axes out."""
 
 from typing import Any
 
 import numpy as np
 
-from lltc.probes.compression import CompressionCurve
-from lltc.probes.record import Probe
-from lltc.probes.stiffness import Stiffness
 from lltc.report.artists import BLUE, finish, new_axes
 
 GREY = "#8a8f98"
 
 
-def plot_spectra(probe: Probe, *, ax: Any = None) -> Any:
-    """Draw nβ times the curvature along each direction, the stiffest first, before and after.
+def plot_spectra(probe: Any, *, ax: Any = None) -> Any:
+    """Draw nβ times the curvature along each direction, the stiffest first, before and after an `lltc.Probe`.
 
     Stiff directions are filled, soft ones hollow; directions along which the loss does not curve upwards lie
     below the axis. The dashed line is the localization γ, at which a quadratic direction turns stiff.
@@ -24,8 +21,8 @@ def plot_spectra(probe: Probe, *, ax: Any = None) -> Any:
         ("before", probe.stiffness_before, GREY, "s", 7),
         ("after", probe.stiffness_after, BLUE, "o", 4),
     )
-    for label, found, colour, mark, size in spectra:
-        _draw(ax, found, f"{label}: {found.num_stiff} stiff", colour, mark, size)
+    for label, stiffness, colour, mark, size in spectra:
+        _draw(ax, stiffness, f"{label}: {stiffness.num_stiff} stiff", colour, mark, size)
     if gamma > 0:
         ax.axhline(gamma, color="black", lw=1, ls=(0, (4, 3)), label="localization γ")
     ax.set_yscale("log")
@@ -45,8 +42,8 @@ def plot_spectra(probe: Probe, *, ax: Any = None) -> Any:
     return ax
 
 
-def plot_compression(curve: CompressionCurve, *, ax: Any = None) -> Any:
-    """Draw the rise of the loss over the fraction left out, by the posterior's order and by size alone."""
+def plot_compression(curve: Any, *, ax: Any = None) -> Any:
+    """Draw an `lltc.CompressionCurve`: the rise of the loss over the fraction left out, by either order."""
     ax = new_axes((7.2, 4.0)) if ax is None else ax
     floor = 1e-3 * curve.tolerance or 1e-12
     for rise, label, style in (
@@ -63,11 +60,11 @@ def plot_compression(curve: CompressionCurve, *, ax: Any = None) -> Any:
     return ax
 
 
-def _draw(ax: Any, found: Stiffness, label: str, colour: str, mark: str, size: int) -> None:
-    rank, height = np.arange(1, len(found.curvature) + 1), found.nbeta * found.curvature
+def _draw(ax: Any, stiffness: Any, label: str, colour: str, mark: str, size: int) -> None:
+    rank, height = np.arange(1, len(stiffness.curvature) + 1), stiffness.nbeta * stiffness.curvature
     seen = height > 0
     ax.plot(rank[seen], height[seen], color=colour, lw=0.8, alpha=0.6)
     common = {"color": colour, "marker": mark, "ls": "none", "ms": size}
-    ax.plot(rank[found.stiff], height[found.stiff], **common, label=label)
-    rest = seen & ~found.stiff
+    ax.plot(rank[stiffness.stiff], height[stiffness.stiff], **common, label=label)
+    rest = seen & ~stiffness.stiff
     ax.plot(rank[rest], height[rest], **common, markerfacecolor="none")

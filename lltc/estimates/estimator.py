@@ -18,12 +18,12 @@ from lltc.chains.warmup import WarmUp, finite, warm_up
 from lltc.diagnostics.assessment import Assessment, assess
 from lltc.diagnostics.status import Status
 from lltc.errors import InputError
-from lltc.estimate import LLCEstimate
+from lltc.estimates.progress import Progress
+from lltc.estimates.record import LLCEstimate
 from lltc.kernels import Kernel, baoab, ghmc, measuring
 from lltc.posterior.checks import check_anchor_examples, check_counts, check_step_size
 from lltc.posterior.sharding import check_divides
 from lltc.posterior.target import LocalPosterior
-from lltc.progress import Progress
 from lltc.types import PyTree
 
 Observable = Callable[[PyTree], jax.Array]

@@ -8,8 +8,8 @@ import numpy as np
 
 from lltc.diagnostics.covariances import Stream, covariance_series
 from lltc.diagnostics.measured import Measured, Pairs, over_chains
+from lltc.fluctuations.readings import Readings
 from lltc.posterior.examples import Followed
-from lltc.readings import Readings
 
 if TYPE_CHECKING:
     from xarray import Dataset

@@ -1,0 +1,1 @@
+"""The numbers: the learning coefficient of a checkpoint, at several temperatures, by component."""
