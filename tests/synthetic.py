@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from lltc import Sweep
-from lltc.sweeps.markers import mark
+from lltc.sweeps.reading.curve_markers import mark
 
 
 def staircase(count: int, changes: Mapping[int, float], *, start: float = 1.0) -> np.ndarray:

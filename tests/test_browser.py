@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from lltc.report import Exhibit, write_report, write_runs_report
-from lltc.sweeps.pages import sweep_tables
+from lltc.sweeps.page_tables import sweep_tables
 from tests.browsing import Browser
 from tests.synthetic import make_sweep
 
@@ -81,7 +81,7 @@ def make_exhibit(count, *, log=False, top=2.5):
 
 def make_page(folder, count, *, title="A curve", **options):
     exhibit = make_exhibit(count, **options)
-    return write_report(folder / "page.html", **exhibit._asdict(), settings={"nbeta": 1.0}, title=title)
+    return write_report(folder / "page.html", exhibit, settings={"nbeta": 1.0}, title=title)
 
 
 def make_runs_page(folder, count=3):
@@ -109,7 +109,7 @@ def looks_right(browser):
 def test_a_page_looks_right_on_every_screen(tmp_path, browser, count):
     if count == 1:
         curve = make_exhibit(5).curve.isel(step=[0])
-        page = write_report(tmp_path / "page.html", curve, settings={})
+        page = write_report(tmp_path / "page.html", Exhibit(curve), settings={})
     else:
         page = make_page(tmp_path, count)
     assert page.stat().st_size < 7e6
@@ -256,12 +256,14 @@ def test_components_and_changes_of_observables_are_drawn(browser, tmp_path):
     swept = make_sweep({12: 1.0, 25: 2.0}, told, {"head": {12: 1.0}, "tail": {25: 2.0}})
     page = write_report(
         tmp_path / "page.html",
-        swept.curve,
-        swept.transitions,
+        Exhibit(
+            swept.curve,
+            swept.transitions,
+            marks=swept.observable_transitions,
+            component_marks=swept.component_transitions,
+        ),
         settings={},
         tables=sweep_tables(swept),
-        marks=swept.observable_transitions,
-        component_marks=swept.component_transitions,
     )
     for screen in SCREENS:
         browser.open(page, **screen)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lltc import InputError, compare
-from lltc.sweeps.matching import agreement, chance_of_order, match_in_order, similarity
+from lltc.sweeps.reading.matching import agreement, chance_of_order, match_in_order, similarity
 from tests.synthetic import make_sweep
 
 STAGES = (3.0, 1.0, -1.5, 0.6)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lltc.sweeps.dictionary import chance_of, gaps_of, overlaps
+from lltc.sweeps.reading.dictionary import chance_of, gaps_of, overlaps
 from tests.synthetic import make_sweep
 
 CHANGES = {12: 1.0, 25: 2.0}

@@ -11,7 +11,7 @@ import pytest
 from lltc import InputError, estimate_llc, reference_llc
 from lltc.kernels import baoab, ghmc, leimkuhler_matthews, mala, rmsprop, scheduled, sgnht
 from lltc.models import numpyro_model, unconstrained
-from lltc.sweeps.options import describe_option
+from lltc.sweeps.jobs.described_options import describe_option
 from lltc.toys.closed_forms import quadratic_llc
 from tests.problems import DUMMY, constant, regression
 

@@ -9,7 +9,7 @@ import pytest
 
 import lltc
 from lltc import InputError
-from lltc.sweeps import store
+from lltc.sweeps.store import folder as store
 from lltc.toys import network_loss, network_outputs, train_bottleneck
 from lltc.transitions import estimate_noise, find_changes
 from tests.problems import balanced, linear_loss
@@ -53,7 +53,7 @@ def test_data_sets_slices_and_vectors_become_variables(tmp_path):
 def test_a_sub_loss_follows_its_data_and_its_model(tmp_path, caplog, monkeypatch):
     x, y = DATA
     sweep(tmp_path, observables={"one": (x[:1], y[:1])})
-    monkeypatch.setattr("lltc.sweeps.work.estimate_llc", None)
+    monkeypatch.setattr("lltc.sweeps.jobs.worker.estimate_llc", None)
     caplog.clear()
     sweep(tmp_path, observables={"one": (x[:1].copy(), y[:1].copy())})
     assert caplog.messages == []
@@ -63,7 +63,7 @@ def test_a_sub_loss_follows_its_data_and_its_model(tmp_path, caplog, monkeypatch
 
 
 def test_a_mean_model_and_many_blocks_give_the_same_sub_loss(monkeypatch):
-    monkeypatch.setattr("lltc.sweeps.observables.BLOCK", 2)
+    monkeypatch.setattr("lltc.sweeps.jobs.observables.BLOCK", 2)
     mean = lambda params, batch: jnp.mean(linear_loss(params, batch))
     for model in (linear_loss, mean):
         curve = lltc.observe(PAIRS, model, DATA, observables={"all": DATA}).curve

@@ -62,7 +62,7 @@ def read(path):
 @pytest.mark.parametrize("count", [1, 5, 500])
 def test_embedded_numbers_are_the_curves(tmp_path, count):
     curve = make_curve(count)
-    page, data = read(write_report(tmp_path / "a.html", curve, [], settings={}))
+    page, data = read(write_report(tmp_path / "a.html", Exhibit(curve), settings={}))
     (run,) = data["runs"]
     for name in ("step", "llc", "llc_se", "loss", "status"):
         assert run[name] == curve[name].values.tolist()
@@ -77,7 +77,7 @@ def test_missing_numbers_are_null_and_dashes(tmp_path):
     curve = make_curve(
         llc=[1, 1, np.nan, 3, 3, 3], llc_se=[0.1, 0.1, np.nan, np.inf, 0.1, 0.1], status=status
     )
-    page, data = read(write_report(tmp_path / "a.html", curve, [], settings={}))
+    page, data = read(write_report(tmp_path / "a.html", Exhibit(curve), settings={}))
     (run,) = data["runs"]
     assert run["llc"] == [1, 1, None, 3, 3, 3]
     assert run["llc_se"] == [0.1, 0.1, None, None, 0.1, 0.1]
@@ -89,7 +89,7 @@ def test_missing_numbers_are_null_and_dashes(tmp_path):
 def test_transitions_and_plateaus(tmp_path):
     curve = make_curve(llc=[1.0, 1.2, 1.1, 3.0, 3.1, 3.2], llc_se=[0.1, 0.2, 0.1, 0.1, 0.1, 0.1])
     page, data = read(
-        write_report(tmp_path / "a.html", curve, [RISE], settings={}, known=[(0, 60, 1.0, "one")])
+        write_report(tmp_path / "a.html", Exhibit(curve, [RISE]), settings={}, known=[(0, 60, 1.0, "one")])
     )
     (run,) = data["runs"]
     assert run["transitions"][0]["label"] == "Δλ +2.05 ± 0.11"
@@ -108,7 +108,7 @@ def test_chains_are_kept_by_step(tmp_path):
     energies = np.random.default_rng(1).gamma(2.0, size=(4, 10))
     hot = [False, False, True, True]
     page, data = read(
-        write_report(tmp_path / "a.html", make_curve(), [], settings={}, chains={75: energies}, hot=hot)
+        write_report(tmp_path / "a.html", Exhibit(make_curve(), chains={75: energies}, hot=hot), settings={})
     )
     (run,) = data["runs"]
     assert [chains is None for chains in run["chains"]] == [True, True, True, False, True, True]
@@ -117,14 +117,14 @@ def test_chains_are_kept_by_step(tmp_path):
     assert run["draws"][3] == 10
     assert data["first"] == [0, 3]
     assert 'id="trace"' in page
-    assert 'id="trace"' not in read(write_report(tmp_path / "b.html", make_curve(), [], settings={}))[0]
+    assert 'id="trace"' not in read(write_report(tmp_path / "b.html", Exhibit(make_curve()), settings={}))[0]
 
 
 def test_many_chains_are_thinned_evenly(tmp_path):
     energies = np.arange(2 * 60_000).reshape(2, 60_000).astype(float)
     chains = dict.fromkeys((0, 25, 50), energies)
     curve = make_curve().assign(num_draws=("step", np.full(6, 70_000.0)))
-    _, data = read(write_report(tmp_path / "a.html", curve, settings={}, chains=chains))
+    _, data = read(write_report(tmp_path / "a.html", Exhibit(curve, chains=chains), settings={}))
     (run,) = data["runs"]
     # 360,000 numbers for at most 250,000 places: every second one.
     assert run["chains"][1][1][:3] == [60_000, 60_002, 60_004]
@@ -134,7 +134,9 @@ def test_many_chains_are_thinned_evenly(tmp_path):
 def test_changes_and_details_are_embedded(tmp_path):
     changes = [0.0, 0.01, 0.98764321, np.nan, 0.0]
     details = {50: {"hot − cold": "0.1", "error: Monte Carlo": "0.09"}}
-    page = write_report(tmp_path / "a.html", make_curve(), settings={}, changes=changes, details=details)
+    page = write_report(
+        tmp_path / "a.html", Exhibit(make_curve(), changes=changes, details=details), settings={}
+    )
     _, data = read(page)
     (run,) = data["runs"]
     assert run["changes"] == [0, 0.01, 0.9876, None, 0]
@@ -160,12 +162,12 @@ def test_several_runs_share_one_page(tmp_path):
 
 def test_where_a_change_is_halfway_stands_in_the_table(tmp_path):
     halfway = Transition(50.0, 75.0, 2.0, 0.1, "rise", 0.99, (50.0, 75.0))
-    page, _ = read(write_report(tmp_path / "a.html", make_curve(), [halfway], settings={}))
+    page, _ = read(write_report(tmp_path / "a.html", Exhibit(make_curve(), [halfway]), settings={}))
     assert '<td class="">0.99</td><td class="">50–75</td>' in page
 
 
 def test_nothing_comes_from_outside(tmp_path):
-    page, _ = read(write_report(tmp_path / "a.html", make_curve(), [RISE], settings={"a": 1}))
+    page, _ = read(write_report(tmp_path / "a.html", Exhibit(make_curve(), [RISE]), settings={"a": 1}))
     assert "://" not in page
     tags = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert re.findall(r"\s(?:src|srcset|href|action|poster)\s*=", tags) == []
@@ -183,7 +185,7 @@ def test_everything_given_is_escaped(tmp_path):
     known = [(0, 60, 1.0, NASTY)]
     odd = RISE._replace(kind=NASTY)
     page, data = read(
-        write_report(tmp_path / "a.html", curve, [odd], settings=settings, known=known, title=NASTY)
+        write_report(tmp_path / "a.html", Exhibit(curve, [odd]), settings=settings, known=known, title=NASTY)
     )
     assert NASTY not in page
     assert "<img" not in page
@@ -197,7 +199,7 @@ def test_everything_given_is_escaped(tmp_path):
 def test_settings_are_flattened(tmp_path):
     options = {"nbeta": 1737.1779, "restrict": None}
     settings = {"options": options, "sampler": {"name": "lm", "empty": {}}, "versions": {"jax": "0.12.0"}}
-    page, _ = read(write_report(tmp_path / "a.html", make_curve(), [], settings=settings))
+    page, _ = read(write_report(tmp_path / "a.html", Exhibit(make_curve()), settings=settings))
     lists = "".join(re.findall(r'<dl class="list">(.*?)</dl>', page))
     entries = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", lists)
     assert entries == [("nbeta", "1737.18"), ("sampler.name", "lm"), ("jax", "0.12.0")]
@@ -207,7 +209,7 @@ def test_a_lone_observable_and_one_with_more_dims(tmp_path):
     curve = make_curve()
     curve["tokens"] = (("step", "token"), np.zeros((6, 3)))
     curve.attrs["observables"] = "tokens"
-    page, data = read(write_report(tmp_path / "a.html", curve, [], settings={}))
+    page, data = read(write_report(tmp_path / "a.html", Exhibit(curve), settings={}))
     assert len(data["panels"]) == 2
     assert "not over the steps alone: tokens." in page
 
@@ -217,7 +219,7 @@ def test_a_failed_write_leaves_the_old_page(tmp_path, monkeypatch):
     target.write_text("old")
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
-        write_report(target, make_curve(), [], settings={})
+        write_report(target, Exhibit(make_curve()), settings={})
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
 
@@ -229,9 +231,9 @@ def test_bad_chains_are_refused(tmp_path):
         ({25: [[1.0], [2.0]]}, [True], "hot has 1 truth values for 2 chains"),
     ):
         with pytest.raises(InputError, match=message):
-            write_report(tmp_path / "a.html", make_curve(), [], settings={}, chains=chains, hot=hot)
+            write_report(tmp_path / "a.html", Exhibit(make_curve(), chains=chains, hot=hot), settings={})
     with pytest.raises(InputError, match=r"changes has shape \(6,\) for 6 checkpoints"):
-        write_report(tmp_path / "a.html", make_curve(), settings={}, changes=np.zeros(6))
+        write_report(tmp_path / "a.html", Exhibit(make_curve(), changes=np.zeros(6)), settings={})
     with pytest.raises(InputError, match="runs is empty"):
         write_runs_report(tmp_path / "a.html", {}, settings={})
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lltc
-from lltc.sweeps.exhibits import describe, exhibit
+from lltc.sweeps.page_data import describe, exhibit
 from tests.sweeping import DATA, FEW, MODEL, load, make_checkpoints
 
 

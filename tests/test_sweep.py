@@ -10,7 +10,8 @@ import pytest
 import lltc
 from lltc import InputError, Sweep
 from lltc.checkpoints import save_npz, save_safetensors
-from lltc.sweeps import checkpoint_key, store
+from lltc.sweeps import checkpoint_key
+from lltc.sweeps.store import folder as store
 from tests.problems import balanced, linear_loss
 
 FEW = {
@@ -261,7 +262,7 @@ def test_new_and_changed_observables_are_evaluated_without_chains(tmp_path, capl
     folder = checkpoints(tmp_path / "in")
     before = run(folder, tmp_path / "out", observables={"norm": scaled(1)}).curve
     monkeypatch.setattr(store, "write_result", None)
-    monkeypatch.setattr("lltc.sweeps.work.estimate_llc", None)
+    monkeypatch.setattr("lltc.sweeps.jobs.worker.estimate_llc", None)
     run(folder, tmp_path / "out", observables={"norm": scaled(1)})
     assert said(caplog) == []
     traced = {"sum": lambda params: jnp.sum(params["first"])}

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from lltc import InputError, sweep, sweep_adaptively
 from lltc.sweeps.adaptive import look_everywhere
-from lltc.sweeps.refinement import choose_next, coarse_grid, pace
-from lltc.sweeps.tasks import make_tasks
+from lltc.sweeps.jobs.sources import make_tasks
+from lltc.sweeps.reading.refinement import choose_next, coarse_grid, pace
 from lltc.transitions import find_transitions
 
 MODEL = lambda w, x: 0.5 * jnp.sum((w - x) ** 2, -1)

@@ -10,8 +10,9 @@ import pytest
 import lltc
 from lltc import InputError, Sweep
 from lltc.estimates.by_component import estimate_llc_team
-from lltc.sweeps import checkpoint_key, preview_sweep, store
-from lltc.sweeps.markers import find_partings, mark_components
+from lltc.sweeps import checkpoint_key, preview_sweep
+from lltc.sweeps.reading.curve_markers import find_partings, mark_components
+from lltc.sweeps.store import folder as store
 from tests.blocks import COMPONENTS, DATA, LEARNT, MODEL, STEPS, params_at, sweep_blocks
 from tests.sweeping import FEW
 
@@ -86,7 +87,7 @@ def test_new_and_changed_components_are_estimated_by_themselves(tmp_path, caplog
     before = run(tmp_path, components=None)
     assert before.component_transitions == {}
     assert before.partings == ()
-    monkeypatch.setattr("lltc.sweeps.work.estimate_llc", None)
+    monkeypatch.setattr("lltc.sweeps.jobs.worker.estimate_llc", None)
     caplog.clear()
     first = run(tmp_path)
     assert caplog.messages == [f"component {name} is new: 3 checkpoints are estimated" for name in COMPONENTS]
@@ -97,7 +98,7 @@ def test_new_and_changed_components_are_estimated_by_themselves(tmp_path, caplog
     assert changed.estimate(20, "left").num_params == 3
     np.testing.assert_array_equal(changed.curve["component_llc"][1], first.curve["component_llc"][1])
     # A pattern spelt otherwise that selects the same is the same component.
-    monkeypatch.setattr("lltc.sweeps.work.estimate_llc_team", None)
+    monkeypatch.setattr("lltc.sweeps.jobs.worker.estimate_llc_team", None)
     caplog.clear()
     same = run(tmp_path, components=COMPONENTS | {"left": first_three})
     assert caplog.messages == []

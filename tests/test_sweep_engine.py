@@ -21,8 +21,9 @@ import lltc
 from lltc import InputError, Sweep, files
 from lltc.compilation import cached_compilation, configured
 from lltc.posterior.data import as_data
-from lltc.sweeps import lock, store
-from lltc.sweeps.handover import hand_over
+from lltc.sweeps.jobs.handover import hand_over
+from lltc.sweeps.store import folder as store
+from lltc.sweeps.store import lock
 from tests.problems import balanced
 from tests.sweeping import DATA, FEW, MODEL, assert_same, load, make_checkpoints, run
 
@@ -92,7 +93,7 @@ def test_dask_takes_closures_and_sends_data_once_a_worker(home, tmp_path):
 
 def test_dask_keeps_its_news_to_itself():
     """Orbax puts a handler on the root logger, to which Dask's loggers would pass all they have to tell."""
-    from lltc.sweeps.cluster import quiet
+    from lltc.sweeps.engines.cluster import quiet
 
     importlib.import_module("distributed")  # It sets its loggers up.
     logger = logging.getLogger("distributed.scheduler")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lltc import InputError, Sweep
-from lltc.sweeps import store
+from lltc.sweeps.store import folder as store
 from tests.sweeping import assert_same, held, make_checkpoints, run
 
 ROOT = Path(__file__).parent.parent
@@ -23,7 +23,7 @@ KILLS = 30
 PRELOADED = [
     "tests.sweeping",
     "lltc.sweeps",
-    "lltc.drawing",
+    "lltc.estimates.estimator",
     "arviz_base",
     "arviz_stats",
     "h5py",

@@ -7,7 +7,7 @@ import xarray as xr
 from lltc.checkpoints import find_checkpoints, save_npz
 from lltc.errors import InputError
 from lltc.sweeps import Sweep
-from lltc.sweeps.markers import mark
+from lltc.sweeps.reading.curve_markers import mark
 
 # A plateau to step 60, a jump, a plateau to 150, a climb over two checkpoints, a plateau.
 LEVELS = np.array([*[5.0] * 7, *[8.0] * 9, 9.3, 11.2, *[12.0] * 8])

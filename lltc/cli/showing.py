@@ -43,7 +43,8 @@ def report(folder: Path, *, out: Path | None = None) -> None:
 
 def open_sweeps(folder: Path) -> Any:
     """Return the sweep in `folder` under the empty name, or several runs by theirs."""
-    from lltc.sweeps import Runs, Sweep, store
+    from lltc.sweeps import Runs, Sweep
+    from lltc.sweeps.store import folder as store
 
     return Runs.open(folder) if (folder / store.RUNS).exists() else {"": Sweep.open(folder)}
 

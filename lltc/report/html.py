@@ -43,18 +43,11 @@ CITATION = """\
 
 def write_report(
     path: Any,
-    curve: Any,
-    transitions: Sequence[Any] = (),
+    exhibit: Exhibit,
     *,
     settings: Mapping[str, Any],
     known: Sequence[Any] = (),
     title: str = "Local learning coefficient over training",
-    changes: Any = None,
-    chains: Mapping[Any, Any] | None = None,
-    hot: Sequence[bool] | None = None,
-    details: Mapping[Any, Mapping[str, str]] | None = None,
-    marks: Mapping[str, Sequence[Any]] | None = None,
-    component_marks: Mapping[str, Sequence[Any]] | None = None,
     tables: Sequence[Table] = (),
 ) -> Path:
     """Write one HTML page that shows the curve, its transitions, every checkpoint and the settings.
@@ -65,18 +58,12 @@ def write_report(
 
     Args:
         path: where to write; the folder must exist.
-        curve: an `xarray.Dataset` over `step` with llc, llc_se, loss and status; ess, rhat, step_size,
-            seconds and the variables named in `curve.attrs["observables"]` are shown where present.
-        transitions: objects with step_low, step_high, delta_llc, delta_llc_se, kind and probability.
+        exhibit: the curve, an `xarray.Dataset` over `step` with llc, llc_se, loss and status, and what belongs to
+            it; ess, rhat, step_size, seconds and the variables named in `curve.attrs["observables"]` are
+            shown where present.
         settings: shown as a list; nested mappings become dotted names.
         known: plateaus known beforehand, (step_low, step_high, llc, label), drawn dashed.
         title: the page's heading.
-        changes: probability of a change in each interval, shape (checkpoints - 1,).
-        chains: energies nβ(L - L*) by step, each of shape (chain, draw); thinned evenly where they are many.
-        hot: one truth value a chain, True where it started hot; all cold where None.
-        details: further numbers of a checkpoint by step, each a mapping of names to text.
-        marks: where the loss and the observables change, by name, shown at the foot of their panels.
-        component_marks: the same of components, whose component_llc and component_llc_se the curve holds.
         tables: further tables, shown below the transitions.
 
     Returns:
@@ -91,10 +78,9 @@ def write_report(
         >>> data = {"llc": [1.0, 2.0], "llc_se": [0.1, 0.1], "loss": [0.5, 0.2], "status": ["ok", "ok"]}
         >>> curve = xr.Dataset({k: ("step", v) for k, v in data.items()}, coords={"step": [0, 10]})
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_report(f"{folder}/report.html", curve, [], settings={"nbeta": 100.0}).name
+        ...     write_report(f"{folder}/report.html", Exhibit(curve), settings={"nbeta": 100.0}).name
         'report.html'
     """
-    exhibit = Exhibit(curve, transitions, changes, chains, hot, details, marks, component_marks)
     return write_runs_report(path, {"": exhibit}, settings=settings, known=known, title=title, tables=tables)
 
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from lltc.errors import InputError
 from lltc.posterior.data import Data, as_data
-from lltc.sweeps.observables import name_observables, spread
-from lltc.sweeps.observing import look_at
-from lltc.sweeps.refinement import choose_next, coarse_grid, pace
-from lltc.sweeps.result import Sweep
-from lltc.sweeps.run import sweep
-from lltc.sweeps.tasks import Checkpoints, Task, make_tasks
+from lltc.sweeps.driver import sweep
+from lltc.sweeps.jobs.observables import name_observables, spread
+from lltc.sweeps.jobs.sources import Checkpoints, Task, make_tasks
+from lltc.sweeps.observations import look_at
+from lltc.sweeps.reading.refinement import choose_next, coarse_grid, pace
+from lltc.sweeps.record import Sweep
 from lltc.types import Model, PyTree
 
 Array = NDArray[np.float64]

@@ -15,15 +15,15 @@ from lltc.compilation import cached_compilation
 from lltc.errors import InputError
 from lltc.estimates.record import LLCEstimate
 from lltc.posterior.data import Data
-from lltc.sweeps import store
-from lltc.sweeps.engine import choose_engine
-from lltc.sweeps.lock import hold
-from lltc.sweeps.markers import DRIFT
-from lltc.sweeps.plan import Plan, plan_sweep, run_key
-from lltc.sweeps.result import Sweep
-from lltc.sweeps.run import run_plans
+from lltc.sweeps.driver import run_plans
+from lltc.sweeps.engines.local import choose_engine
+from lltc.sweeps.jobs.plan import Plan, plan_sweep, run_key
+from lltc.sweeps.jobs.request import make_request
+from lltc.sweeps.reading.curve_markers import DRIFT
+from lltc.sweeps.record import Sweep
 from lltc.sweeps.runs import Runs
-from lltc.sweeps.setup import make_request
+from lltc.sweeps.store import folder as store
+from lltc.sweeps.store.lock import hold
 from lltc.transitions import Transition, find_transitions
 from lltc.types import Model, PyTree
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from lltc.estimates.llc import estimate_llc
 from lltc.posterior.data import Data
-from lltc.sweeps import store
-from lltc.sweeps.plan import Plan, plan_runs, plan_sweep
-from lltc.sweeps.setup import Setup, find_reference, make_request
-from lltc.sweeps.survey import Work, explain, survey
-from lltc.sweeps.tasks import Checkpoints
-from lltc.sweeps.watch import clock
+from lltc.sweeps.jobs.plan import Plan, plan_runs, plan_sweep
+from lltc.sweeps.jobs.progress import clock
+from lltc.sweeps.jobs.request import Setup, find_reference, make_request
+from lltc.sweeps.jobs.sources import Checkpoints
+from lltc.sweeps.jobs.survey import Work, explain, survey
+from lltc.sweeps.store import folder as store
 from lltc.types import Model, PyTree
 
 SHORT_RUN, LONGER_RUN = 64, 320

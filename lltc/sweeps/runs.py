@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 from lltc.compilation import cached_compilation
 from lltc.errors import InputError
 from lltc.posterior.data import Data
-from lltc.sweeps import store
-from lltc.sweeps.engine import choose_engine
-from lltc.sweeps.lock import hold
-from lltc.sweeps.plan import plan_runs
-from lltc.sweeps.result import Sweep
-from lltc.sweeps.run import run_plans
-from lltc.sweeps.setup import make_request
+from lltc.sweeps.driver import run_plans
+from lltc.sweeps.engines.local import choose_engine
+from lltc.sweeps.jobs.plan import plan_runs
+from lltc.sweeps.jobs.request import make_request
+from lltc.sweeps.record import Sweep
+from lltc.sweeps.store import folder as store
+from lltc.sweeps.store.lock import hold
 from lltc.types import Model, PyTree
 
 if TYPE_CHECKING:
@@ -63,9 +63,8 @@ class Runs(Mapping[str, Sweep]):
     def report(self, path: str | Path | None = None, *, known: Sequence = ()) -> Path:
         """Write one HTML page of all runs, by default `report.html` in their folder; return its path."""
         from lltc.report import write_runs_report
-        from lltc.sweeps.comparing import compare
-        from lltc.sweeps.exhibits import exhibit, shared
-        from lltc.sweeps.pages import comparison_tables
+        from lltc.sweeps.comparison import compare, comparison_tables
+        from lltc.sweeps.page_data import exhibit, shared
 
         where = Path(path) if path is not None else self.out / "report.html"
         shown = {name: exhibit(swept) for name, swept in self.items()}

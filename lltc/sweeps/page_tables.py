@@ -1,16 +1,11 @@
 """The tables a page shows of components, of the dictionary, of probes and of several runs' stages."""
 
-from typing import TYPE_CHECKING
-
 from lltc.probes import Probe, Stiffness
 from lltc.report import Spectrum, Table, draw_spectra
 from lltc.report.wording import measured, number
-from lltc.sweeps.comparison import HEAD, Comparison
-from lltc.sweeps.dictionary import Dictionary, Entry, name_partner
+from lltc.sweeps.page_data import Swept
+from lltc.sweeps.reading.dictionary import Dictionary, Entry, name_partner
 from lltc.transitions import Transition
-
-if TYPE_CHECKING:
-    from lltc.sweeps.result import Sweep
 
 CHANCE = (
     "Overlap is the share of the intervals between checkpoints that both changes cover. Chance is the "
@@ -23,21 +18,14 @@ PROBED = (
     "stiffened and {softened} softened. The change amounts to {directions} directions, spread over {params} "
     "parameters. The weights moved by {inside} inside the changed directions and by {outside} outside."
 )
-PERMUTED = (
-    "Transitions are matched in order by their size, as in {reference}. Agreement of the sizes in their "
-    "order is {agreement}; if every run had its changes in random order, as much would come about with "
-    "probability {chance}. Of what changes with a stage two runs have {shared} in common, by chance with "
-    "probability {partner_chance}. Same size is the probability that equal sizes with these errors "
-    "scatter as much."
-)
 
 
-def sweep_tables(swept: "Sweep") -> list[Table]:
+def sweep_tables(swept: Swept) -> list[Table]:
     """Return the tables of one sweep: its components' transitions and partings, and its dictionary."""
     return [component_table(swept), parting_table(swept), dictionary_table(swept.dictionary())]
 
 
-def component_table(swept: "Sweep") -> Table:
+def component_table(swept: Swept) -> Table:
     """Return the transitions of the components."""
     rows = [
         (name, number(t.step_low, 7), number(t.step_high, 7), t.kind, _size(t), f"{t.probability:.2f}")
@@ -48,7 +36,7 @@ def component_table(swept: "Sweep") -> Table:
     return Table("Transitions of components", head, rows, words=(0, 3))
 
 
-def parting_table(swept: "Sweep") -> Table:
+def parting_table(swept: Swept) -> Table:
     """Return where two components' learning coefficients part or merge."""
     rows = [
         (" and ".join(p.components), p.kind, number(p.marker.step_low, 7), number(p.marker.step_high, 7))
@@ -119,20 +107,6 @@ def probe_table(name: str, probe: Probe) -> Table:
 
 def _spectrum(name: str, found: Stiffness) -> Spectrum:
     return Spectrum(name, found.nbeta * found.curvature, found.stiff)
-
-
-def comparison_tables(comparison: Comparison) -> list[Table]:
-    """Return the table of the stages of several runs."""
-    note = PERMUTED.format(
-        reference=comparison.reference,
-        agreement=number(comparison.agreement, 2),
-        chance=number(comparison.chance, 2),
-        shared=number(comparison.partner_agreement, 2),
-        partner_chance=number(comparison.partner_chance, 2),
-    )
-    if not comparison.alike:
-        note += " The runs were swept at different nβ or γ: sizes compare only roughly."
-    return [Table("Stages", ("stage", *HEAD), comparison.rows(), words=(0, len(HEAD)), note=note)]
 
 
 def _heading(entry: Entry) -> tuple[str, str]:

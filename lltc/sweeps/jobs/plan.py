@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import jax
 
 from lltc.errors import InputError
-from lltc.sweeps import store
-from lltc.sweeps.setup import Request, Setup, make_setup, with_key
-from lltc.sweeps.tasks import Checkpoints, Task, make_tasks
+from lltc.sweeps.jobs.request import Request, Setup, make_setup, with_key
+from lltc.sweeps.jobs.sources import Checkpoints, Task, make_tasks
+from lltc.sweeps.store import folder as store
 
 
 class Plan(NamedTuple):

@@ -15,11 +15,11 @@ from lltc.estimates.by_component import estimate_llc_team
 from lltc.estimates.llc import estimate_llc
 from lltc.estimates.record import LLCEstimate
 from lltc.files import FolderError
-from lltc.sweeps import store
-from lltc.sweeps.observables import evaluate
-from lltc.sweeps.setup import NUMBERS, Setup, checkpoint_key
-from lltc.sweeps.survey import Work
-from lltc.sweeps.tasks import brought_near
+from lltc.sweeps.jobs.observables import evaluate
+from lltc.sweeps.jobs.request import NUMBERS, Setup, checkpoint_key
+from lltc.sweeps.jobs.sources import brought_near
+from lltc.sweeps.jobs.survey import Work
+from lltc.sweeps.store import folder as store
 
 NAN = float("nan")
 log = logging.getLogger("lltc.sweeps")

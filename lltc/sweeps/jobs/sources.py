@@ -10,7 +10,7 @@ from typing import Any, cast
 from lltc.checkpoints import Checkpoint, find_checkpoints
 from lltc.checkpoints.remote import local_copy
 from lltc.errors import InputError
-from lltc.sweeps.fingerprint import fingerprint_params
+from lltc.sweeps.store.fingerprint import fingerprint_params
 from lltc.types import PyTree
 
 

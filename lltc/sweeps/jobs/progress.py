@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from lltc.sweeps.work import Row
+from lltc.sweeps.jobs.worker import Row
 
 
 class Watch:

@@ -15,8 +15,8 @@ import numpy as np
 from lltc.errors import InputError
 from lltc.estimates.record import LLCEstimate
 from lltc.files import write_whole
-from lltc.sweeps.fingerprint import fingerprint_settings
-from lltc.sweeps.pack import pack_tree
+from lltc.sweeps.store.fingerprint import fingerprint_settings
+from lltc.sweeps.store.netcdf import pack_tree
 
 SETTINGS = "sweep.json"
 RUNS = "runs.json"

@@ -1,22 +1,22 @@
 """What a page shows of a sweep: its curve and markers, thinned chains, each checkpoint's error budget."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from lltc.chains.rungs import is_hot
 from lltc.report import Exhibit
 from lltc.report.wording import measured, minus, number
-from lltc.sweeps import store
-from lltc.transitions import change_probabilities
+from lltc.sweeps.reading.curve_markers import Parting
+from lltc.sweeps.reading.dictionary import Dictionary
+from lltc.sweeps.store import folder as store
+from lltc.transitions import Transition, change_probabilities
 
 if TYPE_CHECKING:
     from xarray import Dataset
-
-    from lltc.sweeps.result import Sweep
 
 CHAIN_POINTS = 200
 UNREPORTED = ("checkpoints", "given", "configuration", "sub_losses")
@@ -39,7 +39,23 @@ MEASURED = ("component_llc", "component_llc_se")
 COUNTED = 0.1  # share of the error from which a part of it is worth a line
 
 
-def exhibit(swept: "Sweep") -> Exhibit:
+class Swept(Protocol):
+    """What a page asks of a sweep; see `lltc.Sweep`."""
+
+    out: Path
+    settings: dict[str, Any]
+    curve: "Dataset"
+    transitions: tuple[Transition, ...]
+    component_transitions: Mapping[str, tuple[Transition, ...]]
+    observable_transitions: Mapping[str, tuple[Transition, ...]]
+    partings: tuple[Parting, ...]
+
+    def dictionary(self) -> Dictionary:
+        """Return what changes with each transition."""
+        ...
+
+
+def exhibit(swept: Swept) -> Exhibit:
     """Return what a page shows of a sweep."""
     chains: dict[int, np.ndarray] = {}
     details: dict[int, dict[str, str]] = {}
@@ -76,7 +92,7 @@ def reported(settings: dict[str, Any]) -> dict[str, Any]:
     return kept | {name: ", ".join(kept.get(name) or ()) for name in HASHED if name in kept}
 
 
-def shared(sweeps: "Iterable[Sweep]") -> dict[str, Any]:
+def shared(sweeps: Iterable[Swept]) -> dict[str, Any]:
     """Return the settings that all runs have in common; each has a key of its own."""
     first, *others = (reported(swept.settings) for swept in sweeps)
     return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
@@ -91,7 +107,7 @@ def read_chains(path: Path) -> np.ndarray:
         return np.asarray(draws[:, :: max(1, draws.shape[1] // CHAIN_POINTS)])
 
 
-def read_changes(swept: "Sweep") -> np.ndarray:
+def read_changes(swept: Swept) -> np.ndarray:
     """Return the probability of a change in each interval of the curve; NaN where there is no estimate."""
     steps, llc, se = (swept.curve[name].to_numpy() for name in ("step", "llc", "llc_se"))
     return change_probabilities(steps, np.where(se > 0, llc, np.nan), se)

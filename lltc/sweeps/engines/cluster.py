@@ -12,11 +12,11 @@ from typing import Any
 
 from lltc.errors import InputError
 from lltc.files import FolderError
-from lltc.sweeps.engine import gpus
-from lltc.sweeps.handover import hand_over
-from lltc.sweeps.setup import Setup
-from lltc.sweeps.survey import Work
-from lltc.sweeps.work import Row, do_work, fail
+from lltc.sweeps.engines.devices import gpus
+from lltc.sweeps.jobs.handover import hand_over
+from lltc.sweeps.jobs.request import Setup
+from lltc.sweeps.jobs.survey import Work
+from lltc.sweeps.jobs.worker import Row, do_work, fail
 
 Setups = Mapping[str, Setup]
 PATIENCE = "10s"

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from lltc.errors import InputError
 from lltc.estimates.llc import estimate_llc
-from lltc.sweeps.fingerprint import fingerprint_code, fingerprint_params
+from lltc.sweeps.store.fingerprint import fingerprint_code, fingerprint_params
 from lltc.version import ALGORITHM, VERSION
 
 

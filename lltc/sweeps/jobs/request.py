@@ -16,13 +16,8 @@ from lltc.posterior.checks import check_finite_params
 from lltc.posterior.components import Restriction, name_components
 from lltc.posterior.data import Data, as_data
 from lltc.posterior.target import LocalPosterior, local_posterior
-from lltc.sweeps.fingerprint import (
-    fingerprint_data,
-    fingerprint_model,
-    fingerprint_params,
-    fingerprint_settings,
-)
-from lltc.sweeps.observables import (
+from lltc.sweeps.jobs.described_options import complete_options, describe_option, describe_structure, versions
+from lltc.sweeps.jobs.observables import (
     Function,
     Observables,
     SubLoss,
@@ -31,8 +26,13 @@ from lltc.sweeps.observables import (
     fingerprint_traced,
     name_observables,
 )
-from lltc.sweeps.options import complete_options, describe_option, describe_structure, versions
-from lltc.sweeps.tasks import Task
+from lltc.sweeps.jobs.sources import Task
+from lltc.sweeps.store.fingerprint import (
+    fingerprint_data,
+    fingerprint_model,
+    fingerprint_params,
+    fingerprint_settings,
+)
 from lltc.types import Model, PyTree
 
 STICKY = ("nbeta", "localization")

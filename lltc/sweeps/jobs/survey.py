@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lltc.errors import InputError
-from lltc.sweeps import store
-from lltc.sweeps.setup import NUMBERS, Setup
-from lltc.sweeps.tasks import Task
+from lltc.sweeps.jobs.request import NUMBERS, Setup
+from lltc.sweeps.jobs.sources import Task
+from lltc.sweeps.store import folder as store
 
 SHORT = 40
 

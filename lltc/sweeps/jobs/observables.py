@@ -13,13 +13,13 @@ import numpy as np
 from lltc.errors import InputError
 from lltc.posterior.checks import check_model, comparison, is_hashable
 from lltc.posterior.data import Data, as_data
-from lltc.sweeps.fingerprint import (
+from lltc.sweeps.jobs.handover import hand_over
+from lltc.sweeps.store.fingerprint import (
     fingerprint_data,
     fingerprint_function,
     fingerprint_model,
     fingerprint_settings,
 )
-from lltc.sweeps.handover import hand_over
 from lltc.types import Model, PyTree
 
 Function = Callable[[PyTree], Any]

@@ -5,15 +5,15 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from lltc.errors import InputError
 from lltc.files import FolderError
-from lltc.sweeps.handover import hand_over
-from lltc.sweeps.setup import Setup
-from lltc.sweeps.survey import Work
-from lltc.sweeps.work import Row, do_work
+from lltc.sweeps.engines.devices import gpus
+from lltc.sweeps.jobs.handover import hand_over
+from lltc.sweeps.jobs.request import Setup
+from lltc.sweeps.jobs.survey import Work
+from lltc.sweeps.jobs.worker import Row, do_work
 
 Setups = Mapping[str, Setup]
 _HANDED: dict[str, Setups] = {}  # In a worker process: what it was handed, under the sweep's token.
@@ -33,7 +33,7 @@ def run_works(
     if executor is not None:
         yield from _on_executor(executor, setups, works)
     elif workers or scheduler:
-        from lltc.sweeps.cluster import on_cluster
+        from lltc.sweeps.engines.cluster import on_cluster
 
         yield from on_cluster(setups, works, workers=workers, scheduler=scheduler)
     else:
@@ -71,14 +71,6 @@ def choose_engine(*, workers: int, scheduler: str | None, executor: Executor | N
         # JAX takes most of a GPU at its first touch: this process and the workers must not fight for it.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     return chosen
-
-
-def gpus() -> list[str]:
-    """Return the GPUs of this machine as CUDA_VISIBLE_DEVICES names them."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name for name in visible.split(",") if name]
-    return [str(index) for index, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 
 def _on_executor(executor: Executor, setups: Setups, works: Sequence[Work]) -> Iterator[Row]:

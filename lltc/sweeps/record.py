@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lltc.estimates.record import LLCEstimate
-from lltc.sweeps import store
-from lltc.sweeps.dictionary import Dictionary, make_dictionary
-from lltc.sweeps.markers import (
+from lltc.sweeps.jobs.observables import spread
+from lltc.sweeps.page_data import exhibit, reported
+from lltc.sweeps.page_tables import probe_table, sweep_tables
+from lltc.sweeps.reading.critical import CriticalCheckpoint, choose_critical
+from lltc.sweeps.reading.curve_markers import (
     DRIFT,
     Parting,
     find_partings,
@@ -20,7 +22,8 @@ from lltc.sweeps.markers import (
     mark_components,
     mark_observables,
 )
-from lltc.sweeps.observables import spread
+from lltc.sweeps.reading.dictionary import Dictionary, make_dictionary
+from lltc.sweeps.store import folder as store
 from lltc.transitions import Transition
 
 if TYPE_CHECKING:
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
 
     from lltc.checkpoints import Checkpoint
     from lltc.probes import Probe
-    from lltc.sweeps.critical import CriticalCheckpoint
 
 NUMBERS = ("llc", "llc_se", "ess", "rhat", "step_size", "hot_cold_gap", "seconds", "num_draws")
 
@@ -100,10 +102,11 @@ class Sweep:
     def dictionary(self) -> Dictionary:
         """Return what changes with each transition of the whole and of each component.
 
-        A change goes with a transition where their markers share intervals between checkpoints; `chance` is
-        the probability that the partner's changes would overlap it as much if they began anywhere on the
-        circle of checkpoints, their lengths and distances kept (`lltc.sweeps.dictionary.chance_of`). The
-        checkpoints' own spacing is the clock: after log-spaced saving a shift is one of log step.
+        A change goes with a transition where their markers share intervals between checkpoints; `chance`
+        is the probability that the partner's changes would overlap it as much if they began anywhere on
+        the circle of checkpoints, their lengths and distances kept
+        (`lltc.sweeps.reading.dictionary.chance_of`). The checkpoints' own spacing is the clock: after
+        log-spaced saving a shift is one of log step.
         """
         markers = (self.transitions, self.component_transitions, self.observable_transitions)
         return make_dictionary(self.curve["step"].to_numpy(), *markers)
@@ -122,8 +125,6 @@ class Sweep:
         inside. Each has step, kind ("plateau" or "transition"), number and marker; given the `checkpoints`
         (their folder, or `find_checkpoints`' records), also path, and `load()` for the probes.
         """
-        from lltc.sweeps.critical import choose_critical
-
         return choose_critical(self.curve, self.transitions, DRIFT, checkpoints)
 
     def plot(self, ax: "Axes | None" = None, **options: Any) -> "Axes":
@@ -149,14 +150,11 @@ class Sweep:
         each with its spectra and components.
         """
         from lltc.report import write_report
-        from lltc.sweeps.exhibits import exhibit, reported
-        from lltc.sweeps.pages import probe_table, sweep_tables
 
         where = Path(path) if path is not None else self.out / "report.html"
-        shown = exhibit(self)._asdict()
         settings, tables = reported(self.settings), sweep_tables(self)
         tables += [probe_table(name, found) for name, found in (probes or {}).items()]
-        return write_report(where, **shown, settings=settings, known=known, tables=tables)
+        return write_report(where, exhibit(self), settings=settings, known=known, tables=tables)
 
 
 def make_curve(rows: list[dict[str, Any]], settings: dict[str, Any]) -> "Dataset":

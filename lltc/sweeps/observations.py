@@ -22,8 +22,7 @@ from lltc.posterior.layout import (
     flatten_leaves,
     locate,
 )
-from lltc.sweeps.markers import Markers, mark_observables
-from lltc.sweeps.observables import (
+from lltc.sweeps.jobs.observables import (
     Function,
     Observables,
     SubLoss,
@@ -33,7 +32,8 @@ from lltc.sweeps.observables import (
     spread,
     task_loss,
 )
-from lltc.sweeps.tasks import Checkpoints, Task, brought_near, make_tasks
+from lltc.sweeps.jobs.sources import Checkpoints, Task, brought_near, make_tasks
+from lltc.sweeps.reading.curve_markers import Markers, mark_observables
 from lltc.types import Model, PyTree
 
 if TYPE_CHECKING:

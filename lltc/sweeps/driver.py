@@ -14,16 +14,16 @@ from lltc.errors import InputError
 from lltc.files import remove_leftovers
 from lltc.posterior.components import Restriction
 from lltc.posterior.data import Data
-from lltc.sweeps import store
-from lltc.sweeps.engine import choose_engine, run_works
-from lltc.sweeps.lock import hold
-from lltc.sweeps.observables import Observables
-from lltc.sweeps.plan import Plan, plan_sweep
-from lltc.sweeps.result import Sweep
-from lltc.sweeps.setup import make_request
-from lltc.sweeps.survey import Work, explain, survey, with_checkpoints
-from lltc.sweeps.tasks import Checkpoints
-from lltc.sweeps.watch import Watch
+from lltc.sweeps.engines.local import choose_engine, run_works
+from lltc.sweeps.jobs.observables import Observables
+from lltc.sweeps.jobs.plan import Plan, plan_sweep
+from lltc.sweeps.jobs.progress import Watch
+from lltc.sweeps.jobs.request import make_request
+from lltc.sweeps.jobs.sources import Checkpoints
+from lltc.sweeps.jobs.survey import Work, explain, survey, with_checkpoints
+from lltc.sweeps.record import Sweep
+from lltc.sweeps.store import folder as store
+from lltc.sweeps.store.lock import hold
 from lltc.types import Model, PyTree
 
 log = logging.getLogger("lltc.sweeps")

@@ -12,7 +12,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal  # pyright: ignore[repor
 
 from lltc.posterior.checks import comparison
 from lltc.posterior.data import Data
-from lltc.sweeps.code import describe_code
+from lltc.sweeps.store.bytecode import describe_code
 from lltc.types import Model, PyTree
 
 SAMPLED_ROWS = 64

@@ -1,0 +1,1 @@
+"""A sweep's folder: results, settings, fingerprints, one driver at a time."""
