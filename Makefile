@@ -1,17 +1,32 @@
 # Every target sets up `.venv` by itself; `make demo` and `make test` need git, make and some CPython >= 3.12.
 PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadscope
 export UV_COMPILE_BYTECODE = 1
 export JAX_PLATFORMS ?= cpu
 export KERAS_BACKEND = jax
 
-.PHONY: demo test check setup format constraints bench-accuracy bench-accuracy-quick bench-curves bench-first bench-memory bench-peers bench-reading bench-refinement bench-profile bench-speed bench-speed-gpu bench-speed-peers bench-time bench-transitions clean
+.PHONY: demo test test-all test-isa test-keys check setup format constraints bench-accuracy bench-accuracy-quick bench-curves bench-first bench-memory bench-peers bench-reading bench-refinement bench-profile bench-speed bench-speed-gpu bench-speed-peers bench-time bench-transitions clean
 
 demo: .venv/ready
 	.venv/bin/lltc demo --out lltc-demo
 
+# What a developer runs; `test-all` is what CI runs.
 test: .venv/ready
-	$(PYTHON) -m pytest -n 2
+	$(PYTEST) -m "not process and not notebook and not browser and not reference"
+
+test-all: .venv/ready
+	$(PYTEST)
 	$(PYTHON) -m pytest tests/test_speed.py
+
+# The suite as three kinds of processors round.
+test-isa: .venv/ready
+	XLA_FLAGS=--xla_cpu_max_isa=SSE4_2 $(PYTEST)
+	XLA_FLAGS=--xla_cpu_max_isa=AVX2 $(PYTEST)
+	$(PYTEST)
+
+# What draws at random, with other keys than the default ones.
+test-keys: .venv/ready
+	for key in 1 2 3 4 5; do $(PYTEST) -m statistical --base-key $$key || exit 1; done
 
 check: .venv/ready
 	.venv/bin/ruff check .

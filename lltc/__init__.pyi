@@ -48,3 +48,6 @@ from .sweeps import sweep_path as sweep_path
 from .sweeps import sweep_runs as sweep_runs
 from .transitions import Transition as Transition
 from .transitions import find_transitions as find_transitions
+
+__version__: str
+__all__: list[str]

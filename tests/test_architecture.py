@@ -1,81 +1,142 @@
-"""The shape of the house: imports point down, files stay small, the shell starts without JAX."""
+"""The shape of the house: imports point down, nothing goes round in circles, files stay small."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "lltc"
-LAYERS = [
-    ["errors", "types", "version"],
-    ["files", "compilation"],
-    ["posterior"],
-    ["kernels"],
-    ["chains"],
-    ["diagnostics"],
-    ["transitions"],
-    ["report"],
-    ["estimates"],
-    ["fluctuations"],
-    ["probes"],
-    ["checkpoints"],
-    ["models"],
-    ["toys"],
-    ["sweeps"],
-    ["demo"],
-    ["cli"],
-]
-RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-FLOOR = {"errors", "types", "version", "files"}
+FLOORS = {
+    "ground": {"errors", "types", "version", "files", "compilation"},
+    "wings": {"posterior", "kernels", "transitions", "checkpoints", "models", "toys", "report"},
+    "chains": {"chains"},
+    "diagnostics": {"diagnostics"},
+    "estimates": {"estimates"},
+    "fluctuations": {"fluctuations"},
+    "probes": {"probes"},
+    "sweeps": {"sweeps"},
+    "top": {"demo", "cli"},
+}
+LEVEL = {room: level for level, rooms in enumerate(FLOORS.values()) for room in rooms}
 ALONE = {"transitions", "checkpoints", "models", "toys", "report"}
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+BASE = {"errors", "types", "version", "files"}
+SHARED_FLOORS = (FLOORS["ground"], FLOORS["top"])
+HALL = 10
+SOURCES = {
+    str(path.relative_to(PACKAGE.parent)): path.read_text()
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path != PACKAGE / "__init__.py"
+}
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def imported_rooms(path: Path) -> set[str]:
-    rooms = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
+def imported_modules(source: str) -> set[str]:
+    """Return every module of lltc that a file imports, inside functions and for type checkers too."""
+    modules = set()
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            module = node.module or ""
-            names = [f"lltc.{alias.name}" for alias in node.names] if module == "lltc" else [module]
-        rooms |= {name.split(".")[1] for name in names if name.startswith("lltc.")}
-    return rooms
+            assert node.level == 0, f"line {node.lineno} imports relatively"
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
+    return {name for name in modules if name.startswith("lltc.")}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down(path: Path):
-    room = room_of(path)
-    for other in imported_rooms(path) - {room}:
-        assert RANK[other] < RANK[room], f"{room} imports {other}, which lies above it"
+def file_of(module: str, files: Iterable[str]) -> str | None:
+    """Return the file that a module is, among `files`; None for a name inside a file."""
+    stem = module.replace(".", "/")
+    return next((name for name in (f"{stem}.py", f"{stem}/__init__.py") if name in files), None)
+
+
+def file_graph(sources: Mapping[str, str]) -> dict[str, set[str]]:
+    """Return which files each file imports."""
+    return {
+        name: {
+            file
+            for module in imported_modules(source)
+            if (file := file_of(module, sources)) not in (None, name)
+        }
+        for name, source in sources.items()
+    }
+
+
+def folder_graph(files: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Return which folders each folder's files import; the hall's files stand for themselves."""
+    home = lambda name: str(Path(name).parent) if name.count("/") > 1 else name
+    graph: dict[str, set[str]] = {}
+    for name, others in files.items():
+        graph.setdefault(home(name), set()).update({home(other) for other in others} - {home(name)})
+    return graph
+
+
+def find_circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Return the names along one circle of imports, or nothing."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def room_of(module_or_file: str) -> str:
+    return re.split(r"[./]", module_or_file)[1]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_imports_point_down(name: str):
+    room = room_of(name)
+    for module in imported_modules(SOURCES[name]):
+        other = room_of(module)
+        if other == room or any({room, other} <= floor for floor in SHARED_FLOORS):
+            continue
+        assert LEVEL[other] < LEVEL[room], f"{name} imports {module}, which does not lie below it"
         if room in ALONE:
-            assert other in ("errors", "types", "version", "files"), (
-                f"{room} stands alone but imports {other}"
-            )
+            assert other in BASE, f"{room} stands alone but {name} imports {module}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_files_stay_small(path: Path):
-    assert len(path.read_text().splitlines()) <= 350
+def test_no_file_and_no_folder_is_in_a_circle():
+    files = file_graph(SOURCES)
+    assert find_circle(files) == []
+    assert find_circle(folder_graph(files)) == []
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "import lltc.sweeps.driver",
+        "from lltc.sweeps import driver",
+        "from lltc.sweeps.driver import run_plans",
+        "def later():\n    from lltc.sweeps.driver import run_plans",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from lltc.sweeps.driver import run_plans",
+    ],
+)
+def test_a_planted_circle_is_seen(planted: str):
+    """The driver uses the worker; a worker that uses the driver closes a circle of files and of folders."""
+    files = file_graph(SOURCES | {"lltc/sweeps/jobs/worker.py": planted})
+    assert {"lltc/sweeps/driver.py", "lltc/sweeps/jobs/worker.py"} <= set(find_circle(files))
+    assert {"lltc/sweeps", "lltc/sweeps/jobs"} <= set(find_circle(folder_graph(files)))
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_files_stay_small(name: str):
+    assert len(SOURCES[name].splitlines()) <= 350
 
 
 def test_every_room_is_in_the_plan():
-    assert {room_of(path) for path in FILES} <= set(RANK)
+    assert {room_of(name).removesuffix(".py") for name in SOURCES} == set(LEVEL)
+    assert len(FLOORS) <= HALL
+    assert len([path for path in PACKAGE.iterdir() if path.is_file()]) <= HALL
 
 
 def test_the_package_and_the_shell_import_without_jax():
     heavy = "('jax', 'arviz_base', 'arviz_stats', 'matplotlib', 'plotly', 'xarray', 'orbax')"
     code = f"import sys, lltc, lltc.cli; print([name for name in {heavy} if name in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_public_names_resolve():
@@ -83,3 +144,30 @@ def test_public_names_resolve():
 
     for name in lltc.__all__:
         assert getattr(lltc, name) is not None
+
+
+def test_names_that_texts_mention_resolve_after_importing_lltc():
+    """Whatever is written as `lltc.something.else` in docstrings and the README is there."""
+    texts = [*SOURCES.values(), (PACKAGE.parent / "README.md").read_text()]
+    names = {name for text in texts for name in re.findall(r"`(lltc(?:\.\w+)+)", text)}
+    assert len(names) > 20
+    done = subprocess.run(
+        [sys.executable, "-c", RESOLVE, *sorted(names)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
+
+
+# Each name is looked up in a process that has imported nothing but lltc itself.
+RESOLVE = """
+import os, sys, operator, lltc
+for name in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        try:
+            operator.attrgetter(name.removeprefix("lltc."))(lltc)
+        except AttributeError:
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        print(name)
+"""

@@ -1,7 +1,7 @@
 """What a page shows of a sweep: its curve and markers, thinned chains, each checkpoint's error budget."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,7 +10,6 @@ import numpy as np
 from lltc.chains.rungs import is_hot
 from lltc.report import Exhibit
 from lltc.report.wording import measured, minus, number
-from lltc.sweeps.reading.curve_markers import Parting
 from lltc.sweeps.reading.dictionary import Dictionary
 from lltc.sweeps.store import folder as store
 from lltc.transitions import Transition, change_probabilities
@@ -42,13 +41,40 @@ COUNTED = 0.1  # share of the error from which a part of it is worth a line
 class Swept(Protocol):
     """What a page asks of a sweep; see `lltc.Sweep`."""
 
-    out: Path
-    settings: dict[str, Any]
-    curve: "Dataset"
-    transitions: tuple[Transition, ...]
-    component_transitions: Mapping[str, tuple[Transition, ...]]
-    observable_transitions: Mapping[str, tuple[Transition, ...]]
-    partings: tuple[Parting, ...]
+    @property
+    def out(self) -> Path:
+        """Return the sweep's folder."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return what `sweep.json` holds."""
+        ...
+
+    @property
+    def curve(self) -> "Dataset":
+        """Return the curve over `step`."""
+        ...
+
+    @property
+    def transitions(self) -> tuple[Transition, ...]:
+        """Return the markers."""
+        ...
+
+    @property
+    def component_transitions(self) -> Any:
+        """Return the components' markers by name."""
+        ...
+
+    @property
+    def observable_transitions(self) -> Any:
+        """Return the observables' markers by name."""
+        ...
+
+    @property
+    def partings(self) -> Any:
+        """Return where components part or merge."""
+        ...
 
     def dictionary(self) -> Dictionary:
         """Return what changes with each transition."""

@@ -12,7 +12,9 @@ import lltc
 from lltc.checkpoints import save_npz
 from tests.problems import balanced
 
-ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.process
+
+ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "docs" / "slurm_sweep.py"
 MODULE = """
 import numpy as np

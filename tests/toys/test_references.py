@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from lltc import toys
 from lltc.errors import InputError
 
+pytestmark = pytest.mark.reference
+
 
 @pytest.mark.parametrize("nbeta", [10.0, 1e3, 1e6])
 def test_quadrature_matches_the_bessel_formulas(nbeta):

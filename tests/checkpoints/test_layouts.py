@@ -68,7 +68,7 @@ def test_a_run_saved_on_more_devices_is_read_whole(saved_on_eight, layout):
 
 
 def test_reading_takes_no_devices_at_all(saved_on_eight):
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", READ, str(saved_on_eight / "one")]
     result = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     assert result.stdout.split() == ["496.0", "False"]

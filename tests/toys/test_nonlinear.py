@@ -11,6 +11,8 @@ from jax.flatten_util import ravel_pytree
 from lltc import toys
 from lltc.errors import InputError
 
+pytestmark = pytest.mark.reference
+
 PUBLISHED = {5: (1.17046, -0.28230), 6: (1.32053, -0.61814), 7: (1.44839, -0.96691), 8: (1.55045, -1.29119)}
 
 

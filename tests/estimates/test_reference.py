@@ -9,6 +9,8 @@ from lltc.estimates.reference import reference_llc
 from lltc.toys import crossing_llc, quadratic_llc, quadrature_llc, reduced_rank_regression
 from tests.problems import DUMMY, constant
 
+pytestmark = pytest.mark.reference
+
 NBETA, GAMMA = 300.0, 1.0
 CURVATURES = np.array([0.01, 1.0, 3.0], np.float32)
 PARTS = {

@@ -7,8 +7,8 @@ import pytest
 
 from lltc import InputError, cli
 from lltc.checkpoints import save_npz
+from tests.cli.test_cli import MODULE
 from tests.problems import balanced
-from tests.test_cli import MODULE
 
 NETWORK = ["--model", "probed_network:model", "--data", "probed_network:data"]
 FEW = ["--num-draws", "256", "--num-warmup", "64", "--nbeta", "1000", "--localization", "1", "--no-progress"]

@@ -9,8 +9,8 @@ import pytest
 import lltc
 from lltc import InputError, Status
 from lltc.fluctuations.susceptibility import susceptibilities
+from tests.fluctuations.test_susceptibility import Form, agree, table
 from tests.problems import regression
-from tests.test_susceptibility import Form, agree, table
 
 SIZE, WIDTH = 300, 4
 MODEL, POINT, DATA = regression(5, SIZE, WIDTH)

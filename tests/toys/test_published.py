@@ -9,6 +9,8 @@ from scipy.integrate import quad
 
 from lltc import toys
 
+pytestmark = pytest.mark.reference
+
 TEMPERATURES = (1e2, 1e3, 1e4, 1e5)
 TWO_LAYERS = {
     ((3, 2, 3), 0): (2.30, 2.42, 2.46, 2.48),

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from tests.notebooks import execute
+from tests.executing import execute
+
+pytestmark = pytest.mark.notebook
 
 LOSSES = {"4": 1 / 9, "5": 0.06874, "6": 0.04819}
 STATE = """{

@@ -1,8 +1,9 @@
 """The numbers are those of key and step alone: not of how a run is cut up, stopped or watched.
 
 Everything here is equal bit for bit. By `chain_batch` and on several devices sums are taken in another order,
-and only rounding may differ: tests/test_scaling.py, tests/test_placement.py. Data read from the host:
-tests/test_llc.py. The cache of compiled programs, and who does a sweep's work: tests/test_sweep_engine.py.
+and only rounding may differ: test_scaling.py and test_sharding.py, beside this file. Data read from the host:
+tests/estimates/test_llc.py. The cache of compiled programs, and who does a sweep's work:
+tests/sweeps/test_engines.py.
 """
 
 import jax

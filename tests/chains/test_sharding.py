@@ -15,6 +15,8 @@ import lltc
 from lltc.errors import InputError
 from tests.meshes import FEW, estimate_on, network, problem
 
+pytestmark = pytest.mark.process
+
 MESHES = [
     {"axes": {"chain": 2, "data": 2, "model": 2}},
     {"axes": {"chain": 4, "model": 2}, "chain_batch": 1},
@@ -30,7 +32,7 @@ UNEVEN = [
 def launch(devices, meshes, *, process=0, of=1, port=0):
     """Start `meshes.py` in a process of its own: devices are counted once, when JAX starts."""
     words = [str(devices), str(process), str(of), str(port), *map(json.dumps, meshes)]
-    program = Path(__file__).with_name("meshes.py")
+    program = Path(__file__).parents[1] / "meshes.py"
     return subprocess.Popen([sys.executable, program, *words], stdout=subprocess.PIPE, text=True)
 
 

@@ -15,6 +15,8 @@ from lltc import cli
 from lltc.checkpoints import save_npz
 from tests.problems import balanced
 
+pytestmark = pytest.mark.process
+
 SCRIPT = Path(sys.executable).parent / "lltc"
 FEW = ["--num-draws", "64", "--num-warmup", "64", "--nbeta", "1000", "--localization", "1", "--no-progress"]
 MODULE = """

@@ -27,7 +27,9 @@ from lltc.sweeps.store import lock
 from tests.problems import balanced
 from tests.sweeping import DATA, FEW, MODEL, assert_same, load, make_checkpoints, run
 
-ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.process
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -264,7 +266,8 @@ def test_the_second_process_compiles_nothing_and_finds_the_same(home, tmp_path):
         "s.run(pathlib.Path(sys.argv[1]), sys.argv[2])\n"
         "print(*(seen[f'/jax/compilation_cache/cache_{name}'] for name in ('hits', 'misses')))"
     )
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMP")}
+    environment["XDG_CACHE_HOME"] = str(tmp_path)
 
     def count(out: str, **more: str) -> list[int]:
         words, around = [sys.executable, "-c", code, home, tmp_path / out], environment | more
@@ -283,17 +286,18 @@ def test_the_second_process_compiles_nothing_and_finds_the_same(home, tmp_path):
 
 def test_a_cache_of_the_users_own_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert jax.config.jax_compilation_cache_dir is None
-    with cached_compilation():
-        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "lltc" / "jax")
+    with configured({"jax_compilation_cache_dir": None}):
+        assert jax.config.jax_compilation_cache_dir is None
         with cached_compilation():
-            pass
-        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "lltc" / "jax")
-    assert jax.config.jax_compilation_cache_dir is None
+            assert jax.config.jax_compilation_cache_dir == str(tmp_path / "lltc" / "jax")
+            with cached_compilation():
+                pass
+            assert jax.config.jax_compilation_cache_dir == str(tmp_path / "lltc" / "jax")
+        assert jax.config.jax_compilation_cache_dir is None
     with configured({"jax_compilation_cache_dir": "own"}), cached_compilation():
         assert jax.config.jax_compilation_cache_dir == "own"
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    with cached_compilation():
+    with configured({"jax_compilation_cache_dir": None}), cached_compilation():
         assert jax.config.jax_compilation_cache_dir is None
 
 
@@ -356,7 +360,7 @@ def test_a_script_without_a_guard_is_told_so(tmp_path):
 
 def test_previewing_tells_what_why_and_how_long(home, whole, tmp_path):
     del whole
-    arguments = FEW | {"loader": load}
+    arguments: dict[str, Any] = FEW | {"loader": load}
     del arguments["progress"]
     preview = lltc.sweeps.preview_sweep
     done = preview(home / "in", MODEL, DATA, out=home / "whole", **arguments)

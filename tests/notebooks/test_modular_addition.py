@@ -5,7 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.notebooks import execute
+from tests.executing import execute
+
+pytestmark = pytest.mark.notebook
 
 STATE = """{
     "seen": seen.drop_vars("reason").to_dataframe().reset_index().to_dict("list"),

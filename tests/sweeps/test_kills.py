@@ -18,7 +18,9 @@ from lltc import InputError, Sweep
 from lltc.sweeps.store import folder as store
 from tests.sweeping import assert_same, held, make_checkpoints, run
 
-ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.process
+
+ROOT = Path(__file__).parents[2]
 KILLS = 30
 PRELOADED = [
     "tests.sweeping",

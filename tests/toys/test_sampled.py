@@ -12,6 +12,8 @@ from lltc import toys
 from lltc.errors import InputError
 from lltc.toys.shallow import square_moment_loss, square_moments
 
+pytestmark = pytest.mark.reference
+
 
 def rows_of(problem):
     """Return the distinct examples of the data, float64, and the share of each."""

@@ -7,8 +7,8 @@ import pytest
 
 from lltc import InputError
 from lltc.fluctuations.susceptibility import susceptibilities
+from tests.fluctuations.test_susceptibility import Form, agree, table
 from tests.problems import regression
-from tests.test_susceptibility import Form, agree, table
 
 SIZE, WIDTH = 20_000, 4
 MODEL, POINT, DATA = regression(5, SIZE, WIDTH)

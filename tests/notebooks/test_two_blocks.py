@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from tests.notebooks import execute
+from tests.executing import execute
+
+pytestmark = pytest.mark.notebook
 
 STAGES = [(0, 0), (1, 0), (1, 1), (2, 1), (2, 2)]
 STATE = """{

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.notebooks import execute
+from tests.executing import execute
+
+pytestmark = pytest.mark.notebook
 
 STATE = """{
     "known": known.reset_index().to_dict("list"),
