@@ -59,8 +59,8 @@ def write_report(
     Args:
         path: where to write; the folder must exist.
         exhibit: the curve, an `xarray.Dataset` over `step` with llc, llc_se, loss and status, and what
-            belongs to it; ess, rhat, step_size, seconds and the variables named in `curve.attrs["observables"]` are
-            shown where present.
+            belongs to it; ess, rhat, step_size, seconds and the variables named in
+            `curve.attrs["observables"]` are shown where present.
         settings: shown as a list; nested mappings become dotted names.
         known: plateaus known beforehand, (step_low, step_high, llc, label), drawn dashed.
         title: the page's heading.
