@@ -88,7 +88,7 @@ def probing(case: Case) -> tuple[float, float]:
         for params in ends:
             lltc.estimate_llc(case.model, params, case.data, **common)
 
-    tasks = (lambda: lltc.probe(ends[0], ends[1], case.model, case.data, **common), estimates)
+    tasks = (lambda: lltc.probe(case.model, ends[0], ends[1], case.data, **common), estimates)
     for task in tasks:
         task()
     times = np.array([[seconds(task) for task in tasks] for _ in range(ROUNDS)])

@@ -20,6 +20,9 @@ from .estimates.free_energy import free_energy_crossing as free_energy_crossing
 from .estimates.ladder import LLCLadder as LLCLadder
 from .estimates.ladder import estimate_llc_ladder as estimate_llc_ladder
 from .estimates.llc import estimate_llc as estimate_llc
+from .estimates.options import LadderOptions as LadderOptions
+from .estimates.options import Options as Options
+from .estimates.options import SweepOptions as SweepOptions
 from .estimates.record import LLCEstimate as LLCEstimate
 from .estimates.reference import reference_llc as reference_llc
 from .fluctuations.loss_kernel import LossKernel as LossKernel
@@ -29,6 +32,8 @@ from .models import behavioral as behavioral
 from .posterior.components import Component as Component
 from .posterior.components import Components as Components
 from .posterior.components import list_components as list_components
+from .posterior.target import LocalPosterior as LocalPosterior
+from .posterior.target import local_posterior as local_posterior
 from .probes import CompressionCurve as CompressionCurve
 from .probes import Probe as Probe
 from .probes import compression_curve as compression_curve

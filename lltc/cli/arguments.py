@@ -44,8 +44,14 @@ class Sampling:
         With --no-linear, the loss without its slope at the checkpoint.
     kernel
         Sampler: baoab, ghmc, mala, leimkuhler_matthews, euler or sgnht; chosen when not given.
+    preconditioner
+        Optax transformation with a second moment, as pkg.module:attr; frozen after warm-up.
     anchor_examples
         Examples that give the gradient at the checkpoint; default all.
+    chain_batch
+        Chains evaluated at once, to bound memory; default all.
+    mesh
+        Devices along the axes chain, data and model, such as chain=4,model=2; default one device.
     """
 
     key: int = 0
@@ -60,7 +66,10 @@ class Sampling:
     restrict: list[str] | None = None
     linear: bool = True
     kernel: str | None = None
+    preconditioner: str | None = None
     anchor_examples: int | None = None
+    chain_batch: int | None = None
+    mesh: str | None = None
 
 
 @Parameter(name="*")
@@ -101,8 +110,12 @@ def as_template(loading: Loading | None, model: Any = None) -> Any:
 
 def as_options(sampling: Sampling | None) -> dict[str, Any]:
     """Return the arguments of `estimate_llc` the flags stand for."""
-    options = asdict(sampling or Sampling())
-    return options | {"kernel": _kernel(options["kernel"])}
+    given = sampling or Sampling()
+    return asdict(given) | {
+        "kernel": _kernel(given.kernel),
+        "preconditioner": load_value("preconditioner", given.preconditioner),
+        "mesh": _mesh(given.mesh),
+    }
 
 
 def _kernel(name: str | None) -> Any:
@@ -115,6 +128,22 @@ def _kernel(name: str | None) -> Any:
             f"kernel must be one of {', '.join(KERNELS)}, but {name!r} was given; pass one of these."
         )
     return getattr(kernels, name)()
+
+
+def _mesh(text: str | None) -> Any:
+    """Return a mesh of the first devices, such as chain=4,model=2 names."""
+    if text is None:
+        return None
+    import jax
+
+    try:
+        sizes = {name.strip(): int(size) for name, size in (part.split("=") for part in text.split(","))}
+        return jax.make_mesh(tuple(sizes.values()), tuple(sizes))
+    except ValueError as error:
+        raise InputError(
+            f"mesh must name axes among chain, data and model with their sizes, such as chain=4,model=2, of "
+            f"at most {jax.device_count()} devices in all, but {text!r} was given ({error}); mend it."
+        ) from None
 
 
 def load_attribute(argument: str, reference: str) -> Any:

@@ -102,9 +102,9 @@ def probe(
     swept = Sweep.open(sweep) if sweep is not None else None
     reading, shape = as_reading(loading), as_template(loading, loss)
     found = probe_checkpoints(
+        loss,
         open_checkpoint(before, **reading).load(shape),
         open_checkpoint(after, **reading).load(shape),
-        loss,
         load_value("data", data),
         components=components,
         refine=refine,

@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import jax
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.estimates.llc import estimate_llc
+from lltc.estimates.estimator import draw_estimates
+from lltc.estimates.options import Options, arrange, complete
 from lltc.estimates.record import LLCEstimate
 from lltc.posterior.components import Restriction, name_components, select
-from lltc.posterior.data import Data, as_data
-from lltc.posterior.layout import locate
-from lltc.posterior.target import default_localization
+from lltc.posterior.data import Data
+from lltc.posterior.target import LocalPosterior, restricted
 from lltc.types import Model, PyTree
 
 if TYPE_CHECKING:
@@ -69,11 +69,11 @@ class LLCTeam:
         """Return llc, llc_se, loss, status and more over the dimension `component`; nβ, γ as attributes."""
         from xarray import Dataset
 
-        found = self.estimates.values()
+        estimates = self.estimates.values()
         columns: dict[str, Any] = {"llc": self.llc, "llc_se": self.llc_se}
-        columns["loss"] = np.array([estimate.init_loss for estimate in found])
-        columns["status"] = np.array([estimate.status.name for estimate in found])
-        columns |= {name: np.array([getattr(estimate, name) for estimate in found]) for name in COLUMNS}
+        columns["loss"] = np.array([estimate.init_loss for estimate in estimates])
+        columns["status"] = np.array([estimate.status.name for estimate in estimates])
+        columns |= {name: np.array([getattr(estimate, name) for estimate in estimates]) for name in COLUMNS}
         return Dataset(
             {name: ("component", values) for name, values in columns.items()},
             coords={"component": list(self.components)},
@@ -82,15 +82,12 @@ class LLCTeam:
 
 
 def estimate_llc_team(
-    model: Model,
-    params: PyTree,
-    data: PyTree | Data,
+    model: Model | LocalPosterior,
+    params: PyTree = None,
+    data: PyTree | Data = None,
     *,
     components: Mapping[str, Restriction] | Sequence[str],
-    key: jax.Array | int = 0,
-    nbeta: float | None = None,
-    localization: float | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> LLCTeam:
     """Estimate the refined learning coefficient of each component: it alone moves, the rest stays at w*.
 
@@ -99,16 +96,14 @@ def estimate_llc_team(
     shapes in the same leaves, such as heads, share one compilation.
 
     Args:
-        model: as for `lltc.estimate_llc`.
+        model: as for `lltc.estimate_llc`, or an `lltc.local_posterior(…)` in place of model, params and data.
         params: the checkpoint w*.
         data: as for `lltc.estimate_llc`.
         components: names mapped to patterns, lists of patterns, functions or masks, or a list of patterns
             that name themselves; `lltc.list_components` shows beforehand what a pattern selects. "*" is the
             whole.
-        key: JAX key or int.
-        nbeta: nβ; default n/ln n.
-        localization: γ of every component; default that of the whole, d/(½‖w*‖)² over all parameters.
-        options: every other argument of `lltc.estimate_llc`.
+        options: as in `lltc.Options`, but `restrict`; γ is by default that of the whole, d/(½‖w*‖)² over all
+            parameters.
 
     Returns:
         An `LLCTeam` with `estimates` by name, `llc`, `llc_se` and `to_dataset()`.
@@ -123,27 +118,24 @@ def estimate_llc_team(
         >>> import jax.numpy as jnp
         >>> loss = lambda w, x: 0.5 * (jnp.sum(w["a"]**2) + jnp.sum(w["b"]**2)) * jnp.ones(len(x))
         >>> params = {"a": jnp.zeros(2), "b": jnp.zeros(6)}
-        >>> found = estimate_llc_team(
+        >>> team = estimate_llc_team(
         ...     loss, params, jnp.zeros(9), components=["a", "b"], nbeta=99, localization=1.0, progress=False)
-        >>> found.components, bool(abs(found["b"].llc - 2.97) < 4 * found["b"].llc_se)
+        >>> team.components, bool(abs(team["b"].llc - 2.97) < 4 * team["b"].llc_se)
         (('a', 'b'), True)
     """
-    if "restrict" in options:
+    settings = complete("estimate_llc_team", options)
+    if settings["restrict"] is not None:
         raise InputError(
-            f"restrict={options['restrict']!r} was given, but what moves is named by components; put the "
+            f"restrict={settings['restrict']!r} was given, but what moves is named by components; put the "
             "patterns there."
         )
-    named = name_components(components)
-    masks = {name: as_masks(params, name, pattern) for name, pattern in named.items()}
-    shared = as_data(data)
-    gamma = default_localization(*locate(params)) if localization is None else localization
+    whole = arrange("estimate_llc_team", model, params, data, settings)
+    masks = {
+        name: as_masks(whole.params, name, pattern) for name, pattern in name_components(components).items()
+    }
+    rungs = np.array([whole.nbeta])
     return LLCTeam(
-        {
-            name: estimate_llc(
-                model, params, shared, key=key, nbeta=nbeta, localization=gamma, restrict=mask, **options
-            )
-            for name, mask in masks.items()
-        }
+        {name: draw_estimates(restricted(whole, mask), rungs, settings)[0] for name, mask in masks.items()}
     )
 
 

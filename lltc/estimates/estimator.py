@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,40 +11,25 @@ import numpy as np
 
 from lltc.chains.gradients import measure_anchor
 from lltc.chains.looks import MOST_VISITS, Visit, look
-from lltc.chains.loop import Draws, Run, Trace, sample
+from lltc.chains.loop import OBSERVE_EVERY, Draws, Run, Trace, sample
 from lltc.chains.rungs import Ladder
 from lltc.chains.streams import RandomStream, as_key, as_seed
 from lltc.chains.warmup import WarmUp, finite, warm_up
 from lltc.diagnostics.assessment import Assessment, assess
 from lltc.diagnostics.status import Status
 from lltc.errors import InputError
+from lltc.estimates.options import Effort, Observable, read_effort
 from lltc.estimates.progress import Progress
 from lltc.estimates.record import LLCEstimate
 from lltc.kernels import Kernel, baoab, ghmc, measuring
-from lltc.posterior.checks import check_anchor_examples, check_counts, check_step_size
 from lltc.posterior.sharding import check_divides
 from lltc.posterior.target import LocalPosterior
-from lltc.types import PyTree
 
-Observable = Callable[[PyTree], jax.Array]
 FIRST_DRAWS, MOST_DRAWS, MOST_CHEAP_DRAWS = 1000, 16_000, 64_000
 MARGIN, LEAST_GROWTH, MOST_GROWTH = 1.2, 1.25, 2.0
 MOST_EXACT = 512
 EXPLORED = 0.9
-TARGET_REL_SE = 0.02
-
-
-class Effort(NamedTuple):
-    """How much to draw and how: the arguments of `estimate_llc` that are not the posterior's."""
-
-    num_chains: int
-    num_draws: int | None
-    num_warmup: int
-    target_rel_se: float = TARGET_REL_SE
-    kernel: Kernel | None = None
-    step_size: float | None = None
-    preconditioner: Any = None
-    anchor_examples: int | None = None
+LEAST_READINGS = 8
 
 
 @dataclass(frozen=True)
@@ -61,43 +46,49 @@ class Drawn:
 def draw_estimates(
     posterior: LocalPosterior,
     rungs: np.ndarray,
-    effort: Effort,
+    options: Mapping[str, Any],
     *,
-    key: jax.Array | int,
-    observables: Mapping[str, Observable] | None,
-    progress: bool,
     observe: Callable[[jax.Array], None] | None = None,
 ) -> tuple[LLCEstimate, ...]:
-    """Return one estimate at each nβ of `rungs`, all from one run.
+    """Return one estimate at each nβ of `rungs`, all from one run; `options` are complete.
 
     `observe(positions)` sees the chains `(rung·chain, d)` at every 16th draw.
     """
     began = time.perf_counter()
-    check_counts(
-        num_chains=effort.num_chains,
-        num_draws=effort.num_draws,
-        num_warmup=effort.num_warmup,
-        target_rel_se=effort.target_rel_se,
-    )
-    check_anchor_examples(effort.anchor_examples)
+    effort = read_effort(options)
     check_divides(posterior.target.placement, "chain", "num_chains", effort.num_chains)
-    step_size = check_step_size(effort.step_size)
-    kernel = choose_kernel(posterior, effort.kernel, step_size)
+    kernel = choose_kernel(posterior, effort.kernel, effort.step_size)
     if effort.preconditioner is not None:
         kernel = measuring(kernel, effort.preconditioner)
-    run = prepare_run(posterior, key, observables, kernel=kernel, anchor_examples=effort.anchor_examples)
+    run = prepare_run(
+        posterior,
+        options["key"],
+        options["observables"],
+        kernel=kernel,
+        anchor_examples=effort.anchor_examples,
+    )
     ladder = Ladder(rungs, effort.num_chains)
-    with Progress(effort.num_warmup + (effort.num_draws or FIRST_DRAWS), show=progress) as bar:
+    with Progress(effort.num_warmup + (effort.num_draws or FIRST_DRAWS), show=options["progress"]) as bar:
         warm = warm_up(
             run,
             ladder,
             num_warmup=effort.num_warmup,
-            step_size=step_size,
+            step_size=effort.step_size,
             on_chunk=bar.advance,
         )
         drawn = _draw(run, ladder, warm, effort, bar, observe)
     seconds = time.perf_counter() - began
     return tuple(_conclude(drawn, rung, effort.num_warmup, seconds) for rung in range(len(rungs)))
+
+
+def check_readings(num_draws: int | None) -> None:
+    """Refuse too few draws for an observer, which reads every 16th."""
+    least = LEAST_READINGS * OBSERVE_EVERY
+    if isinstance(num_draws, int) and num_draws < least:
+        raise InputError(
+            f"num_draws must be at least {least}, as only every {OBSERVE_EVERY}th draw is read, but "
+            f"{num_draws} was given; raise it."
+        )
 
 
 def choose_kernel(posterior: LocalPosterior, kernel: Kernel | None, step_size: float | None) -> Kernel:

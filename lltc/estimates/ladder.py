@@ -1,21 +1,19 @@
 """The local learning coefficient at several temperatures at once, and λ as a slope that needs no L(w*)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Unpack
 
-import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from lltc.diagnostics.measured import Measured
-from lltc.estimates.estimator import TARGET_REL_SE, Effort, Observable, draw_estimates
+from lltc.errors import InputError
+from lltc.estimates.estimator import draw_estimates
+from lltc.estimates.options import LadderOptions, arrange, complete
 from lltc.estimates.record import LLCEstimate
-from lltc.kernels import Kernel
 from lltc.posterior.checks import check_ladder
-from lltc.posterior.components import Restriction
 from lltc.posterior.data import Data
-from lltc.posterior.target import local_posterior
+from lltc.posterior.target import LocalPosterior
 from lltc.types import Model, PyTree
 
 
@@ -52,27 +50,10 @@ class LLCLadder:
 
 
 def estimate_llc_ladder(
-    model: Model,
-    params: PyTree,
-    data: PyTree | Data,
-    *,
-    nbeta: Sequence[float] | np.ndarray | None = None,
-    key: jax.Array | int = 0,
-    localization: float | None = None,
-    num_chains: int = 8,
-    num_draws: int | None = None,
-    num_warmup: int = 1000,
-    batch_size: int | None = None,
-    target_rel_se: float = TARGET_REL_SE,
-    restrict: Restriction | None = None,
-    linear: bool = True,
-    kernel: Kernel | None = None,
-    preconditioner: Any = None,
-    anchor_examples: int | None = None,
-    chain_batch: int | None = None,
-    mesh: Mesh | None = None,
-    observables: Mapping[str, Observable] | None = None,
-    progress: bool = True,
+    model: Model | LocalPosterior,
+    params: PyTree = None,
+    data: PyTree | Data = None,
+    **options: Unpack[LadderOptions],
 ) -> LLCLadder:
     """Estimate λ̂ at every nβ of a ladder in one run, and λ as the slope of E[L_n] in 1/nβ.
 
@@ -80,10 +61,12 @@ def estimate_llc_ladder(
     of whether w* is w₀. Chains of all rungs share every batch; each rung has its own step size.
 
     Args:
-        nbeta: two or more different inverse temperatures; default n/ln n times ¼, ½, 1, 2.
-        num_chains: chains at each rung; default 8.
-        Every other argument is `lltc.estimate_llc`'s, but its `step_size`; draws go on until every rung is
-            precise enough.
+        model: as for `lltc.estimate_llc`, or an `lltc.local_posterior(…)` in place of model, params and data.
+        params: the checkpoint w*.
+        data: as for `lltc.estimate_llc`.
+        options: `nbeta`, two or more different inverse temperatures, by default n/ln n times ¼, ½, 1, 2;
+            `num_chains` at each; all others as in `lltc.Options`, but `step_size`, which every rung has of
+            its own. Draws go on until every rung is precise enough.
 
     Returns:
         An `LLCLadder` with `estimates`, in rising nβ, and `slope`. The error of the slope is its spread over
@@ -103,30 +86,20 @@ def estimate_llc_ladder(
         >>> bool(abs(found.slope.value - 2) < 4 * found.slope.se)
         True
     """
-    posterior = local_posterior(
-        model,
-        params,
-        data,
-        localization=localization,
-        nbeta=None if nbeta is None else max(check_ladder(nbeta)),
-        batch_size=batch_size,
-        restrict=restrict,
-        linear=linear,
-        chain_batch=chain_batch,
-        mesh=mesh,
-    )
-    rungs = check_ladder(posterior.nbeta * np.array([0.25, 0.5, 1.0, 2.0]) if nbeta is None else nbeta)
-    effort = Effort(
-        num_chains=num_chains,
-        num_draws=num_draws,
-        num_warmup=num_warmup,
-        target_rel_se=target_rel_se,
-        kernel=kernel,
-        preconditioner=preconditioner,
-        anchor_examples=anchor_examples,
-    )
-    found = draw_estimates(posterior, rungs, effort, key=key, observables=observables, progress=progress)
-    return LLCLadder(found, slope_of(found))
+    settings = complete("estimate_llc_ladder", options)
+    if settings["step_size"] is not None:
+        raise InputError(
+            f"step_size={settings['step_size']!r} was given, but each rung of a ladder needs its own; leave "
+            "it out and it is measured."
+        )
+    given = settings["nbeta"]
+    rungs = None if given is None else check_ladder(given)
+    single = None if rungs is None or isinstance(model, LocalPosterior) else float(rungs[-1])
+    posterior = arrange("estimate_llc_ladder", model, params, data, settings | {"nbeta": single})
+    if rungs is None:
+        rungs = check_ladder(posterior.nbeta * np.array([0.25, 0.5, 1.0, 2.0]))
+    estimates = draw_estimates(posterior, rungs, settings)
+    return LLCLadder(estimates, slope_of(estimates))
 
 
 def slope_of(estimates: Sequence[LLCEstimate]) -> Measured:

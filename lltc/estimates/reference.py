@@ -1,9 +1,9 @@
 """A reference value by the No-U-Turn sampler: slow, tuned by nobody, and on all the data."""
 
 import time
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -15,36 +15,31 @@ from lltc.chains.loop import Draws, Run
 from lltc.chains.rungs import is_hot
 from lltc.diagnostics.assessment import assess
 from lltc.diagnostics.status import Status
-from lltc.estimates.estimator import Observable, prepare_run
+from lltc.errors import InputError
+from lltc.estimates.estimator import prepare_run
+from lltc.estimates.options import DEFAULTS, Effort, Options, arrange, complete, read_effort
 from lltc.estimates.record import LLCEstimate
 from lltc.kernels import ghmc
-from lltc.posterior.checks import check_counts
-from lltc.posterior.components import Restriction
 from lltc.posterior.data import Data, as_data
 from lltc.posterior.layout import unflatten
-from lltc.posterior.target import local_posterior
+from lltc.posterior.target import LocalPosterior
 from lltc.types import Model, PyTree
 
 COLD, HOT = 0.1, 2.0
 ACCEPTANCE = 0.99
 MOST_DIVERGING = 0.01
+OWN: dict[str, Any] = {"num_chains": 4, "num_draws": 2000, "progress": False}
+CHOSEN = (
+    *("batch_size", "step_size", "target_rel_se", "kernel", "preconditioner"),
+    *("anchor_examples", "chain_batch", "mesh"),
+)
 
 
 def reference_llc(
-    model: Model,
-    params: PyTree,
-    data: PyTree | Data,
-    *,
-    key: jax.Array | int = 0,
-    nbeta: float | None = None,
-    localization: float | None = None,
-    num_chains: int = 4,
-    num_draws: int = 2000,
-    num_warmup: int = 1000,
-    restrict: Restriction | None = None,
-    linear: bool = True,
-    observables: Mapping[str, Observable] | None = None,
-    progress: bool = False,
+    model: Model | LocalPosterior,
+    params: PyTree = None,
+    data: PyTree | Data = None,
+    **options: Unpack[Options],
 ) -> LLCEstimate:
     """Return λ̂ of the posterior that `estimate_llc` samples, by NumPyro's NUTS on all the data.
 
@@ -54,19 +49,13 @@ def reference_llc(
     as the posterior reaches.
 
     Args:
-        model: as for `estimate_llc`.
+        model: as for `lltc.estimate_llc`, or an `lltc.local_posterior(…)` in place of model, params and data.
         params: the checkpoint w*.
-        data: as for `estimate_llc`; all of it is held in memory.
-        key: JAX key or int; the same key gives the same numbers.
-        nbeta: nβ; default n/ln n.
-        localization: γ; default d/(½‖w*‖)², or 1 where w* = 0.
-        num_chains: chains run side by side; default 4.
-        num_draws: draws of each chain, each of up to 1023 gradients; default 2000.
-        num_warmup: draws that adapt step size and metric; default 1000.
-        restrict: which parameters move, as for `estimate_llc`.
-        linear: False takes the slope at w* out of the loss, as for `estimate_llc`.
-        observables: functions of params recorded at every draw.
-        progress: show NumPyro's progress bar.
+        data: as for `lltc.estimate_llc`; all of it is held in memory.
+        options: as in `lltc.Options`, with other defaults: 4 chains, 2000 draws of up to 1023 gradients each,
+            after 1000 that adapt step size and metric, and no progress bar. Observables are recorded at every
+            draw. What NUTS chooses by itself cannot be given: batch_size, step_size, target_rel_se, kernel,
+            preconditioner, anchor_examples, chain_batch, mesh.
 
     Returns:
         An `LLCEstimate` without minibatch heat. `acceptance` is the share of moves that NUTS could follow;
@@ -87,20 +76,17 @@ def reference_llc(
         True
     """
     began = time.perf_counter()
-    check_counts(num_chains=num_chains, num_draws=num_draws, num_warmup=num_warmup, target_rel_se=1.0)
-    held = _held(as_data(data))
-    posterior = local_posterior(
-        model,
-        params,
-        held,
-        nbeta=nbeta,
-        localization=localization,
-        batch_size=max(held.size, 2),
-        restrict=restrict,
-        linear=linear,
-    )
-    run = prepare_run(posterior, key, observables, kernel=ghmc())
-    positions, followed, step_size = _nuts(run, num_chains, num_draws, num_warmup, progress)
+    settings = complete("reference_llc", options, **OWN)
+    changed = [name for name in CHOSEN if settings[name] is not DEFAULTS[name]]
+    if changed:
+        raise InputError(
+            f"{changed[0]}={settings[changed[0]]!r} was given, but NUTS sees all the data and chooses for "
+            "itself; leave it out, or use estimate_llc."
+        )
+    effort = read_effort(settings)
+    posterior = _held(arrange("reference_llc", model, params, data, settings))
+    run = prepare_run(posterior, settings["key"], settings["observables"], kernel=ghmc())
+    positions, followed, step_size = _nuts(run, effort, settings["progress"])
     draws, seen = _record(run, positions, followed)
     found = assess(
         posterior, draws, (), reach=0.0, corrected=True, partial_anchor=False, complete=True, finite=True
@@ -115,7 +101,7 @@ def reference_llc(
         step_size=step_size,
         memory=0.0,
         num_params=posterior.num_params,
-        num_warmup=num_warmup,
+        num_warmup=effort.num_warmup,
         batch_size=posterior.batch_size,
         nonfinite_share=0.0,
         seconds=time.perf_counter() - began,
@@ -126,9 +112,12 @@ def reference_llc(
     )
 
 
-def _held(data: Data) -> Data:
-    """Return `data` with every example in memory."""
-    return data if data.in_memory else as_data(jax.tree.map(np.asarray, data.batch(np.arange(data.size))))
+def _held(posterior: LocalPosterior) -> LocalPosterior:
+    """Return the posterior with every example in memory and in each batch."""
+    data = posterior.data
+    if not data.in_memory:
+        data = as_data(jax.tree.map(np.asarray, data.batch(np.arange(data.size))))
+    return replace(posterior, data=data, batch_size=data.size)
 
 
 def _potential(run: Run, position: jax.Array) -> jax.Array:
@@ -145,12 +134,11 @@ def _removed(run: Run) -> jax.Array:
     return jnp.zeros_like(gradient) if run.posterior.target.linear else gradient
 
 
-def _nuts(
-    run: Run, num_chains: int, num_draws: int, num_warmup: int, progress: bool
-) -> tuple[np.ndarray, np.ndarray, float]:
+def _nuts(run: Run, effort: Effort, progress: bool) -> tuple[np.ndarray, np.ndarray, float]:
     """Return positions `(chain, draw, d)`, which moves were followed `(chain, draw)`, and the step size."""
     from numpyro.infer import MCMC, NUTS
 
+    num_chains = effort.num_chains
     start_key, run_key = jax.random.split(run.key)
     prober = make_prober(run.posterior, run.anchor, start_key)
     spread = initial_scale(prober, start_key, num_chains=num_chains) * np.where(is_hot(num_chains), HOT, COLD)
@@ -158,8 +146,8 @@ def _nuts(
     kernel = NUTS(potential_fn=partial(_potential, run), target_accept_prob=ACCEPTANCE)
     mcmc = MCMC(
         kernel,
-        num_warmup=num_warmup,
-        num_samples=num_draws,
+        num_warmup=effort.num_warmup,
+        num_samples=effort.num_draws,
         num_chains=num_chains,
         chain_method="vectorized",
         progress_bar=progress,

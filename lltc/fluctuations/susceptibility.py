@@ -2,32 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
-import jax
 import numpy as np
 
-from lltc.chains.loop import OBSERVE_EVERY
 from lltc.chains.streams import as_key
 from lltc.diagnostics.covariances import covariance
 from lltc.diagnostics.measured import Measured, Pairs
 from lltc.diagnostics.status import Status
-from lltc.errors import InputError
-from lltc.estimates.estimator import Effort, draw_estimates
+from lltc.estimates.estimator import LEAST_READINGS, check_readings, draw_estimates
+from lltc.estimates.options import Options, arrange, complete
 from lltc.estimates.record import LLCEstimate
 from lltc.fluctuations.loss_kernel import LossKernel, make_loss_kernel, singular_fluctuation
 from lltc.fluctuations.readings import Observer, Readings, make_observer
-from lltc.kernels import Kernel
 from lltc.posterior.components import Restriction, name_components
 from lltc.posterior.data import Data
 from lltc.posterior.layout import moved_mask
-from lltc.posterior.target import local_posterior
+from lltc.posterior.target import LocalPosterior
 from lltc.types import Model, PyTree
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-LEAST_READINGS = 8
 MOST_SHOWN = 8
 
 
@@ -90,25 +86,15 @@ class Susceptibilities:
 
 
 def susceptibilities(
-    model: Model,
-    params: PyTree,
-    data: PyTree | Data,
+    model: Model | LocalPosterior,
+    params: PyTree = None,
+    data: PyTree | Data = None,
     *,
     components: Mapping[str, Restriction] | Sequence[str] | None = None,
     slices: Mapping[str, PyTree | Data] | None = None,
     rows: Sequence[int] | Literal["all"] = (),
-    key: jax.Array | int = 0,
-    nbeta: float | None = None,
-    localization: float | None = None,
-    num_chains: int = 8,
-    num_draws: int | None = 4000,
-    num_warmup: int = 1000,
-    batch_size: int | None = None,
     examples: int = 4096,
-    restrict: Restriction | None = None,
-    kernel: Kernel | None = None,
-    preconditioner: Any = None,
-    progress: bool = True,
+    **options: Unpack[Options],
 ) -> Susceptibilities:
     """Measure how the loss fluctuates over the local posterior: in whole, by component, slice and example.
 
@@ -129,25 +115,16 @@ def susceptibilities(
     minibatch noise; its linear part is removed beforehand.
 
     Args:
-        model: as for `lltc.estimate_llc`.
+        model: as for `lltc.estimate_llc`, or an `lltc.local_posterior(…)` in place of model, params and data.
         params: the checkpoint w*.
         data: as for `lltc.estimate_llc`: the data of L_n.
         components: names mapped to patterns (or a list of patterns), as for `lltc.estimate_llc_team`.
         slices: data sets by name, each like `data`, on which the same model is evaluated.
         rows: indices of the examples whose rows of the loss kernel are kept, or "all" (examples² numbers).
-        key: JAX key or int.
-        nbeta: nβ; default n/ln n. Near 0 it is the control: covariances over the prior alone.
-        localization: γ; default d/(½‖w*‖)².
-        num_chains: chains run side by side; default 8.
-        num_draws: draws of each chain; default 4000, of which 250 are read. None as for `lltc.estimate_llc`.
-        num_warmup: steps before drawing; default 1000.
-        batch_size: examples a step; default 512, or all of up to 1024.
         examples: how many examples a reading sees, and how many, drawn at random, are followed one by one;
             default 4096. A reading costs (2 + components) · examples + slices · examples losses a chain.
-        restrict: which parameters move, as for `lltc.estimate_llc`.
-        kernel: a sampler, as for `lltc.estimate_llc`.
-        preconditioner: as for `lltc.estimate_llc`.
-        progress: show a progress bar.
+        options: as in `lltc.Options`; `num_draws` is by default 4000, of which 250 are read. An `nbeta` near
+            0 is the control: covariances over the prior alone.
 
     Returns:
         `Susceptibilities`. Errors are those of Monte Carlo, by the spread of the chains; the status of
@@ -165,45 +142,23 @@ def susceptibilities(
         >>> rng = np.random.default_rng(0)
         >>> x, y, w = rng.normal(size=(200, 4)), np.zeros(200), np.zeros(4)
         >>> loss = lambda w, batch: 0.5 * (batch[0] @ w - batch[1]) ** 2
-        >>> found = susceptibilities(
+        >>> response = susceptibilities(
         ...     loss, w, (x, y), components={"front": "[:2]"}, slices={"long": (2 * x, y)}, nbeta=100,
         ...     localization=1.0, num_draws=2000, progress=False)
-        >>> bool(-0.045 < found.chi.value[0, 0] < -0.015)  # near -3/nβ
+        >>> bool(-0.045 < response.chi.value[0, 0] < -0.015)  # near -3/nβ
         True
     """
-    least = LEAST_READINGS * OBSERVE_EVERY
-    if isinstance(num_draws, int) and num_draws < least:
-        raise InputError(
-            f"num_draws must be at least {least}, as only every {OBSERVE_EVERY}th draw is read, but "
-            f"{num_draws} was given; raise it."
-        )
-    posterior = local_posterior(
-        model,
-        params,
-        data,
-        nbeta=nbeta,
-        localization=localization,
-        batch_size=batch_size,
-        restrict=restrict,
-    )
-    effort = Effort(
-        num_chains=num_chains,
-        num_draws=num_draws,
-        num_warmup=num_warmup,
-        kernel=kernel,
-        preconditioner=preconditioner,
-    )
-    key = as_key(key)
+    settings = complete("susceptibilities", options, num_draws=4000)
+    check_readings(settings["num_draws"])
+    posterior = arrange("susceptibilities", model, params, data, settings)
+    whole, key = posterior.params, as_key(settings["key"])
     named = name_components(components) if components else {}
     masks = [
-        moved_mask(posterior.target.layout, posterior.center, params, name, pattern)
+        moved_mask(posterior.target.layout, posterior.center, whole, name, pattern)
         for name, pattern in named.items()
     ]
-    observer = make_observer(posterior, params, masks, slices or {}, rows, examples, key)
-    rungs = np.array([posterior.nbeta])
-    (estimate,) = draw_estimates(
-        posterior, rungs, effort, key=key, observables=None, progress=progress, observe=observer
-    )
+    observer = make_observer(posterior, whole, masks, slices or {}, rows, examples, key)
+    (estimate,) = draw_estimates(posterior, np.array([posterior.nbeta]), settings, observe=observer)
     return _conclude(observer, estimate, tuple(named), tuple(slices or {}))
 
 

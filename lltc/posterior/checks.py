@@ -88,6 +88,15 @@ def comparison(model: Model) -> Callable[..., jax.Array] | None:
     return getattr(model, "against", None)
 
 
+def check_callable(model: Model) -> None:
+    """Refuse a model that is no function."""
+    if not callable(model):
+        raise InputError(
+            f"model must be a function (params, batch) -> losses, but a {type(model).__name__} was given; "
+            "pass the loss of a network, such as lltc.models makes."
+        )
+
+
 def check_model(model: Model, params: PyTree, data: Data, batch_size: int) -> bool:
     """Trace the model once and return whether it gives one loss an example (else one mean)."""
     batch = data.batch(np.arange(min(batch_size, data.size)))

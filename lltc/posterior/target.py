@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from lltc.posterior.checks import (
     check_batch_size,
+    check_callable,
     check_chain_batch,
     check_finite_params,
     check_model,
@@ -114,6 +115,11 @@ class LocalPosterior:
         return count_moved(self.target.layout, self.center)
 
     @property
+    def params(self) -> PyTree:
+        """The checkpoint w*."""
+        return jax.tree.unflatten(self.target.layout.treedef, self.center.leaves)
+
+    @property
     def full_batch(self) -> bool:
         """True when every step sees all the data, so that gradients carry no minibatch noise."""
         return self.data.in_memory and self.batch_size >= self.data.size
@@ -143,6 +149,7 @@ def local_posterior(
         >>> round(posterior.nbeta, 2), posterior.localization
         (21.71, 1.0)
     """
+    check_callable(model)
     data = as_data(data)
     params = spread_params(mesh, params)
     layout, center = locate(params, restrict)
@@ -162,6 +169,23 @@ def local_posterior(
     target = Target(model, layout, per_example, linear, chain_batch, placement)
     posterior = LocalPosterior(target, center, data, nbeta, gamma, batch_size)
     return _placed(posterior, placement) if placement else posterior
+
+
+def restricted(posterior: LocalPosterior, restrict: Restriction) -> LocalPosterior:
+    """Return the posterior of which only `restrict` moves, the rest held at w*; nβ, γ and batches stay."""
+    target = posterior.target
+    return local_posterior(
+        target.model,
+        posterior.params,
+        posterior.data,
+        nbeta=posterior.nbeta,
+        localization=posterior.localization,
+        batch_size=posterior.batch_size,
+        restrict=restrict,
+        linear=target.linear,
+        chain_batch=target.chain_batch,
+        mesh=target.placement.mesh if target.placement else None,
+    )
 
 
 def _placed(posterior: LocalPosterior, placement: Placement) -> LocalPosterior:

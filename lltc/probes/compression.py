@@ -1,20 +1,18 @@
 """What of a checkpoint can be left out: by the posterior's precision, and verified by doing it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.estimates.estimator import Effort
-from lltc.kernels import Kernel
+from lltc.estimates.options import Options, arrange, complete
 from lltc.posterior.checks import check_positive
-from lltc.posterior.components import Restriction
 from lltc.posterior.data import Data
-from lltc.posterior.layout import center_vector, locate, unflatten
-from lltc.posterior.target import LocalPosterior, local_posterior
+from lltc.posterior.layout import center_vector, unflatten
+from lltc.posterior.target import LocalPosterior
 from lltc.probes.omission import FLOAT_BITS, drop_bits, drop_directions, drop_parameters, measure_rises
 from lltc.probes.sampled import watch
 from lltc.probes.stiffness import Stiffness
@@ -79,26 +77,17 @@ class CompressionCurve:
 
 
 def compression_curve(
-    model: Model,
-    params: PyTree,
-    data: PyTree | Data,
+    model: Model | LocalPosterior,
+    params: PyTree = None,
+    data: PyTree | Data = None,
     *,
     by: By = "parameters",
     reference: PyTree | None = None,
     stiffness: Stiffness | None = None,
     tolerance: float | None = None,
-    key: jax.Array | int = 0,
-    nbeta: float | None = None,
-    localization: float | None = None,
     directions: int = 64,
     examples: int = 4096,
-    num_chains: int = 8,
-    num_draws: int | None = None,
-    num_warmup: int = 1000,
-    batch_size: int | None = None,
-    restrict: Restriction | None = None,
-    kernel: Kernel | None = None,
-    progress: bool = True,
+    **options: Unpack[Options],
 ) -> CompressionCurve:
     """Leave out of a checkpoint what the posterior does not hold fast, more and more, and measure the loss.
 
@@ -116,7 +105,7 @@ def compression_curve(
     local; how far it reaches is what the curve shows.
 
     Args:
-        model: as for `lltc.estimate_llc`.
+        model: as for `lltc.estimate_llc`, or an `lltc.local_posterior(…)` in place of model, params and data.
         params: the checkpoint w*.
         data: as for `lltc.estimate_llc`; the loss is measured on up to `examples` of it.
         by: "parameters", "directions" or "precision".
@@ -124,19 +113,11 @@ def compression_curve(
             zeros.
         stiffness: of this checkpoint, as in `Probe.stiffness_after`; no chains are then run.
         tolerance: nats by which the loss may rise; default 1/nβ.
-        key: JAX key or int.
-        nbeta: nβ; default n/ln n.
-        localization: γ; default d/(½‖w*‖)².
         directions: how many of the stiffest directions are looked at where more than 512 parameters move; P
             is zero along all others, which are left out at once.
         examples: how many examples, drawn at random, the loss is measured on; default 4096.
-        num_chains: chains run side by side; default 8.
-        num_draws: as for `lltc.estimate_llc`, at least 128 where given.
-        num_warmup: steps before drawing; default 1000.
-        batch_size: examples a step; default 512, or all of up to 1024.
-        restrict: which parameters may go.
-        kernel: a sampler, as for `lltc.estimate_llc`.
-        progress: show a progress bar.
+        options: as in `lltc.Options`; `num_draws` at least 128 where given, `restrict` says which parameters
+            may go, nβ and γ are those of `stiffness` where that is given.
 
     Returns:
         A `CompressionCurve` with `fraction`, `rise`, `baseline`, `removable` and the reduced `params`.
@@ -150,33 +131,22 @@ def compression_curve(
 
     Example:
         >>> loss = lambda w, x: 0.5 * jnp.sum((w[:2] - 1) ** 2) * jnp.ones(len(x))
-        >>> found = compression_curve(loss, jnp.array([1.0, 1, 3, 2]), jnp.zeros(9), nbeta=99, progress=False)
-        >>> found.removable, found.baseline_removable
+        >>> curve = compression_curve(loss, jnp.array([1.0, 1, 3, 2]), jnp.zeros(9), nbeta=99, progress=False)
+        >>> curve.removable, curve.baseline_removable
         (0.5, 0.0)
     """
-    posterior = local_posterior(
-        model,
-        params,
-        data,
-        nbeta=nbeta if stiffness is None else stiffness.nbeta,
-        localization=localization if stiffness is None else stiffness.localization,
-        batch_size=batch_size,
-        restrict=restrict,
-    )
-    home = _reference(params, reference, restrict, posterior)
+    settings = complete("compression_curve", options)
+    if stiffness is not None and not isinstance(model, LocalPosterior):
+        settings |= {"nbeta": stiffness.nbeta, "localization": stiffness.localization}
+    posterior = arrange("compression_curve", model, params, data, settings)
+    home = _reference(posterior, reference)
     if by not in WAYS:
         raise InputError(
             f"by must be 'parameters', 'directions' or 'precision', but {by!r} was given; pass one of these."
         )
     if stiffness is None:
-        effort = Effort(
-            num_chains=num_chains,
-            num_draws=num_draws,
-            num_warmup=num_warmup,
-            kernel=kernel,
-        )
         looking: dict[str, Any] = {"masks": {}, "directions": directions, "examples": examples}
-        stiffness = watch(posterior, effort, key=key, progress=progress, **looking).stiffness
+        stiffness = watch(posterior, settings, **looking).stiffness
     elif len(stiffness.directions) != posterior.num_params:
         raise InputError(
             f"stiffness is that of {len(stiffness.directions)} parameters, but {posterior.num_params} of "
@@ -206,15 +176,16 @@ def _reach(fraction: np.ndarray, rise: np.ndarray, tolerance: float) -> float:
     return float(fraction[max(last, 0)])
 
 
-def _reference(
-    params: PyTree, reference: PyTree | None, restrict: Restriction | None, posterior: LocalPosterior
-) -> np.ndarray:
+def _reference(posterior: LocalPosterior, reference: PyTree | None) -> np.ndarray:
+    """Return the moved coordinates `(d,)` of the reference."""
     if reference is None:
         return np.zeros(posterior.num_params)
-    shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (params, reference)]
-    if jax.tree.structure(params) != jax.tree.structure(reference) or shapes[0] != shapes[1]:
+    layout, center = posterior.target.layout, posterior.center
+    shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(reference))
+    if jax.tree.structure(reference) != layout.treedef or shapes != layout.shapes:
         raise InputError(
             "reference must have the leaves of params, but its tree or their shapes differ; pass an earlier "
             "checkpoint of the same network, or None for zeros."
         )
-    return np.asarray(center_vector(*locate(reference, restrict)), np.float64)
+    leaves = tuple(jnp.asarray(leaf) for leaf in jax.tree.leaves(reference))
+    return np.asarray(center_vector(layout, center._replace(leaves=leaves)), np.float64)

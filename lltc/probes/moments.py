@@ -9,10 +9,9 @@ import numpy as np
 
 from lltc.chains.gradients import measure_anchor
 from lltc.diagnostics.covariances import Stream
+from lltc.estimates.estimator import LEAST_READINGS
 from lltc.posterior.examples import held_batches, rises
 from lltc.posterior.target import LocalPosterior
-
-LEAST_READINGS = 8
 
 
 class Sight:

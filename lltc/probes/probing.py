@@ -1,21 +1,21 @@
 """Probing a transition: what changed between two checkpoints."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import numpy as np
 
 from lltc.diagnostics.measured import Measured
 from lltc.errors import InputError
-from lltc.estimates.by_component import LLCTeam, estimate_llc_team
-from lltc.estimates.estimator import TARGET_REL_SE, Effort
-from lltc.kernels import Kernel
+from lltc.estimates.estimator import draw_estimates
+from lltc.estimates.options import Options, arrange, complete
 from lltc.posterior.components import Restriction, list_components, name_components, path_name, select
 from lltc.posterior.data import Data, as_data
-from lltc.posterior.layout import center_vector, locate, moved_mask
-from lltc.posterior.target import default_localization, local_posterior
+from lltc.posterior.layout import center_vector, moved_mask
+from lltc.posterior.target import LocalPosterior, restricted
 from lltc.probes.record import ComponentChange, ExampleChange, Probe
 from lltc.probes.sampled import Seen, watch
 from lltc.probes.stiffness import compare_stiffness
@@ -23,30 +23,16 @@ from lltc.types import Model, PyTree
 
 
 def probe(
-    before: PyTree,
-    after: PyTree,
-    model: Model,
-    data: PyTree | Data,
+    model: Model | LocalPosterior,
+    before: PyTree | LocalPosterior,
+    after: PyTree = None,
+    data: PyTree | Data = None,
     *,
-    key: jax.Array | int = 0,
-    nbeta: float | None = None,
-    localization: float | None = None,
     components: Mapping[str, Restriction] | Sequence[str] | None = None,
     refine: bool = False,
     directions: int = 64,
     examples: int = 1024,
-    num_chains: int = 8,
-    num_draws: int | None = None,
-    num_warmup: int = 1000,
-    batch_size: int | None = None,
-    step_size: float | None = None,
-    target_rel_se: float = TARGET_REL_SE,
-    restrict: Restriction | None = None,
-    linear: bool = True,
-    kernel: Kernel | None = None,
-    preconditioner: Any = None,
-    anchor_examples: int | None = None,
-    progress: bool = True,
+    **options: Unpack[Options],
 ) -> Probe:
     """Report what changed between two checkpoints: where, in which directions, for which examples.
 
@@ -71,33 +57,20 @@ def probe(
     examples, 1.5 times where an estimate takes a fraction of a second (processor time).
 
     Args:
+        model: as for `lltc.estimate_llc`; `lltc.behavioral(…)` for checkpoints that are no minima. Or two
+            `lltc.local_posterior(…)`, before and after, in place of all four.
         before: the earlier checkpoint, any pytree.
         after: the later one, with the same leaves.
-        model: as for `lltc.estimate_llc`; `lltc.behavioral(…)` for checkpoints that are no minima.
         data: as for `lltc.estimate_llc`.
-        key: JAX key or int.
-        nbeta: nβ of both; default n/ln n.
-        localization: γ of both; default d/(½‖w*‖)² of `after`.
         components: names mapped to patterns, or a list of patterns; default one component a leaf. An empty
             list divides nothing.
-        refine: also give each component's refined Δλ̂, by `lltc.estimate_llc_team`: two more estimates a
-            component.
+        refine: also give each component's refined Δλ̂, it alone moved: two more estimates a component.
         directions: how many of the stiffest directions are looked at where more than 512 parameters move;
             default 64. Up to 512 all are. `change.lower_bound` says when there may be more.
         examples: of how many examples, drawn at random, the losses are followed and the Hessian is taken;
             default 1024.
-        num_chains: chains run side by side; default 8.
-        num_draws: as for `lltc.estimate_llc`, at least 128 where given.
-        num_warmup: steps before drawing; default 1000.
-        batch_size: examples a step; default 512, or all of up to 1024.
-        step_size: ε; measured when None.
-        target_rel_se: wanted `llc_se`/λ̂ when `num_draws` is None; default .02.
-        restrict: which parameters move.
-        linear: as for `lltc.estimate_llc`.
-        kernel: a sampler, as for `lltc.estimate_llc`.
-        preconditioner: as for `lltc.estimate_llc`.
-        anchor_examples: as for `lltc.estimate_llc`.
-        progress: show a progress bar.
+        options: as in `lltc.Options`, for both; γ is by default that of `after`, and `num_draws` at least 128
+            where given.
 
     Returns:
         A `Probe`, which prints as a table, with `to_dataset()` and `plot()`.
@@ -115,46 +88,84 @@ def probe(
         >>> loss = lambda w, x: 0.5 * jnp.sum((w["a"] * w["b"]) ** 2) * jnp.ones(len(x))
         >>> before = {"a": jnp.zeros(2), "b": jnp.zeros(2)}
         >>> after = {"a": jnp.array([3.0, 0.0]), "b": jnp.zeros(2)}
-        >>> found = probe(before, after, loss, jnp.zeros(9), nbeta=100, localization=1.0, progress=False)
-        >>> found.num_stiffened, found.num_softened, round(found.by_component["b"].stiffened, 3)
+        >>> change = probe(loss, before, after, jnp.zeros(9), nbeta=100, localization=1.0, progress=False)
+        >>> change.num_stiffened, change.num_softened, round(change.by_component["b"].stiffened, 3)
         (1, 0, 1.0)
     """
     began = time.perf_counter()
-    _check_alike(before, after)
-    data = as_data(data)
-    gamma = default_localization(*locate(after, restrict)) if localization is None else localization
-    common: dict[str, Any] = {"nbeta": nbeta, "localization": gamma, "batch_size": batch_size}
-    old, new = (
-        local_posterior(model, params, data, **common, restrict=restrict, linear=linear)
-        for params in (before, after)
-    )
-    effort = Effort(
-        num_chains=num_chains,
-        num_draws=num_draws,
-        num_warmup=num_warmup,
-        step_size=step_size,
-        target_rel_se=target_rel_se,
-        kernel=kernel,
-        preconditioner=preconditioner,
-        anchor_examples=anchor_examples,
-    )
-    named = _named(after, components, restrict)
+    settings = complete("probe", options)
+    old, new = _arrange(model, before, after, data, settings)
+    restrict = _moves(new)
+    named = _named(new.params, components, restrict)
     masks = {
-        name: moved_mask(new.target.layout, new.center, after, name, pattern)
+        name: moved_mask(new.target.layout, new.center, new.params, name, pattern)
         for name, pattern in named.items()
     }
     looking: dict[str, Any] = {"masks": masks, "directions": directions, "examples": examples}
-    seen = [watch(posterior, effort, key=key, progress=progress, **looking) for posterior in (old, new)]
-    teams = None
+    views = [watch(posterior, settings, **looking) for posterior in (old, new)]
+    refined = None
     if refine and named:
-        common |= effort._asdict() | {"linear": linear, "progress": progress}
-        moving = {name: _moving(after, pattern, restrict) for name, pattern in named.items()}
-        teams = [
-            estimate_llc_team(model, params, data, components=moving, key=key, **common)
-            for params in (before, after)
-        ]
+        moving = {name: _moving(new.params, pattern, restrict) for name, pattern in named.items()}
+        refined = [_refine(posterior, moving, settings) for posterior in (old, new)]
     earlier, later = (np.asarray(center_vector(at.target.layout, at.center), float) for at in (old, new))
-    return _conclude(seen[0], seen[1], later - earlier, masks, teams, began)
+    return _conclude(views[0], views[1], later - earlier, masks, refined, began)
+
+
+def _arrange(
+    model: Model | LocalPosterior,
+    before: PyTree | LocalPosterior,
+    after: PyTree,
+    data: PyTree | Data,
+    settings: dict[str, Any],
+) -> tuple[LocalPosterior, LocalPosterior]:
+    """Return the posteriors before and after, at one nβ and one γ."""
+    if isinstance(model, LocalPosterior) and isinstance(before, LocalPosterior):
+        old, new = (arrange("probe", posterior, after, data, settings) for posterior in (model, before))
+        _check_alike(old.params, new.params)
+        if (old.nbeta, old.localization) != (new.nbeta, new.localization):
+            raise InputError(
+                f"the posteriors before and after have nβ {old.nbeta:g} and {new.nbeta:g}, γ "
+                f"{old.localization:g} and {new.localization:g}, but a probe compares at one nβ and one γ; "
+                "pass them to both."
+            )
+        return old, new
+    if not callable(model):
+        raise InputError(
+            f"model must be a loss (params, batch) -> losses, but a {type(model).__name__} was given; the "
+            "order is probe(model, before, after, data)."
+        )
+    _check_alike(before, after)
+    new = arrange("probe", model, after, as_data(data), settings)
+    shared = {"nbeta": new.nbeta, "localization": new.localization}
+    return arrange("probe", model, before, new.data, settings | shared), new
+
+
+def _moves(posterior: LocalPosterior) -> Restriction | None:
+    """Return which parameters move, as masks shaped like params; None for all."""
+    layout, index = posterior.target.layout, posterior.center.index
+    if index is None and all(layout.moved):
+        return None
+    sizes = [math.prod(shape) for shape, moves in zip(layout.shapes, layout.moved, strict=True) if moves]
+    chosen = np.ones(sum(sizes), bool)
+    if index is not None:
+        chosen = np.isin(np.arange(chosen.size), np.asarray(index))
+    parts = iter(np.split(chosen, np.cumsum(sizes)[:-1]))
+    masks = [
+        next(parts).reshape(shape) if moves else False
+        for shape, moves in zip(layout.shapes, layout.moved, strict=True)
+    ]
+    return jax.tree.unflatten(layout.treedef, masks)
+
+
+def _refine(
+    posterior: LocalPosterior, moving: Mapping[str, PyTree], settings: dict[str, Any]
+) -> dict[str, Measured]:
+    """Return the refined λ̂ of each component, it alone moved."""
+    rungs = np.array([posterior.nbeta])
+    estimates = {
+        name: draw_estimates(restricted(posterior, mask), rungs, settings)[0] for name, mask in moving.items()
+    }
+    return {name: Measured(estimate.llc, estimate.llc_se) for name, estimate in estimates.items()}
 
 
 def _named(
@@ -200,7 +211,7 @@ def _conclude(
     new: Seen,
     step: np.ndarray,
     masks: Mapping[str, np.ndarray],
-    teams: Sequence[LLCTeam] | None,
+    refined: Sequence[Mapping[str, Measured]] | None,
     began: float,
 ) -> Probe:
     """Compare what was seen of both checkpoints."""
@@ -215,9 +226,7 @@ def _conclude(
                 stiffened=float(np.sum(change.stiffened[mask] ** 2)),
                 softened=float(np.sum(change.softened[mask] ** 2)),
                 moved=float(np.linalg.norm(step[mask])),
-                refined=_difference(*[Measured(team[name].llc, team[name].llc_se) for team in teams])
-                if teams
-                else None,
+                refined=_difference(*[values[name] for values in refined]) if refined else None,
             )
             for name, mask in masks.items()
         },

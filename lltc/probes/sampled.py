@@ -1,22 +1,20 @@
 """Watching one checkpoint's chains for all that a probe compares."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from lltc.chains.loop import OBSERVE_EVERY
 from lltc.chains.streams import RandomStream, as_key, as_seed
 from lltc.diagnostics.covariances import Stream
 from lltc.diagnostics.measured import Measured, Pairs, over_chains
 from lltc.errors import InputError
-from lltc.estimates.estimator import Effort, draw_estimates
+from lltc.estimates.estimator import check_readings, draw_estimates
 from lltc.estimates.record import LLCEstimate
 from lltc.posterior.examples import choose_followed
 from lltc.posterior.target import LocalPosterior
 from lltc.probes.hessian import find_directions
-from lltc.probes.moments import LEAST_READINGS, Sight
+from lltc.probes.moments import Sight
 from lltc.probes.shares import Moments, divide_llc
 from lltc.probes.stiffness import Stiffness
 
@@ -33,17 +31,16 @@ class Seen(NamedTuple):
 
 def watch(
     posterior: LocalPosterior,
-    effort: Effort,
+    options: Mapping[str, Any],
     *,
-    key: jax.Array | int,
     masks: Mapping[str, np.ndarray],
     directions: int,
     examples: int,
-    progress: bool,
 ) -> Seen:
     """Return one checkpoint's estimate and what its chains showed; `masks` `(d,)` are components by name."""
-    check_looking(effort.num_draws, directions, examples)
-    key = as_key(key)
+    check_readings(options["num_draws"])
+    check_looking(directions, examples)
+    key = as_key(options["key"])
     seed = as_seed(key, RandomStream.directions)
     rows = choose_followed(posterior.data.size, examples, (), np.random.default_rng(seed)).examples
     curved = find_directions(posterior, directions, examples, seed)
@@ -52,10 +49,7 @@ def watch(
         [np.reshape(list(masks.values()), (-1, posterior.num_params)).astype(bool), whole]
     )
     sight = Sight(posterior, curved.directions, rows, stacked)
-    rungs = np.array([posterior.nbeta])
-    (estimate,) = draw_estimates(
-        posterior, rungs, effort, key=key, observables=None, progress=progress, observe=sight
-    )
+    (estimate,) = draw_estimates(posterior, np.array([posterior.nbeta]), options, observe=sight)
     variance = _variances(sight.along, sight, len(curved.curvature))
     stiffness = Stiffness(
         directions=curved.directions,
@@ -79,14 +73,8 @@ def _variances(stream: Stream | None, sight: Sight, size: int) -> np.ndarray:
     return stream.variances() if stream and sight.enough else np.full((2, size), np.nan)
 
 
-def check_looking(num_draws: int | None, directions: int, examples: int) -> None:
-    """Refuse too few draws to read, and counts that are none."""
-    least = LEAST_READINGS * OBSERVE_EVERY
-    if isinstance(num_draws, int) and num_draws < least:
-        raise InputError(
-            f"num_draws must be at least {least}, as only every {OBSERVE_EVERY}th draw is read, but "
-            f"{num_draws} was given; raise it."
-        )
+def check_looking(directions: int, examples: int) -> None:
+    """Refuse counts that are none."""
     for name, value in (("directions", directions), ("examples", examples)):
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
             raise InputError(f"{name} must be an integer of at least 1, but {value!r} was given; raise it.")

@@ -76,7 +76,7 @@ def _step(bits, variance):
 def test_a_probe_brings_all_that_is_needed():
     """Going back towards the checkpoint before: what did not move costs nothing."""
     before = POINT + np.array([0, 0, 0, 1, 0, 1, 0, 0], np.float32)
-    seen = probe(before, POINT, MODEL, DUMMY, **OPTIONS)
+    seen = probe(MODEL, before, POINT, DUMMY, **OPTIONS)
     found = compression_curve(
         MODEL, POINT, DUMMY, reference=before, stiffness=seen.stiffness_after, tolerance=0.6
     )
@@ -129,7 +129,7 @@ def test_chains_that_diverge_give_no_order():
 
 def test_a_stiffness_of_other_parameters_is_refused(curve):
     assert curve.removable > 0
-    other = probe(POINT[:3], POINT[:3], constant(lambda w: jnp.sum(w**2)), DUMMY, num_draws=128, **OPTIONS)
+    other = probe(constant(lambda w: jnp.sum(w**2)), POINT[:3], POINT[:3], DUMMY, num_draws=128, **OPTIONS)
     assert isinstance(other.stiffness_after, Stiffness)
     with pytest.raises(InputError, match="stiffness is that of 3 parameters, but 8 of params move"):
         compression_curve(MODEL, POINT, DUMMY, stiffness=other.stiffness_after)

@@ -35,9 +35,9 @@ def point(scales):
 def found() -> Any:
     """Block a loses all its curvature, by scales that do not move."""
     return probe(
+        constant(loss),
         point(SCALES["before"]),
         point(SCALES["after"]),
-        constant(loss),
         DUMMY,
         components={"a": "a", "b": "b"},
         restrict=["a", "b"],
@@ -82,7 +82,7 @@ def test_parts_add_up_where_the_checkpoint_is_no_minimum():
     model = constant(lambda w: 0.5 * jnp.sum(h * w**2))
     h, offset = np.array([1.0, 3.0, 0.5]), np.array([0.3, 0.0, -0.2])
     options: dict[str, Any] = OPTIONS | {"components": ["[:2]", "[2:]"], "num_draws": 8000}
-    found = probe(np.zeros(3, np.float32), offset.astype(np.float32), model, DUMMY, **options)
+    found = probe(model, np.zeros(3, np.float32), offset.astype(np.float32), DUMMY, **options)
     mean = -NBETA * h * offset / (NBETA * h + GAMMA)
     change = NBETA * h * (0.5 * mean**2 + offset * mean)
     assert abs(found.delta_llc - change.sum()) < 3.5 * found.delta_llc_se < 0.5
@@ -124,7 +124,7 @@ def test_variances_of_single_losses():
     x = np.linspace(0.1, 2, 40).astype(np.float32)
     model = lambda w, batch: 0.5 * w["g"] * batch**2 * w["u"] ** 2
     points = [{"g": jnp.float32(g), "u": jnp.float32(0)} for g in (0.01, 1.0)]
-    found: Any = probe(points[0], points[1], model, x, restrict="u", num_draws=16_000, **OPTIONS)
+    found: Any = probe(model, points[0], points[1], x, restrict="u", num_draws=16_000, **OPTIONS)
     for pairs, g in ((found.examples.before, 0.01), (found.examples.after, 1.0)):
         exact = 0.5 * (g * x**2 / (NBETA * g * np.mean(x**2) + GAMMA)) ** 2
         assert np.all(np.abs(pairs.value - exact) < 4 * pairs.se)
@@ -146,7 +146,7 @@ def test_many_parameters_are_sketched():
     np.testing.assert_allclose(curved.directions.T @ curved.directions, np.eye(16), atol=1e-4)
     options: dict[str, Any] = OPTIONS | {"num_draws": 500, "num_warmup": 300}
     zeros = np.zeros(700, np.float32)
-    few = probe(zeros, zeros, model, DUMMY, directions=4, components=[], **options)
+    few = probe(model, zeros, zeros, DUMMY, directions=4, components=[], **options)
     assert few.change.lower_bound
     assert few.stiffness_after.num_stiff == 4
     assert "at least" in repr(few.stiffness_after)
@@ -172,7 +172,7 @@ def test_curvature_is_measured_on_other_examples_than_those_that_found_it():
 def test_a_checkpoint_that_diverges_gives_no_numbers():
     broken = constant(lambda w: jnp.where(jnp.sum(w**2) > 0, jnp.nan, 0.0))
     zeros = np.zeros(3, np.float32)
-    found = probe(zeros, zeros, broken, DUMMY, kernel=baoab(), num_draws=128, num_warmup=64, **OPTIONS)
+    found = probe(broken, zeros, zeros, DUMMY, kernel=baoab(), num_draws=128, num_warmup=64, **OPTIONS)
     assert found.after.status is Status.diverged
     assert np.isnan(found.delta_llc)
     assert (found.num_stiffened, found.num_softened) == (0, 0)

@@ -26,7 +26,7 @@ NETWORK = lltc.behavioral(outputs, "squared")
 @pytest.fixture(scope="module", params=range(3))
 def rise(request) -> Any:
     rank = request.param
-    return rank, probe(POINTS[rank], POINTS[rank + 1], NETWORK, INPUTS, key=rank, **OPTIONS)
+    return rank, probe(NETWORK, POINTS[rank], POINTS[rank + 1], INPUTS, key=rank, **OPTIONS)
 
 
 def test_a_bottleneck_network_stiffens_nine_seven_and_five_directions(rise):
@@ -67,7 +67,7 @@ def test_the_rise_is_shared_by_both_layers(rise):
 
 
 def test_the_way_back_softens_them():
-    found = probe(POINTS[2], POINTS[1], NETWORK, INPUTS, **OPTIONS)
+    found = probe(NETWORK, POINTS[2], POINTS[1], INPUTS, **OPTIONS)
     assert (found.num_stiffened, found.num_softened) == (0, 7)
     assert found.by_component["first"].softened == pytest.approx(3.5, abs=1e-3)
 
@@ -78,9 +78,9 @@ def test_a_transition_of_one_block_shows_in_that_block_alone():
     before, after = {"a": POINTS[0], "b": POINTS[1]}, {"a": POINTS[1], "b": slid}
     both = lambda params, x: jnp.concatenate([outputs(params["a"], x), outputs(params["b"], x)], -1)
     found: Any = probe(
+        lltc.behavioral(both, "squared"),
         before,
         after,
-        lltc.behavioral(both, "squared"),
         INPUTS,
         components={"block a": "a/*", "block b": "b/*"},
         **OPTIONS,
@@ -100,7 +100,7 @@ def test_a_transition_of_one_block_shows_in_that_block_alone():
 
 
 def test_nothing_changes_between_a_checkpoint_and_itself():
-    found = probe(POINTS[2], POINTS[2], NETWORK, INPUTS, **OPTIONS)
+    found = probe(NETWORK, POINTS[2], POINTS[2], INPUTS, **OPTIONS)
     assert (found.num_stiffened, found.num_softened, found.participation) == (0, 0, 0.0)
     assert (found.delta_llc, found.moved_inside, found.moved_outside) == (0.0, 0.0, 0.0)
     assert found.examples is not None
@@ -112,7 +112,7 @@ def test_minibatches_leave_a_regular_model_its_directions():
     """Off the minimum all eight directions stay stiff, and the parts add up to the change."""
     model, weights, data = regression(0, 20_000, 8)
     settings: dict[str, Any] = {"components": {"a": "[:3]", "b": "[3:]"}, "progress": False}
-    found = probe(weights, weights + np.float32(0.02), model, data, **settings)
+    found = probe(model, weights, weights + np.float32(0.02), data, **settings)
     assert (found.stiffness_before.num_stiff, found.stiffness_after.num_stiff) == (8, 8)
     assert (found.num_stiffened, found.num_softened, found.moved_inside) == (0, 0, 0)
     assert found.moved_outside == pytest.approx(0.02 * np.sqrt(8), rel=1e-4)

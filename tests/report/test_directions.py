@@ -23,7 +23,7 @@ def swept(tmp_path_factory):
 def page(swept):
     options = {"nbeta": 20.0, "localization": 1.0, "progress": False, "num_draws": 500}
     before, after = params_at(20), params_at(40)
-    found = lltc.probe(before, after, MODEL, DATA, components=COMPONENTS, **options)
+    found = lltc.probe(MODEL, before, after, DATA, components=COMPONENTS, **options)
     return swept.report(swept.out / "probes.html", probes={"20 → 40 <b>": found}), found
 
 

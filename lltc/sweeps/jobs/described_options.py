@@ -1,33 +1,22 @@
 """The arguments of an estimate as a sweep takes and records them."""
 
-import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lltc.errors import InputError
-from lltc.estimates.llc import estimate_llc
+from lltc.estimates.options import DEFAULTS, SweepOptions, complete
 from lltc.sweeps.store.fingerprint import fingerprint_code, fingerprint_params
 from lltc.version import ALGORITHM, VERSION
 
+NUMBERS = {name: DEFAULTS[name] for name in SweepOptions.__annotations__}
 
-def complete_options(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `estimate_llc` that shape the numbers, its defaults filled in."""
-    fixed = ("key", "observables", "progress")
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(estimate_llc).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in fixed
-    }
-    unknown = sorted(given.keys() - defaults.keys())
-    if unknown:
-        raise InputError(
-            f"{unknown[0]} is no argument of sweep or of estimate_llc, which takes {', '.join(defaults)}; "
-            "check its spelling."
-        )
-    return defaults | given
+
+def complete_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that shape the numbers of an estimate, their defaults filled in."""
+    return complete("sweep", given, NUMBERS)
 
 
 def describe_option(value: Any) -> Any:

@@ -1,0 +1,189 @@
+"""The arguments that all verbs share: named, documented, completed and checked in one place."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from lltc.errors import InputError
+from lltc.kernels import Kernel
+from lltc.posterior.checks import check_anchor_examples, check_counts, check_step_size
+from lltc.posterior.components import Restriction
+from lltc.posterior.data import Data
+from lltc.posterior.target import LocalPosterior, local_posterior
+from lltc.types import Model, PyTree
+
+Observable = Callable[[PyTree], jax.Array]
+TARGET_REL_SE = 0.02
+
+
+class _AtAnyTemperature(TypedDict, total=False):
+    """The options that shape the numbers, but for the temperature; documented in `Options`."""
+
+    localization: float | None
+    batch_size: int | None
+    restrict: Restriction | None
+    linear: bool
+    chain_batch: int | None
+    mesh: Mesh | None
+    num_chains: int
+    num_draws: int | None
+    num_warmup: int
+    target_rel_se: float
+    step_size: float | None
+    kernel: Kernel | None
+    preconditioner: Any
+    anchor_examples: int | None
+
+
+class SweepOptions(_AtAnyTemperature, total=False):
+    """The options that shape the numbers of an estimate, as sweeps take them; documented in `Options`."""
+
+    nbeta: float | None
+
+
+class Options(SweepOptions, total=False):
+    """What `lltc.estimate_llc` and the other verbs take beside model, params and data, all by name.
+
+    Attributes:
+        key: JAX key or int; the same key gives the same numbers. Default 0.
+        nbeta: inverse temperature nβ; default n/ln n, n the number of examples in `data` (not in a batch).
+        localization: γ; default d/(½‖w*‖)² over the d moved parameters, or 1 where w* = 0.
+        num_chains: chains run side by side; default 8.
+        num_draws: draws of each chain; by default 1000, then more until `llc_se` ≤ `target_rel_se`·λ̂, the
+            status is ok and 90 % of the virial is there, or 16,000 are made: as many more as the error is
+            expected to need, at most twice as many at a time. Where a step sees all the data and at most 512
+            parameters move, draws are doubled, that must hold twice in a row, and up to 64,000 are made.
+        num_warmup: steps before drawing; default 1000.
+        batch_size: examples a step; default 512, or all of up to 1024.
+        step_size: ε of uncorrected, memoryless moves w ← w - (ε/2)∇U + √ε·noise; measured when None.
+        target_rel_se: wanted `llc_se`/λ̂ when `num_draws` is None; default 0.02.
+        restrict: which parameters move: a glob or globs over paths, a function `(path, leaf) -> mask`, or a
+            pytree of masks.
+        linear: False samples L(w) - ∇L(w*)·(w - w*) instead of L, for checkpoints that are not minima: their
+            slope no longer pulls the chains downhill, though negative curvature still may.
+        kernel: a sampler of `lltc.kernels`; by default `ghmc()` where a step sees all the data and at most
+            512 parameters move, else `baoab()`.
+        preconditioner: an Optax transformation with a second moment, such as `optax.scale_by_rms(0.99)`; it
+            sees the gradients of the warm-up, and the diagonal scale it implies is then frozen.
+        anchor_examples: how many examples, drawn at random, give ∇L_n(w*); default all. The error that part
+            of the data brings is in the budget.
+        chain_batch: chains evaluated at once, to bound memory; default all. The numbers stay the same but for
+            rounding.
+        mesh: `jax.sharding.Mesh` with axes among chain, data and model, over which chains, the examples of a
+            batch and params (each leaf as its own `NamedSharding` there says) are divided, across processes
+            too (`jax.distributed`). The numbers stay the same but for rounding.
+        observables: functions of params recorded every 16th draw.
+        progress: show a progress bar; default True.
+    """
+
+    key: jax.Array | int
+    observables: Mapping[str, Observable] | None
+    progress: bool
+
+
+class LadderOptions(_AtAnyTemperature, total=False):
+    """What `lltc.estimate_llc_ladder` takes: `Options`, with several nβ instead of one."""
+
+    nbeta: Sequence[float] | np.ndarray | None
+    key: jax.Array | int
+    observables: Mapping[str, Observable] | None
+    progress: bool
+
+
+POSTERIOR = ("nbeta", "localization", "batch_size", "restrict", "linear", "chain_batch", "mesh")
+DEFAULTS: dict[str, Any] = {
+    "key": 0,
+    "nbeta": None,
+    "localization": None,
+    "num_chains": 8,
+    "num_draws": None,
+    "num_warmup": 1000,
+    "batch_size": None,
+    "step_size": None,
+    "target_rel_se": TARGET_REL_SE,
+    "restrict": None,
+    "linear": True,
+    "kernel": None,
+    "preconditioner": None,
+    "anchor_examples": None,
+    "chain_batch": None,
+    "mesh": None,
+    "observables": None,
+    "progress": True,
+}
+
+
+class Effort(NamedTuple):
+    """How much to draw and how: the options that are not the posterior's."""
+
+    num_chains: int
+    num_draws: int | None
+    num_warmup: int
+    target_rel_se: float = TARGET_REL_SE
+    kernel: Kernel | None = None
+    step_size: float | None = None
+    preconditioner: Any = None
+    anchor_examples: int | None = None
+
+
+def complete(
+    verb: str, options: Mapping[str, Any], defaults: Mapping[str, Any] = DEFAULTS, **changed: Any
+) -> dict[str, Any]:
+    """Return `options` with every default filled in, `changed` ones first; refuse a name that is none.
+
+    Example:
+        >>> complete("estimate_llc", {"num_chains": 4})["num_warmup"]
+        1000
+    """
+    for name in options:
+        if name not in defaults:
+            near = difflib.get_close_matches(name, defaults, 1)
+            raise InputError(
+                f"{name} is no argument of {verb}, which takes {', '.join(defaults)}; "
+                + (f"did you mean {near[0]}?" if near else "check its spelling.")
+            )
+    return {**defaults, **changed, **options}
+
+
+def arrange(
+    verb: str, model: Model | LocalPosterior, params: PyTree, data: PyTree | Data, options: Mapping[str, Any]
+) -> LocalPosterior:
+    """Return the posterior that a verb works on: the one given in place of `model`, or a new one.
+
+    Raises `InputError` for options that such a posterior has already, and where params or data are missing.
+    """
+    if not isinstance(model, LocalPosterior):
+        if data is None:
+            raise InputError(
+                f"data is missing: {verb} takes (model, params, data), or one lltc.local_posterior(…) in "
+                "their place; pass all three."
+            )
+        return local_posterior(model, params, data, **{name: options[name] for name in POSTERIOR})
+    if params is not None or data is not None:
+        raise InputError(
+            f"params or data were given beside a posterior, which holds its own; pass {verb} the posterior "
+            "alone, or (model, params, data)."
+        )
+    changed = [name for name in POSTERIOR if options[name] is not DEFAULTS[name]]
+    if changed:
+        raise InputError(
+            f"{changed[0]} was given beside a posterior, which has its own; pass it to lltc.local_posterior."
+        )
+    return model
+
+
+def read_effort(options: Mapping[str, Any]) -> Effort:
+    """Return how much to draw and how; refuse what no run can be made of."""
+    effort = Effort(**{name: options[name] for name in Effort._fields})
+    check_counts(
+        num_chains=effort.num_chains,
+        num_draws=effort.num_draws,
+        num_warmup=effort.num_warmup,
+        target_rel_se=effort.target_rel_se,
+    )
+    check_anchor_examples(effort.anchor_examples)
+    return effort._replace(step_size=check_step_size(effort.step_size))
