@@ -4,6 +4,7 @@ from . import kernels as kernels
 from . import models as models
 from . import probes as probes
 from . import report as report
+from . import sweeps as sweeps
 from . import toys as toys
 from . import transitions as transitions
 from .checkpoints import Saver as Saver

@@ -45,7 +45,7 @@ class LLCEstimate:
     """λ̂ = nβ(E[L_n] - L_n(w*)) with its error and all that is needed to judge it.
 
     `llc_se` is one standard error and covers `budget`. Pairs are (value, se);
-    `lltc.diagnostics.assessment.Assessment` defines the rest of the diagnostics, `kernel` says whether
+    `Assessment` defines the rest of the diagnostics, `kernel` says whether
     moves were corrected ("ghmc", "mala") or not, and `nonfinite_share` is the share of warm-up steps that
     left the finite numbers and were undone. `init_loss` is L_n(w*); `draws` `(chain, draw)` are nβ(L -
     L(w*)), the second half of the chains started hot; `energy` `(chain, draw, half)` are the loss

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.errors import InputError
+from lltc.posterior.arrays import as_array
 from lltc.posterior.components import path_name
 from lltc.posterior.data import Data
 from lltc.types import Model, PyTree
@@ -67,7 +68,10 @@ def check_chain_batch(chain_batch: int | None) -> None:
 
 def check_finite_params(params: PyTree) -> None:
     """Refuse params that hold NaN or infinity."""
-    leaves = [(path, jnp.asarray(leaf)) for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
+    leaves = [
+        (path, jnp.asarray(as_array(path_name(path) or "params", leaf)))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    ]
     floats = [(path, leaf) for path, leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
     for (path, _), finite in zip(floats, _are_finite([leaf for _, leaf in floats]), strict=True):
         if not finite:
@@ -107,15 +111,7 @@ def check_model(model: Model, params: PyTree, data: Data, batch_size: int) -> bo
         losses = jax.eval_shape(call, params, batch)
     except InputError:
         raise
-    except (
-        jax.errors.JAXTypeError,
-        jax.errors.JAXIndexError,
-        TypeError,
-        ValueError,
-        KeyError,
-        IndexError,
-        AttributeError,
-    ) as error:
+    except Exception as error:  # A model is the user's: it may fail in any way.
         raise InputError(_explain(error, params)) from error
     if not hasattr(losses, "shape") or not jnp.issubdtype(losses.dtype, jnp.floating):
         raise InputError(

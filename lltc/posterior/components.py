@@ -106,7 +106,7 @@ def list_components(params: PyTree, pattern: Restriction | None = None) -> Compo
     Args:
         params: any pytree.
         pattern: what `restrict` accepts: a pattern or patterns, a function or masks; see
-            `lltc.posterior.components.select`. None selects every floating-point leaf.
+            `select`. None selects every floating-point leaf.
 
     Returns:
         A tuple of `Component(path, shape, selected, size)`, one a leaf, with the sums `selected` and `size`;

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from lltc.errors import InputError
+from lltc.posterior.arrays import as_array
 from lltc.types import PyTree
 
 
@@ -28,8 +29,15 @@ class Data:
         """Return the examples at `indices` (any shape `s`) as a pytree of arrays `(*s, …)`."""
         if self.arrays is not None:
             return jax.tree.map(lambda a: a[indices], self.arrays)
-        flat = _fetch(self.rows, indices.reshape(-1))
-        return jax.tree.map(lambda a: np.asarray(a).reshape(*indices.shape, *np.shape(a)[1:]), flat)
+        try:
+            rows = _fetch(self.rows, indices.reshape(-1))
+        except Exception as error:  # A source is the user's: it may fail in any way.
+            raise InputError(
+                f"data is a {type(self.rows).__name__} that failed to give examples ({type(error).__name__}: "
+                f"{error}); check that its __getitem__ takes one index, or a list of them."
+            ) from error
+        flat = _as_arrays(rows)
+        return jax.tree.map(lambda a: a.reshape(*indices.shape, *a.shape[1:]), flat)
 
     def blocks(self, block: int) -> Iterator[PyTree]:
         """Yield all examples in order, `block` at a time; the last block may be shorter."""
@@ -49,12 +57,17 @@ def as_data(data: PyTree | Sequence | Data) -> Data:
     """
     if isinstance(data, Data):
         return data
+    if hasattr(data, "iloc"):
+        raise InputError(
+            f"data is a {type(data).__name__}, whose columns are not yet arrays; pass its to_numpy(), or a "
+            "dict of arrays by column."
+        )
     leaves = jax.tree.leaves(data)
     if any(isinstance(leaf, np.memmap) for leaf in leaves):
         return Data(_common_length(data, leaves), rows=data)
     if leaves and all(isinstance(leaf, np.ndarray | np.generic | jax.Array) for leaf in leaves):
         size = _common_length(data, leaves)
-        return Data(size, arrays=jax.tree.map(jax.numpy.asarray, data))
+        return Data(size, arrays=jax.tree.map(jax.numpy.asarray, _as_arrays(data)))
     if (
         hasattr(data, "__len__")
         and hasattr(data, "__getitem__")
@@ -66,6 +79,13 @@ def as_data(data: PyTree | Sequence | Data) -> Data:
         "data must be a pytree of NumPy or JAX arrays with one common leading axis, or a source with "
         "__len__ and "
         f"batched __getitem__, but it holds {received}; convert its leaves with np.asarray."
+    )
+
+
+def _as_arrays(data: PyTree) -> PyTree:
+    """Return arrays as JAX takes them, named by their paths."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: as_array(f"data{jax.tree_util.keystr(path)}", leaf), data
     )
 
 

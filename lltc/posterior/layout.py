@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.posterior.components import Restriction, select
+from lltc.posterior.arrays import as_array
+from lltc.posterior.components import Restriction, path_name, select
 from lltc.types import PyTree
 
 
@@ -31,8 +32,16 @@ class Center(NamedTuple):
     index: jax.Array | None
 
 
+def as_params(params: PyTree) -> PyTree:
+    """Return `params` with every leaf as JAX takes it, or refuse the leaf that is no array of numbers."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: as_array(f"params[{path_name(path)!r}]" if path else "params", leaf), params
+    )
+
+
 def locate(params: PyTree, restrict: Restriction | None = None) -> tuple[Layout, Center]:
     """Split `params` into what moves and what stays."""
+    params = as_params(params)
     masks = select(params, restrict)
     leaves, treedef = jax.tree.flatten(params)
     leaves = tuple(jnp.asarray(leaf) for leaf in leaves)

@@ -25,6 +25,7 @@ from lltc.posterior.data import Data, as_data
 from lltc.posterior.layout import (
     Center,
     Layout,
+    as_params,
     assemble,
     center_leaves,
     center_vector,
@@ -150,8 +151,7 @@ def local_posterior(
         (21.71, 1.0)
     """
     check_callable(model)
-    data = as_data(data)
-    params = spread_params(mesh, params)
+    data, params = as_data(data), spread_params(mesh, as_params(params))
     layout, center = locate(params, restrict)
     placement = make_placement(params, count_moved(layout, center)) if mesh is not None else None
     data = replace(data, arrays=placement.whole(data.arrays)) if placement else data

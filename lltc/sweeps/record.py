@@ -102,11 +102,11 @@ class Sweep:
     def dictionary(self) -> Dictionary:
         """Return what changes with each transition of the whole and of each component.
 
-        A change goes with a transition where their markers share intervals between checkpoints; `chance`
-        is the probability that the partner's changes would overlap it as much if they began anywhere on
-        the circle of checkpoints, their lengths and distances kept
-        (`lltc.sweeps.reading.dictionary.chance_of`). The checkpoints' own spacing is the clock: after
-        log-spaced saving a shift is one of log step.
+         A change goes with a transition where their markers share intervals between checkpoints; `chance`
+         is the probability that the partner's changes would overlap it as much if they began anywhere on
+         the circle of checkpoints, their lengths and distances kept
+        . The checkpoints' own spacing is the clock: after
+         log-spaced saving a shift is one of log step.
         """
         markers = (self.transitions, self.component_transitions, self.observable_transitions)
         return make_dictionary(self.curve["step"].to_numpy(), *markers)
