@@ -1,9 +1,30 @@
 """The one exception lltc raises on purpose: a sentence that says what to do."""
 
+LONGEST = 2000
+
 
 class InputError(ValueError):
     """An argument lltc cannot work with: the message names it, what came, what is allowed, what to do."""
 
+    def __init__(self, message: str):
+        super().__init__(printable(message))
+
 
 class CheckpointError(InputError):
     """A checkpoint that cannot be read or does not fit; the message names the file and the reason."""
+
+
+def printable(text: str, longest: int = LONGEST) -> str:
+    r"""Return `text` as a terminal or a page may show it: control characters escaped, cut where it is long.
+
+    What comes from files may hold anything, such as sequences that a terminal obeys.
+
+    Example:
+        >>> printable("ok \x1b[2J"), printable("long", 3)
+        ('ok \\x1b[2J', 'lo…')
+    """
+    shown = "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode("ascii")
+        for char in text.encode("utf-8", "backslashreplace").decode("utf-8")
+    )
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"

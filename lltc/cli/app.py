@@ -1,6 +1,9 @@
 """The commands under one name, and how they end."""
 
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from cyclopts import App
@@ -10,14 +13,19 @@ from lltc.cli.estimating import estimate
 from lltc.cli.observing import observe
 from lltc.cli.probing import components, probe
 from lltc.cli.showing import report, show
+from lltc.cli.streams import drop_stdout, prepare_streams
 from lltc.cli.sweeping import sweep
 from lltc.errors import InputError
 from lltc.version import VERSION
+
+STOPPED = "lltc: stopped; what is finished is kept, and the same command goes on from there."
+GRACE = 4.0
 
 app = App(
     name="lltc",
     help="Local learning coefficients over training: untuned estimates, curves with marked transitions.",
     version=VERSION,
+    suppress_keyboard_interrupt=False,
 )
 for command in (sweep, observe, estimate, probe, components, show, report, compare):
     app.command(command)
@@ -38,15 +46,42 @@ def demo(*, out: Path = Path("lltc-demo")) -> None:
 
 
 def main() -> None:
-    """Run the shell; bad input ends with its sentence and exit status 2, Ctrl-C with 130."""
+    """Run the shell; bad input ends with its sentence and status 2, Ctrl-C with 130, SIGTERM with 143."""
+    prepare_streams()
+    terminated = _heed_termination()
     try:
         app()
+        sys.stdout.flush()
     except InputError as error:
         print(f"lltc: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(
-            "lltc: stopped; what is finished is kept, and the same command goes on from there.",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+        print(STOPPED, file=sys.stderr)
+        sys.exit(143 if terminated.is_set() else 130)
+    except BrokenPipeError:
+        drop_stdout()
+        sys.exit(141)
+
+
+def _heed_termination() -> threading.Event:
+    """Stop on SIGTERM as on Ctrl-C, and within seconds even inside a long step; return whether it came.
+
+    A scheduler that takes the machine back kills what has not ended soon. Files are whole or absent, so that
+    nothing is lost by leaving at once.
+    """
+    terminated = threading.Event()
+
+    def leave() -> None:
+        print(STOPPED, file=sys.stderr, flush=True)
+        os._exit(143)
+
+    def stop(*_: object) -> None:
+        if not terminated.is_set():
+            terminated.set()
+            timer = threading.Timer(GRACE, leave)
+            timer.daemon = True
+            timer.start()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    return terminated

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from lltc.cli.streams import save
+
 
 def compare(*folders: Path, structure: str = "llc", out: Path | None = None) -> None:
     """Match the transitions of several runs and compare their sizes and what changes with them.
@@ -19,11 +21,12 @@ def compare(*folders: Path, structure: str = "llc", out: Path | None = None) -> 
     from lltc import sweeps
     from lltc.cli.showing import open_sweeps
 
-    found: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     for folder in folders:
         for name, swept in open_sweeps(folder).items():
-            found["/".join(filter(None, [folder.as_posix(), name]))] = swept
-    compared = sweeps.compare(found, structure=structure)
-    print(compared)
+            named["/".join(filter(None, [folder.as_posix(), name]))] = swept
+    comparison = sweeps.compare(named, structure=structure)
+    print(comparison, flush=True)
     if out is not None:
-        print(f"\n{compared.report(out)}")
+        save(out, comparison.report)
+        print(f"\n{out}")

@@ -11,6 +11,7 @@ from lltc.cli.arguments import (
     load_attribute,
     load_value,
 )
+from lltc.cli.streams import save
 
 
 def estimate(
@@ -40,17 +41,20 @@ def estimate(
     """
     from lltc.checkpoints import open_checkpoint
     from lltc.compilation import cached_compilation
+    from lltc.diagnostics.status import Status
     from lltc.estimates.llc import estimate_llc
 
     loss = load_attribute("model", model)
     with cached_compilation():
-        found = estimate_llc(
+        estimate = estimate_llc(
             loss,
             open_checkpoint(checkpoint, **as_reading(loading)).load(as_template(loading, loss)),
             load_value("data", data),
             progress=progress,
             **as_options(sampling),
         )
+    print(estimate.summary(), flush=True)
     if out is not None:
-        found.save(out)
-    print(found.summary())
+        save(out, estimate.save)
+    if estimate.status is Status.interrupted:
+        raise KeyboardInterrupt

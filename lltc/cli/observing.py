@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lltc.cli.arguments import Loading, as_reading, as_template, load_attribute, load_value
+from lltc.cli.streams import save
 
 
 def observe(
@@ -34,7 +35,7 @@ def observe(
     """
     from lltc import sweeps
 
-    seen = sweeps.observe(
+    observations = sweeps.observe(
         checkpoints,
         load_attribute("model", model),
         load_value("data", data),
@@ -43,6 +44,6 @@ def observe(
         template=as_template(loading),
         **as_reading(loading),
     )
+    print(observations, flush=True)
     if out is not None:
-        seen.to_csv(out)
-    print(seen)
+        save(out, observations.to_csv)

@@ -16,6 +16,7 @@ from lltc.cli.arguments import (
     load_attribute,
     load_value,
 )
+from lltc.cli.streams import save
 from lltc.errors import InputError
 
 
@@ -101,7 +102,7 @@ def probe(
     loss = load_attribute("model", model)
     swept = Sweep.open(sweep) if sweep is not None else None
     reading, shape = as_reading(loading), as_template(loading, loss)
-    found = probe_checkpoints(
+    change = probe_checkpoints(
         loss,
         open_checkpoint(before, **reading).load(shape),
         open_checkpoint(after, **reading).load(shape),
@@ -113,12 +114,12 @@ def probe(
         progress=progress,
         **as_options(sampling),
     )
+    print(json.dumps(probe_to_json(change), allow_nan=False) if as_json else change, flush=True)
     if swept is not None:
-        swept.report(probes={f"{before.name} → {after.name}": found})
+        swept.report(probes={f"{before.name} → {after.name}": change})
     if plot is not None:
-        figure: Any = found.plot().figure
-        figure.savefig(plot)
-    print(json.dumps(probe_to_json(found), allow_nan=False) if as_json else found)
+        figure: Any = change.plot().figure
+        save(plot, figure.savefig)
 
 
 def probe_to_json(found: Any) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from lltc.cli.streams import save
+
 
 def show(folder: Path, *, as_json: Annotated[bool, Parameter(name="--json", negative=())] = False) -> None:
     """Print a sweep's table, a sketch of its curve and its transitions; of several runs, those of each.
@@ -18,12 +20,12 @@ def show(folder: Path, *, as_json: Annotated[bool, Parameter(name="--json", nega
     as_json
         Print the curve and the transitions as JSON instead; of several runs, by name.
     """
-    found = open_sweeps(folder)
+    opened = open_sweeps(folder)
     if as_json:
-        shown = {name: to_json(swept) for name, swept in found.items()}
+        shown = {name: to_json(swept) for name, swept in opened.items()}
         print(json.dumps(shown.get("", shown), allow_nan=False))
         return
-    for name, swept in found.items():
+    for name, swept in opened.items():
         print_sweep(swept, name)
 
 
@@ -37,8 +39,10 @@ def report(folder: Path, *, out: Path | None = None) -> None:
     out
         Where the page goes; default report.html in the folder.
     """
-    found = open_sweeps(folder)
-    print(found.get("", found).report(out))
+    opened = open_sweeps(folder)
+    page = out or folder / "report.html"
+    save(page, opened.get("", opened).report)
+    print(page)
 
 
 def open_sweeps(folder: Path) -> Any:

@@ -27,7 +27,9 @@ def test_values_are_kept_or_refused(array):
         taken = as_array("data", array)
     except InputError:
         with np.errstate(over="ignore", invalid="ignore"):
-            assert not np.array_equal(array.astype(jax.dtypes.canonicalize_dtype(array.dtype)), array)
+            assert not np.array_equal(
+                array.astype(jax.dtypes.canonicalize_dtype(array.dtype.newbyteorder("="))), array
+            )
         return
     assert jnp.asarray(taken).dtype == taken.dtype
     with np.errstate(over="ignore", invalid="ignore"):

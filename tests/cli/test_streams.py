@@ -1,0 +1,99 @@
+"""What the shell prints and saves comes through: any encoding, closed pipes, missing folders, signals."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lltc
+from lltc.errors import InputError, printable
+
+pytestmark = pytest.mark.process
+
+MODULE = """
+import time
+import numpy as np
+model = lambda p, x: 0.5 * (x @ p["w"]) ** 2
+data = lambda: np.random.default_rng(0).normal(size=(60, 3)).astype("f4")
+def slow():
+    print("waiting", flush=True)
+    time.sleep(60)
+"""
+ESTIMATE = ["estimate", "step_1.npz", "--model", "m:model", "--num-draws", "50", "--num-warmup", "64"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "m.py").write_text(MODULE)
+    lltc.checkpoints.save_npz(tmp_path / "step_1.npz", {"w": np.full(3, 0.01, np.float32)})
+    return tmp_path
+
+
+def run(home: Path, *words: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "lltc.cli", *words],
+        cwd=home,
+        capture_output=True,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_an_estimate_is_printed_in_any_encoding_and_saved_where_no_folder_was(home, encoding):
+    out = home / "no" / "folder" / "e.nc"
+    done = run(home, *ESTIMATE, "--data", "m:data", "--out", str(out), PYTHONIOENCODING=encoding)
+    assert (done.returncode, b"status      " in done.stdout) == (0, True)
+    assert lltc.LLCEstimate.load(out).num_draws == 50
+
+
+def test_a_place_that_cannot_be_written_loses_no_estimate(home):
+    done = run(home, *ESTIMATE, "--data", "m:data", "--out", "/dev/null/e.nc")
+    assert done.returncode == 2
+    assert b"status      " in done.stdout
+    assert b"lltc: out='/dev/null' cannot be written" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_with_a_word_and_their_status(home, number, code):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lltc.cli", *ESTIMATE, "--data", "m:slow"],
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    began = time.monotonic()
+    process.send_signal(number)
+    error = process.communicate(timeout=30)[1]
+    assert (process.returncode, time.monotonic() - began < 8) == (code, True)
+    assert error == "lltc: stopped; what is finished is kept, and the same command goes on from there.\n"
+
+
+def test_a_closed_pipe_is_no_error(home):
+    words = f"{sys.executable} -m lltc.cli --help | head -n 1"
+    done = subprocess.run(["bash", "-c", words], cwd=home, capture_output=True, text=True, check=True)
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
+
+
+def test_without_standard_output_and_error_an_estimate_ends_well(home):
+    words = " ".join(
+        [sys.executable, "-m", "lltc.cli", *ESTIMATE, "--data", "m:data", "--out", "e.nc", ">&-", "2>&-"]
+    )
+    subprocess.run(["bash", "-c", words], cwd=home, check=True)
+    assert (home / "e.nc").exists()
+
+
+def test_no_message_holds_what_a_terminal_obeys():
+    assert str(InputError("name 'a\x1b[2J\x07\udcff' is odd")) == r"name 'a\x1b[2J\x07\udcff' is odd"
+    assert printable("λ̂ = 1\n") == "λ̂ = 1\n"
+    assert len(printable("a" * 10_000)) == 2000
