@@ -68,7 +68,7 @@ def try_lock(file: IO) -> bool | None:
 def folder_error(folder: Path, error: OSError) -> FolderError:
     """Return the sentence for a folder that cannot be written."""
     return FolderError(
-        f"out={str(folder)!r} cannot be written ({error.strerror or error}); make room there or mend it, "
+        f"folder {str(folder)!r} cannot be written ({error.strerror or error}); make room there or mend it, "
         "then run the same command again: what is finished is kept."
     )
 

@@ -32,7 +32,8 @@ class CompressionCurve:
 
     `fraction` `(point,)` was left out, `rise` `(point,)` is L - L(w*) measured there, `baseline` `(point,)`
     the same with the order given by size alone. `removable` is the largest fraction up to which every rise
-    is within `tolerance`, `baseline_removable` that of the baseline, and `params` the checkpoint so reduced.
+    is within `tolerance` and the `resolution` of the losses in float32, `baseline_removable` that of the
+    baseline, and `params` the checkpoint so reduced.
     """
 
     by: By
@@ -40,17 +41,18 @@ class CompressionCurve:
     rise: np.ndarray
     baseline: np.ndarray
     tolerance: float
+    resolution: float
     params: PyTree
 
     @property
     def removable(self) -> float:
         """The largest fraction that can be left out within `tolerance`, in the posterior's order."""
-        return _reach(self.fraction, self.rise, self.tolerance)
+        return _reach(self.fraction, self.rise, self.tolerance + self.resolution)
 
     @property
     def baseline_removable(self) -> float:
         """The same in the order of size alone."""
-        return _reach(self.fraction, self.baseline, self.tolerance)
+        return _reach(self.fraction, self.baseline, self.tolerance + self.resolution)
 
     def __repr__(self) -> str:
         of = {"precision": f"the {FLOAT_BITS} bits a parameter"}.get(self.by, f"the {self.by}")
@@ -160,13 +162,17 @@ def compression_curve(
     layout, center = posterior.target.layout, posterior.center
     away = home - np.asarray(center_vector(layout, center), np.float64)
     steps = WAYS[by](-away, stiffness)
-    rise, baseline = (measure_rises(posterior, away + left, examples) for left in (steps.delta, steps.plain))
+    (rise, size_of_loss), (baseline, _) = (
+        measure_rises(posterior, away + left, examples) for left in (steps.delta, steps.plain)
+    )
     tolerance = (
         1 / posterior.nbeta if tolerance is None else check_positive("tolerance", tolerance, zero=True)
     )
-    kept = away + steps.delta[np.searchsorted(steps.fraction, _reach(steps.fraction, rise, tolerance))]
-    reduced = unflatten(layout, center, jnp.asarray(kept, jnp.float32))
-    return CompressionCurve(by, steps.fraction, rise, baseline, tolerance, reduced)
+    resolution = float(np.finfo(np.float32).eps) * (size_of_loss + np.nanmax(np.abs(rise)))
+    reach = _reach(steps.fraction, rise, tolerance + resolution)
+    left = away + steps.delta[np.searchsorted(steps.fraction, reach)]
+    reduced = unflatten(layout, center, jnp.asarray(left, jnp.float32))
+    return CompressionCurve(by, steps.fraction, rise, baseline, tolerance, resolution, reduced)
 
 
 def _reach(fraction: np.ndarray, rise: np.ndarray, tolerance: float) -> float:

@@ -68,8 +68,7 @@ def _krylov(product: "_Product", dimension: int, count: int, seed: int) -> tuple
     block = np.random.default_rng((seed, 2)).normal(size=(dimension, count)).astype(np.float32)
     basis, images = np.zeros((dimension, 0), np.float32), np.zeros((dimension, 0), np.float32)
     for _ in range(PASSES + 1):
-        for _ in range(2):
-            block = orthonormal(block - basis @ (basis.T @ block))
+        block = _beyond(basis, block)
         if not block.size:
             break
         image = product(block)
@@ -79,13 +78,28 @@ def _krylov(product: "_Product", dimension: int, count: int, seed: int) -> tuple
     return values[:count], basis @ vectors[:, :count].astype(np.float32)
 
 
-def orthonormal(columns: np.ndarray, *, least: float = 1e-5) -> np.ndarray:
-    """Return an orthonormal basis of the span of `columns` `(d, k)`, of what is not `least` of the largest.
+def _beyond(basis: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """Return an orthonormal basis of what of `block` lies outside of `basis`, rounding left out.
 
-    By the eigenvectors of the k × k Gram matrix: for long columns far quicker than a QR decomposition.
+    Where the Hessian's rank is used up, all of an image lies inside: what is then left over is rounding,
+    which must not be taken for directions.
     """
-    values, vectors = np.linalg.eigh((columns.T @ columns).astype(np.float64))
-    kept = values > least**2 * max(values.max(initial=0.0), 1e-30)
+    scale = float(np.sqrt(np.max(np.sum(np.square(block, dtype=np.float64), 0), initial=0.0)))
+    for _ in range(2):
+        block = orthonormal(block - basis @ (basis.T @ block), scale=scale)
+        scale = 1.0
+    return block
+
+
+def orthonormal(columns: np.ndarray, *, least: float = 1e-5, scale: float | None = None) -> np.ndarray:
+    """Return an orthonormal basis of the span of `columns` `(d, k)`, of it longer than `least` · `scale`.
+
+    `scale` is by default the longest. By the eigenvectors of the k × k Gram matrix, in float64: for long
+    columns far quicker than a QR decomposition.
+    """
+    values, vectors = np.linalg.eigh(np.matmul(columns.T, columns, dtype=np.float64))
+    largest = max(values.max(initial=0.0), 1e-30) if scale is None else scale**2
+    kept = values > least**2 * largest
     return columns @ (vectors[:, kept] / np.sqrt(values[kept])).astype(columns.dtype)
 
 

@@ -1,5 +1,6 @@
 """Ways of leaving parts of a checkpoint out, step by step, and what each step does to the loss."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -75,22 +76,25 @@ def _rank(saliency: np.ndarray) -> np.ndarray:
     return rank
 
 
-def measure_rises(posterior: LocalPosterior, positions: np.ndarray, examples: int) -> np.ndarray:
-    """Return L - L(w*) `(point,)` at `positions` `(point, d)`."""
+def measure_rises(
+    posterior: LocalPosterior, positions: np.ndarray, examples: int
+) -> tuple[np.ndarray, float]:
+    """Return L - L(w*) `(point,)` at `positions` `(point, d)`, and the mean size of the losses at w*."""
     rows = choose_followed(posterior.data.size, examples, (), np.random.default_rng(0)).examples
     points = jnp.asarray(positions, jnp.float32)
-    total = np.zeros(len(positions))
+    total, size = np.zeros(len(positions)), 0.0
     for batch in held_batches(posterior, posterior.data, rows):
-        total += np.asarray(_rises(posterior.target, posterior.center, points, batch), np.float64)
-    return total / len(rows)
+        rises, sizes = _rises(posterior.target, posterior.center, points, batch)
+        total, size = total + np.asarray(rises, np.float64), size + float(sizes)
+    return total / len(rows), size / len(rows)
 
 
-def _rises_impl(target: Target, center: Center, positions: jax.Array, batch: PyTree) -> jax.Array:
+@partial(jax.jit, static_argnums=0)
+def _rises(
+    target: Target, center: Center, positions: jax.Array, batch: PyTree
+) -> tuple[jax.Array, jax.Array]:
+    """Return the sums over a batch of the rises `(point,)` and of the losses' sizes at w*."""
     size = jax.tree.leaves(batch)[0].shape[0]
     base = target.losses_at_center(center, batch)
-    return size * jax.lax.map(
-        lambda position: (target.losses(center, position, batch) - base).mean(), positions
-    )
-
-
-_rises = jax.jit(_rises_impl, static_argnums=0)
+    rises = jax.lax.map(lambda position: (target.losses(center, position, batch) - base).mean(), positions)
+    return size * rises, size * jnp.abs(base).mean()

@@ -159,7 +159,7 @@ def compare(sweeps: Mapping[str, Sweep] | Sequence[Sweep], *, structure: str = W
         InputError: for fewer than two sweeps, or a component that one of them does not have.
 
     Example:
-        >>> from lltc.sweeps.matching import agreement
+        >>> from lltc.sweeps.reading.matching import agreement
         >>> agreement([[1.6, 1.4, 1.2], [1.6, 1.4, 1.2]])
         1.0
     """

@@ -56,7 +56,7 @@ def test_a_place_that_cannot_be_written_loses_no_estimate(home):
     done = run(home, *ESTIMATE, "--data", "m:data", "--out", "/dev/null/e.nc")
     assert done.returncode == 2
     assert b"status      " in done.stdout
-    assert b"lltc: out='/dev/null' cannot be written" in done.stderr
+    assert b"lltc: folder '/dev/null' cannot be written" in done.stderr
     assert b"Traceback" not in done.stderr
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from lltc import InputError
 from lltc.kernels import baoab
+from lltc.posterior.target import local_posterior
 from lltc.probes import Stiffness, compression_curve, probe
+from lltc.probes.hessian import find_directions
 from tests.problems import DUMMY, constant
 
 CURVATURE = np.array([0.0, 100.0, 0.0, 1.0, 0.0, 10.0, 0.0, 0.0])
@@ -87,17 +89,41 @@ def test_a_probe_brings_all_that_is_needed():
     np.testing.assert_allclose(found.params, POINT + np.array([0, 0, 0, 1, 0, 0, 0, 0]), rtol=1e-6)
 
 
-def test_directions_beyond_those_looked_at_go_at_once():
-    curvature = np.zeros(600)
-    curvature[:6] = 2.0
+@pytest.mark.parametrize("stiff", [np.full(6, 2.0), np.geomspace(0.5, 50, 6), np.full(1, 3.0)])
+@pytest.mark.parametrize("key", range(3))
+def test_directions_beyond_those_looked_at_go_at_once(stiff, key):
+    """The Hessian has fewer stiff directions than are looked at, the checkpoint lies along all parameters.
+
+    What the loss does not hold costs nothing; a stiff direction along which the checkpoint lies near zero may
+    cost little.
+    """
+    count = len(stiff)
+    curvature = np.concatenate([stiff, np.zeros(600 - count)])
     point = np.ones(600, np.float32)
     model = constant(lambda w: 0.5 * jnp.sum(curvature * (w - point) ** 2))
-    found = compression_curve(
-        model, point, DUMMY, by="directions", directions=8, num_draws=400, num_warmup=200, **OPTIONS
-    )
-    assert found.fraction[:2] == pytest.approx([0, 592 / 600])
-    assert found.removable == pytest.approx(594 / 600)
-    assert found.rise[-1] == pytest.approx(6.0, rel=1e-3)
+    options: dict[str, Any] = OPTIONS | {"directions": 8, "num_draws": 400, "num_warmup": 200, "key": key}
+    curve = compression_curve(model, point, DUMMY, by="directions", **options)
+    free = (600 - count) / 600
+    assert curve.fraction[:2] == pytest.approx([0, 592 / 600])
+    assert curve.rise[1] == pytest.approx(0, abs=1e-6)
+    assert curve.removable >= free - 1e-9
+    assert curve.rise[-1] == pytest.approx(0.5 * stiff.sum(), rel=1e-3)
+    exact = compression_curve(model, point, DUMMY, by="directions", tolerance=0.0, **options)
+    assert exact.removable >= 592 / 600
+
+
+@pytest.mark.parametrize("rank", [0, 1, 5, 8])
+def test_the_stiffest_directions_are_orthonormal_and_right(rank):
+    """A Hessian of any rank, its eigenvalues equal or not: the directions found span its stiffest ones."""
+    rng = np.random.default_rng(rank)
+    basis = np.linalg.qr(rng.normal(size=(600, max(rank, 1))))[0].astype(np.float32)
+    values = np.repeat(rng.uniform(0.5, 5, size=(rank + 1) // 2), 2)[:rank]
+    model = constant(lambda w: 0.5 * jnp.sum(values * (basis[:, :rank].T @ w) ** 2) + 0 * jnp.sum(w))
+    curved = find_directions(local_posterior(model, np.zeros(600, np.float32), DUMMY, nbeta=9.0), 8, 4, 0)
+    gram = curved.directions.T @ curved.directions
+    np.testing.assert_allclose(gram, np.eye(len(gram)), atol=1e-5)
+    top = np.sort(values)[::-1][: len(gram)]
+    np.testing.assert_allclose(curved.curvature[: len(top)], top, rtol=1e-4)
 
 
 def test_the_record_is_labelled_and_drawn(curve):

@@ -218,7 +218,7 @@ def test_a_failed_write_leaves_the_old_page(tmp_path, monkeypatch):
     target = tmp_path / "a.html"
     target.write_text("old")
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(InputError, match=r"cannot be written \(full\); make room there"):
         write_report(target, Exhibit(make_curve()), settings={})
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]

@@ -226,7 +226,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_is_finished(home, whole, tmp
     with monkeypatch.context() as patch:
         patch.setattr(os, call, full)
         with pytest.raises(
-            InputError, match=r"^out='.*' cannot be written \(No space left on device\)"
+            InputError, match=r"^folder '.*' cannot be written \(No space left on device\)"
         ) as caught:
             lltc.sweep(home / "in", MODEL, DATA, out=tmp_path / "out", loader=load, **FEW)
     assert str(tmp_path / "out") in str(caught.value)
@@ -253,7 +253,7 @@ def test_a_full_disk_stops_the_workers_too(home, tmp_path):
         cwd=ROOT,
         env=environment,
     )
-    assert f"out='{tmp_path / 'out'}' cannot be written (File too large)" in done.stderr.splitlines()[-1]
+    assert f"folder '{tmp_path / 'out'}' cannot be written (File too large)" in done.stderr.splitlines()[-1]
     assert not list((tmp_path / "out").glob("*.tmp"))
 
 

@@ -98,6 +98,7 @@ def test_the_large_quadratic_is_short_of_half_its_dimension_by_the_localization(
     assert problem.llc_finite == pytest.approx(50_000 - np.sum(1 / (1e4 * h + 1)) / 2, rel=1e-7)
 
 
+@pytest.mark.reference
 def test_a_network_of_a_hundred_thousand_parameters_is_near_its_limit():
     """At nbeta 1e4 with singular values 1 the published table's networks are within 1 %."""
     problem = toys.reduced_rank_regression(32, 32, 3093, 16, num_chains=4, num_sweeps=60, nbeta=1e4)
