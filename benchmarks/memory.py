@@ -63,10 +63,9 @@ def drawing(network: Network, chain_batch: int | None) -> int:
     """Return the bytes that a chunk of draws holds, the data set left out."""
     run, settings, state = prepared(network, chain_batch)
     posterior = run.posterior
-    common = (posterior.target, run.kernel, run.batch_size, run.observables)
-    dynamic = (run.key, posterior.center, run.anchor, state, settings, 1, 256)
-    program = _advance.lower(*common, *dynamic, posterior.data.arrays, None)
-    return peak(program) - size(posterior.data.arrays)
+    arrays = posterior.data.arrays
+    program = _advance.lower(run.program, run.origin, state, settings, (1, 256), arrays)
+    return peak(program) - size(arrays)
 
 
 def measure(network: Network) -> Held:

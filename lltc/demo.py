@@ -12,15 +12,15 @@ from lltc.models import behavioral
 from lltc.report import sketch, table
 from lltc.sweeps import Sweep, sweep
 from lltc.toys import BottleneckRun, network_loss, network_outputs, train_bottleneck
-from lltc.toys.bottleneck import Plateau
+from lltc.toys.bottleneck import KnownPlateau
 
 
-class Comparison(NamedTuple):
+class PlateauCheck(NamedTuple):
     """One known plateau beside the mean of the estimates on it."""
 
-    plateau: Plateau
+    plateau: KnownPlateau
     measured: float
-    count: int
+    checkpoints: int
 
     @property
     def relative_error(self) -> float:
@@ -70,13 +70,13 @@ def outputs(params: Any, batch: dict[str, jax.Array]) -> jax.Array:
     return network_outputs(params, batch["x"])
 
 
-def compare(swept: Sweep, run: BottleneckRun) -> list[Comparison]:
+def compare(swept: Sweep, run: BottleneckRun) -> list[PlateauCheck]:
     """Return each known plateau with the mean of the estimates at the checkpoints on it."""
     steps, llc = swept.curve["step"].values, swept.curve["llc"].values
     compared = []
     for plateau in run.plateaus:
         inside = (steps >= plateau.step_low) & (steps <= plateau.step_high)
-        compared.append(Comparison(plateau, float(np.mean(llc[inside])), int(inside.sum())))
+        compared.append(PlateauCheck(plateau, float(np.mean(llc[inside])), int(inside.sum())))
     return compared
 
 

@@ -4,4 +4,4 @@ from collections.abc import Callable
 from typing import Any
 
 PyTree = Any
-Model = Callable[..., Any]
+LossFn = Callable[..., Any]

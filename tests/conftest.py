@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -52,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def base_key(request: pytest.FixtureRequest) -> Iterator[int]:
+def base_key(request: pytest.FixtureRequest) -> Iterator[Any]:
     """Shift every integer key by --base-key, where lltc turns it into one of JAX."""
     shift = request.config.getoption("--base-key")
     if not shift:

@@ -121,6 +121,16 @@ def test_a_planted_circle_is_seen(planted: str):
     assert {"lltc/sweeps", "lltc/sweeps/jobs"} <= set(find_circle(folder_graph(files)))
 
 
+def test_no_class_name_is_used_for_two_things():
+    classes = [
+        node.name
+        for source in SOURCES.values()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert sorted(classes) == sorted(set(classes))
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_files_stay_small(name: str):
     assert len(SOURCES[name].splitlines()) <= 350

@@ -50,6 +50,32 @@ class Draws(NamedTuple):
     accepted: Any
 
 
+class Batches(NamedTuple):
+    """The batches of several steps, read from the host: `rows` `(step, example, …)`."""
+
+    rows: PyTree
+
+
+class Program(NamedTuple):
+    """What a compiled loop of steps is made for; hashable.
+
+    `batch_size` is None where every step sees all the data.
+    """
+
+    target: Target
+    kernel: Kernel
+    batch_size: int | None
+    observables: tuple[tuple[str, Callable[[PyTree], jax.Array]], ...]
+
+
+class Origin(NamedTuple):
+    """What every step of a run refers to: the key of its randomness, w*, and what is known there."""
+
+    key: jax.Array
+    center: Center
+    anchor: Anchor
+
+
 @dataclass(frozen=True)
 class Run:
     """Everything constant along the chains of one posterior."""
@@ -61,9 +87,15 @@ class Run:
     observables: tuple[tuple[str, Callable[[PyTree], jax.Array]], ...] = ()
 
     @property
-    def batch_size(self) -> int | None:
-        """The minibatch size, or None when every step sees all the data."""
-        return None if self.posterior.full_batch else self.posterior.batch_size
+    def program(self) -> Program:
+        """What the compiled loop of steps is made for."""
+        batch_size = None if self.posterior.full_batch else self.posterior.batch_size
+        return Program(self.posterior.target, self.kernel, batch_size, self.observables)
+
+    @property
+    def origin(self) -> Origin:
+        """What every step refers to."""
+        return Origin(self.key, self.posterior.center, self.anchor)
 
 
 @dataclass(frozen=True)
@@ -143,28 +175,27 @@ def _join_observed(seen: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 def _chunk(run: Run, state: Any, settings: Settings, first: int, steps: int) -> tuple[Any, Draws, dict]:
     """Run one chunk, fetching its batches beforehand when the data stay on the host."""
-    posterior = run.posterior
-    common = (posterior.target, run.kernel, run.batch_size, run.observables)
-    dynamic = (run.key, posterior.center, run.anchor, state, settings, first)
-    if posterior.data.in_memory:
-        return _advance(*common, *dynamic, steps, posterior.data.arrays, None)
-    made = list(_hosted(run, common, dynamic, steps))
-    draws = jax.tree.map(lambda *columns: np.concatenate(columns), *[draws for _, draws, _ in made])
-    observed = {name: np.concatenate([seen[name] for _, _, seen in made]) for name, _ in run.observables}
-    return made[-1][0], draws, observed
+    data = run.posterior.data
+    if data.in_memory:
+        return _advance(run.program, run.origin, state, settings, (first, steps), data.arrays)
+    parts = list(_hosted(run, state, settings, first, steps))
+    draws = jax.tree.map(lambda *columns: np.concatenate(columns), *[draws for _, draws, _ in parts])
+    observed = {name: np.concatenate([seen[name] for _, _, seen in parts]) for name, _ in run.observables}
+    return parts[-1][0], draws, observed
 
 
-def _hosted(run: Run, common: tuple, dynamic: tuple, steps: int) -> Iterator[tuple[Any, Draws, dict]]:
+def _hosted(
+    run: Run, state: Any, settings: Settings, first: int, steps: int
+) -> Iterator[tuple[Any, Draws, dict]]:
     """Yield sub-chunks whose batches are the ones the device would draw, read from the host."""
-    key, center, anchor, state, settings, first = dynamic
     data, block = run.posterior.data, OBSERVE_EVERY
     for done in range(0, steps, block):
         count = min(block, steps - done)
         numbers = jnp.arange(block) + first + done
-        indices = np.asarray(_indices(key, numbers, run.posterior.batch_size, data.size))
-        batches = data.batch(indices)
-        moved = (key, center, anchor, state, settings, first + done)
-        state, draws, observed = _advance(*common, *moved, count, None, batches)
+        batches = data.batch(np.asarray(_indices(run.key, numbers, run.posterior.batch_size, data.size)))
+        state, draws, observed = _advance(
+            run.program, run.origin, state, settings, (first + done, count), Batches(batches)
+        )
         kept = jax.tree.map(lambda a, count=count: np.asarray(a)[:count], draws)
         yield state, kept, {name: np.asarray(values)[:1] for name, values in observed.items()}
 
@@ -179,36 +210,33 @@ def _draw_indices(key: jax.Array, number: jax.Array, batch_size: int, size: int)
     return jax.random.randint(key, (batch_size,), 0, size)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=7)
+@partial(jax.jit, static_argnums=0, donate_argnums=2)
 def _advance(
-    target: Target,
-    kernel: Kernel,
-    batch_size: int | None,
-    observables: tuple,
-    key: jax.Array,
-    center: Center,
-    anchor: Anchor,
+    program: Program,
+    origin: Origin,
     state: Any,
     settings: Settings,
-    first: jax.Array,
-    steps: jax.Array,
-    arrays: PyTree,
-    batches: PyTree,
+    span: tuple[jax.Array, jax.Array],
+    source: PyTree,
 ) -> tuple[Any, Draws, dict]:
-    """Take `steps` ≤ CHUNK steps; a dynamic count into fixed buffers means one compilation."""
-    room = CHUNK if batches is None else OBSERVE_EVERY
-    chains = state.position.shape[0]
+    """Take the steps of `span`, (first, count ≤ CHUNK); a dynamic count into fixed buffers is one program.
+
+    `source` are the data, or the `Batches` of these steps.
+    """
+    (target, kernel, batch_size, observables), (key, center, anchor), (first, steps) = program, origin, span
+    fetched = isinstance(source, Batches)
+    room, chains = OBSERVE_EVERY if fetched else CHUNK, state.position.shape[0]
     numbers = first + jnp.arange(room)
     keys = jax.vmap(partial(jax.random.fold_in, substream(key, RandomStream.steps)))(numbers)
     rows = None
-    if batch_size is not None and batches is None:
-        rows = _indices(key, numbers, batch_size, jax.tree.leaves(arrays)[0].shape[0])
+    if batch_size is not None and not fetched:
+        rows = _indices(key, numbers, batch_size, jax.tree.leaves(source)[0].shape[0])
 
     def slope_at(offset: jax.Array) -> Callable[[jax.Array], Slope]:
         if batch_size is None:
-            return lambda positions: full_slope(target, center, anchor, positions, arrays)
-        drawn, source = (offset, batches) if rows is None else (rows[offset], arrays)
-        batch = jax.tree.map(lambda a: a[drawn], source)
+            return lambda positions: full_slope(target, center, anchor, positions, source)
+        drawn, arrays = (offset, source.rows) if rows is None else (rows[offset], source)
+        batch = jax.tree.map(lambda a: a[drawn], arrays)
         return lambda positions: anchored_slope(target, center, positions, batch)
 
     def take(offset: jax.Array, carry: tuple) -> tuple:

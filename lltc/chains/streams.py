@@ -17,6 +17,7 @@ class RandomStream(IntEnum):
     anchor = 5
     readings = 6
     directions = 7
+    inspection = 8
 
 
 def as_key(key: jax.Array | int) -> jax.Array:

@@ -40,7 +40,7 @@ class WarmUp:
     finite: bool
 
 
-class Stage(NamedTuple):
+class Standing(NamedTuple):
     """Where warm-up stands between two rounds.
 
     `factor` `(rung,)` multiplies every ε chosen from here on (rescues, acceptance), `energy` `(rung,)` is λ̂
@@ -54,6 +54,15 @@ class Stage(NamedTuple):
     energy: np.ndarray
     broken: int = 0
     tried: int = 0
+
+
+class Round(NamedTuple):
+    """One round: nβ `(chain,)`, the number of steps before it and in it, and how often it may be tried."""
+
+    nbeta: np.ndarray
+    taken: int
+    steps: int
+    tries: int
 
 
 def warm_up(
@@ -72,20 +81,15 @@ def warm_up(
     the starts are made. The scale of a `measuring` kernel is read off after each round.
     """
     stage, taken = _begin(run, ladder, step_size), 0
+    tries = RESCUES if step_size is None else 1
     for number in range(ROUNDS):
         at_nbeta = ~ladder.hot | (number >= HOT_ROUNDS)
         nbeta = ladder.spread(ladder.rungs) * np.where(at_nbeta, 1.0, HOT_FACTOR)
         steps = num_warmup * (number + 1) // ROUNDS - num_warmup * number // ROUNDS
-        for _ in range(RESCUES if step_size is None else 1):
-            settings = make_settings(run, ladder, nbeta, stage.tuned)
-            state = start(run, stage.positions, settings, number=taken)
-            trace = sample(run, state, settings, first=1 + taken, count=steps, on_chunk=on_chunk)
-            stage = _counted(stage, trace)
-            if not trace.complete or (finite(trace) and not flung(ladder, trace)):
-                break
-            stage = _rescued(stage)
+        stage, trace = _run_round(run, ladder, stage, Round(nbeta, taken, steps, tries), on_chunk)
         taken += steps
         if not trace.complete or not finite(trace):
+            settings = make_settings(run, ladder, nbeta, stage.tuned)
             return _freeze(stage, trace.state, settings, taken, complete=trace.complete, ok=finite(trace))
         scale = scale_of(trace.state.seen) if isinstance(trace.state, MeasuringState) else 1.0
         stage = stage._replace(
@@ -101,7 +105,26 @@ def warm_up(
     return _freeze(stage, state, settings, taken, complete=True, ok=True)
 
 
-def _begin(run: Run, ladder: Ladder, step_size: float | None) -> Stage:
+def _run_round(
+    run: Run, ladder: Ladder, stage: Standing, moves: Round, on_chunk: Callable[[int], None]
+) -> tuple[Standing, Trace]:
+    """Run a round; one that goes wrong is undone and run again with smaller steps."""
+    left = moves.tries
+    while True:
+        settings = make_settings(run, ladder, moves.nbeta, stage.tuned)
+        state = start(run, stage.positions, settings, number=moves.taken)
+        trace = sample(run, state, settings, first=1 + moves.taken, count=moves.steps, on_chunk=on_chunk)
+        stage, left = _counted(stage, trace), left - 1
+        if not trace.complete or (finite(trace) and not flung(ladder, trace)):
+            return stage, trace
+        if not left and not finite(trace):
+            return stage, trace
+        stage = _rescued(stage)
+        if not left:
+            return stage, trace
+
+
+def _begin(run: Run, ladder: Ladder, step_size: float | None) -> Standing:
     """Return chains at w*, tuned by what is found around it."""
     shape = (ladder.hot.size, run.posterior.num_params)
     gauge_key, start_key = jax.random.split(substream(run.key, RandomStream.warmup))
@@ -115,21 +138,21 @@ def _begin(run: Run, ladder: Ladder, step_size: float | None) -> Stage:
         tuned = choose_tuning(run, ladder, gauge, energy)
     else:
         tuned = Tuned(step_size * factor, 0 * factor)
-    return Stage(jnp.zeros(shape), gauge, tuned, factor, energy)
+    return Standing(jnp.zeros(shape), gauge, tuned, factor, energy)
 
 
-def _counted(stage: Stage, trace: Trace) -> Stage:
+def _counted(stage: Standing, trace: Trace) -> Standing:
     broken, tried = count_broken(trace), trace.draws.distance.size
     return stage._replace(broken=stage.broken + broken, tried=stage.tried + tried)
 
 
-def _rescued(stage: Stage) -> Stage:
+def _rescued(stage: Standing) -> Standing:
     """Return the stage with a quarter of the step size, now and later, and no memory."""
     tuned = stage.tuned._replace(step_size=0.25 * stage.tuned.step_size, memory=0 * stage.factor)
     return stage._replace(tuned=tuned, factor=0.25 * stage.factor)
 
 
-def _measured(run: Run, ladder: Ladder, stage: Stage, number: int, scale: jax.Array | float) -> Stage:
+def _measured(run: Run, ladder: Ladder, stage: Standing, number: int, scale: jax.Array | float) -> Standing:
     key = jax.random.fold_in(jax.random.split(substream(run.key, RandomStream.warmup))[0], number)
     floor = stage.gauge if isinstance(scale, float) else None
     vectors = stage.gauge.vectors
@@ -137,7 +160,7 @@ def _measured(run: Run, ladder: Ladder, stage: Stage, number: int, scale: jax.Ar
     return stage._replace(gauge=gauge)
 
 
-def _retuned(run: Run, ladder: Ladder, stage: Stage, trace: Trace, scale: jax.Array | float) -> Stage:
+def _retuned(run: Run, ladder: Ladder, stage: Standing, trace: Trace, scale: jax.Array | float) -> Standing:
     """Return the stage with ε and c chosen anew; ε at most quadruples, in the same coordinates."""
     factor = stage.factor * acceptance_factor(run, ladder, trace)
     chosen = choose_tuning(run, ladder, stage.gauge, stage.energy, scale)
@@ -147,7 +170,9 @@ def _retuned(run: Run, ladder: Ladder, stage: Stage, trace: Trace, scale: jax.Ar
     return stage._replace(factor=factor, tuned=tuned)
 
 
-def _freeze(stage: Stage, state: Any, settings: Settings, steps: int, *, complete: bool, ok: bool) -> WarmUp:
+def _freeze(
+    stage: Standing, state: Any, settings: Settings, steps: int, *, complete: bool, ok: bool
+) -> WarmUp:
     share = stage.broken / max(stage.tried, 1)
     return WarmUp(state, settings, stage.tuned.reach, steps, share, complete, ok)
 

@@ -1,7 +1,8 @@
 """From draws to numbers: λ̂, its error budget and sensitivities, the chains' health, a status."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,8 @@ from lltc.posterior.target import LocalPosterior
 PAIRS = ("heat_capacity", "d_llc_d_log_nbeta", "d_llc_d_log_localization", "stiff_temperature")
 
 
-class Assessment(NamedTuple):
+@dataclass(frozen=True, eq=False, repr=False)
+class Assessment:
     """All that one set of draws says; every number is in units of λ̂ unless named a share.
 
     `draws` `(chain, draw)` are nβ(L - L(w*)), linear minibatch noise regressed away; `llc` is their mean,
@@ -60,6 +62,7 @@ class Assessment(NamedTuple):
 
 def assess(
     posterior: LocalPosterior,
+    nbeta: float,
     draws: Draws,
     visits: Sequence[Visit],
     *,
@@ -69,7 +72,7 @@ def assess(
     complete: bool,
     finite: bool,
 ) -> Assessment:
-    """Return the assessment of `draws`; the minibatch heat predicted from `visits` is subtracted.
+    """Return the assessment of `draws` made at `nbeta`; minibatch heat predicted from `visits` is subtracted.
 
     `reach` is that of the steps, ε(1 + c)/(1 - c); `corrected` says that moves were accepted or refused,
     `partial_anchor` that ∇L_n(w*) is uncertain. Chains that are not `finite`, or too few draws to say
@@ -77,23 +80,23 @@ def assess(
     """
     energy = np.asarray(draws.energy, dtype=np.float64)
     control = np.zeros((len(energy), 0)) if partial_anchor else np.asarray(draws.control, np.float64)
-    series = posterior.nbeta * controlled(energy.mean(-1), control)
+    series = nbeta * controlled(energy.mean(-1), control)
     if not finite or series.shape[1] < 8:
         return _unknown(Status.interrupted if finite else Status.diverged, series)
     hot = is_hot(len(series))
     mixed = mixing(series, hot)
     dimension, gamma = posterior.num_params, posterior.localization
     distance = np.asarray(draws.distance, np.float64)
-    virial = posterior.nbeta * np.asarray(draws.virial, np.float64) + gamma * distance
-    by_nbeta, capacity = _nbeta_sensitivity(series, posterior.nbeta * energy)
+    virial = nbeta * np.asarray(draws.virial, np.float64) + gamma * distance
+    by_nbeta, capacity = _nbeta_sensitivity(series, nbeta * energy)
     by_gamma = _localization_sensitivity(series, distance, gamma)
-    heat = predicted_heat(visits, reach, posterior.nbeta)
+    heat = predicted_heat(visits, reach, nbeta)
     sharp = sharpened(series, virial - dimension, hot, expected=2 * heat)
     heat *= 1 - 2 * sharp.coefficient
     llc, share = float(sharp.series.mean()) - heat, float(virial.mean()) / dimension
     temperature = stiff_temperature(visits)
     acceptance = float(np.mean(draws.accepted)) if corrected else _mean_acceptance(visits)
-    slip = posterior.nbeta * np.asarray(draws.slip, np.float64)
+    slip = nbeta * np.asarray(draws.slip, np.float64)
     spread = (
         0.0
         if sharp.coefficient
@@ -120,7 +123,7 @@ def assess(
         heat_capacity=capacity,
         d_llc_d_log_nbeta=by_nbeta,
         d_llc_d_log_localization=by_gamma,
-        gradient_contribution=posterior.nbeta * float(np.mean(draws.tilt)),
+        gradient_contribution=nbeta * float(np.mean(draws.tilt)),
         acceptance=acceptance,
         variance_left=(budget.monte_carlo / monte_carlo_error(series)) ** 2 if sharp.coefficient else 1.0,
         stiff_temperature=temperature,
@@ -148,7 +151,7 @@ def _localization_sensitivity(series: np.ndarray, distance: np.ndarray, gamma: f
 
 
 def _unknown(status: Status, series: np.ndarray) -> Assessment:
-    fields: dict[str, Any] = dict.fromkeys(Assessment._fields, np.nan)
-    fields |= dict.fromkeys(PAIRS, Measured(np.nan, np.nan))
-    fields |= {"status": status, "budget": ErrorBudget(*[np.nan] * 7), "draws": series}
-    return Assessment(**fields)
+    values: dict[str, Any] = {field.name: np.nan for field in fields(Assessment)}
+    values |= dict.fromkeys(PAIRS, Measured(np.nan, np.nan))
+    values |= {"status": status, "budget": ErrorBudget(*[np.nan] * 7), "draws": series}
+    return Assessment(**values)

@@ -39,6 +39,20 @@ class Status(Enum):
         "coefficient: use "
         "lltc.behavioral, a smaller nbeta or a larger localization."
     )
+    wrong_gradient = (
+        "The gradient of the loss does not add up to its rises (stop_gradient, rounding, a straight-through "
+        "or a custom derivative), so the chains sample something else: give the loss the gradient of its "
+        "value."
+    )
+    coupled = (
+        "The loss of an example depends on the rest of its batch (a sum for a mean, a division by the batch "
+        "size, batch statistics), so minibatches sample something else: return one loss an example, each by "
+        "itself."
+    )
+    unused = (
+        "The loss does not change with the parameters that move, so there is nothing to measure: check that "
+        "the model uses the params it is given, not weights of its own, and what restrict selects."
+    )
     diverged = (
         "The loss or the weights left the finite numbers, so no estimate is given: pass a smaller step_size "
         "(or none, to have it "

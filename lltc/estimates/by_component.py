@@ -14,7 +14,7 @@ from lltc.estimates.record import LLCEstimate
 from lltc.posterior.components import Restriction, name_components, select
 from lltc.posterior.data import Data
 from lltc.posterior.target import LocalPosterior, restricted
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -82,7 +82,7 @@ class LLCTeam:
 
 
 def estimate_llc_team(
-    model: Model | LocalPosterior,
+    model: LossFn | LocalPosterior,
     params: PyTree = None,
     data: PyTree | Data = None,
     *,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -207,9 +207,10 @@ def _rung(drawn: Drawn, values: Any, rung: int) -> np.ndarray:
 
 
 def _assess(drawn: Drawn, rung: int) -> Assessment:
-    posterior = replace(drawn.run.posterior, nbeta=float(drawn.ladder.rungs[rung]))
+    posterior = drawn.run.posterior
     return assess(
         posterior,
+        float(drawn.ladder.rungs[rung]),
         Draws(*(_rung(drawn, values, rung) for values in drawn.trace.draws)),
         [Visit(*(_rung(drawn, values, rung) for values in visit)) for visit in drawn.visits],
         reach=float(drawn.warm.reach[rung]),
@@ -233,7 +234,7 @@ def _conclude(drawn: Drawn, rung: int, num_warmup: int, seconds: float) -> LLCEs
     posterior, tuning = drawn.run.posterior, drawn.warm.settings.tuning
     draws = drawn.trace.draws
     return LLCEstimate(
-        **_assess(drawn, rung)._asdict(),
+        **vars(_assess(drawn, rung)),
         nbeta=float(drawn.ladder.rungs[rung]),
         localization=posterior.localization,
         init_loss=float(drawn.run.anchor.loss),

@@ -14,7 +14,7 @@ from lltc.estimates.record import LLCEstimate
 from lltc.posterior.checks import check_ladder
 from lltc.posterior.data import Data
 from lltc.posterior.target import LocalPosterior
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,7 +50,7 @@ class LLCLadder:
 
 
 def estimate_llc_ladder(
-    model: Model | LocalPosterior,
+    model: LossFn | LocalPosterior,
     params: PyTree = None,
     data: PyTree | Data = None,
     **options: Unpack[LadderOptions],

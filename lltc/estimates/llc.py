@@ -9,11 +9,11 @@ from lltc.estimates.options import Options, arrange, complete
 from lltc.estimates.record import LLCEstimate
 from lltc.posterior.data import Data
 from lltc.posterior.target import LocalPosterior
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 
 def estimate_llc(
-    model: Model | LocalPosterior,
+    model: LossFn | LocalPosterior,
     params: PyTree = None,
     data: PyTree | Data = None,
     **options: Unpack[Options],

@@ -14,7 +14,7 @@ from lltc.posterior.checks import check_anchor_examples, check_counts, check_ste
 from lltc.posterior.components import Restriction
 from lltc.posterior.data import Data
 from lltc.posterior.target import LocalPosterior, local_posterior
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 Observable = Callable[[PyTree], jax.Array]
 TARGET_REL_SE = 0.02
@@ -150,7 +150,11 @@ def complete(
 
 
 def arrange(
-    verb: str, model: Model | LocalPosterior, params: PyTree, data: PyTree | Data, options: Mapping[str, Any]
+    verb: str,
+    model: LossFn | LocalPosterior,
+    params: PyTree,
+    data: PyTree | Data,
+    options: Mapping[str, Any],
 ) -> LocalPosterior:
     """Return the posterior that a verb works on: the one given in place of `model`, or a new one.
 

@@ -7,79 +7,40 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lltc.diagnostics.assessment import PAIRS
+from lltc.diagnostics.assessment import PAIRS, Assessment
 from lltc.diagnostics.budget import ErrorBudget
 from lltc.diagnostics.measured import Measured
 from lltc.diagnostics.status import Status
+from lltc.report.wording import measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import DataTree
 
-SCALARS = (
-    "llc",
-    "llc_se",
-    "nbeta",
-    "localization",
-    "init_loss",
-    "ess",
-    "rhat",
-    "step_size",
-    "memory",
-    "num_params",
-    "num_warmup",
-    "batch_size",
-    "hot_cold_gap",
-    "gradient_contribution",
-    "acceptance",
-    "variance_left",
-    "nonfinite_share",
-    "virial_share",
-    "prior_share",
-    "seconds",
-)
-
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LLCEstimate:
+class LLCEstimate(Assessment):
     """λ̂ = nβ(E[L_n] - L_n(w*)) with its error and all that is needed to judge it.
 
-    `llc_se` is one standard error and covers `budget`. Pairs are (value, se);
-    `Assessment` defines the rest of the diagnostics, `kernel` says whether
-    moves were corrected ("ghmc", "mala") or not, and `nonfinite_share` is the share of warm-up steps that
-    left the finite numbers and were undone. `init_loss` is L_n(w*); `draws` `(chain, draw)` are nβ(L -
-    L(w*)), the second half of the chains started hot; `energy` `(chain, draw, half)` are the loss
-    differences of two disjoint half batches, `distance` is ‖w - w*‖² and `virial` is (w - w*)·∇L.
+    `llc_se` is one standard error and covers `budget`. Pairs are (value, se). What the draws say stands in
+    `Assessment`, whose attributes an estimate has too: llc, llc_se, status, ess, rhat, budget, draws, more.
+    `kernel` says whether moves were corrected ("ghmc", "mala") or not, and `nonfinite_share` is the share of
+    warm-up steps that left the finite numbers and were undone. `init_loss` is L_n(w*). The second half of the
+    chains started hot. `energy` `(chain, draw, half)` are the loss differences of two disjoint half batches,
+    `distance` is ‖w - w*‖² and `virial` is (w - w*)·∇L.
     """
 
-    llc: float
-    llc_se: float
     nbeta: float
     localization: float
     init_loss: float
-    status: Status
-    ess: float
-    rhat: float
+    kernel: str
     step_size: float
     memory: float
     num_params: int
     num_warmup: int
     batch_size: int
-    hot_cold_gap: float
-    gradient_contribution: float
-    acceptance: float
-    variance_left: float
     nonfinite_share: float
-    stiff_temperature: Measured
-    virial_share: float
-    prior_share: float
-    heat_capacity: Measured
-    d_llc_d_log_nbeta: Measured
-    d_llc_d_log_localization: Measured
-    budget: ErrorBudget
-    kernel: str
     seconds: float
-    draws: np.ndarray
     energy: np.ndarray
     distance: np.ndarray
     virial: np.ndarray
@@ -97,7 +58,7 @@ class LLCEstimate:
 
     def __repr__(self) -> str:
         return (
-            f"LLCEstimate(llc {self.llc:.4g} ± {self.llc_se:.2g}, {self.status.name}, {self.num_params} "
+            f"LLCEstimate(llc {measured(self.llc, self.llc_se)}, {self.status.name}, {self.num_params} "
             "parameters, "
             f"nβ {self.nbeta:.4g}, γ {self.localization:.3g}, R-hat {self.rhat:.3f}, ESS {self.ess:.0f})"
         )
@@ -106,22 +67,23 @@ class LLCEstimate:
         """Return a short text: the number, what its error is made of, and how the chains fared."""
         budget = self.budget
         lines = [
-            f"λ̂ = {self.llc:.4g} ± {self.llc_se:.2g}   ({self.num_params} parameters, loss "
+            f"λ̂ = {measured(self.llc, self.llc_se)}   ({self.num_params} parameters, loss "
             f"{self.init_loss:.4g} at the checkpoint)",
             f"posterior   nβ = {self.nbeta:.4g}, γ = {self.localization:.4g}",
             f"error       Monte Carlo {budget.monte_carlo:.2g}, hot–cold {budget.equilibration:.2g}, "
             f"unexplored flat directions {budget.spread:.2g}, minibatch heat {budget.heat:.2g}, "
             f"step size {budget.step_size:.2g}, anchor {budget.anchor:.2g}, rounding {budget.rounding:.1g}; "
             f"control variates left {100 * self.variance_left:.3g} % of the variance",
-            f"sensitivity ∂λ̂/∂log nβ = {_pair(self.d_llc_d_log_nbeta)}, "
-            f"∂λ̂/∂log γ = {_pair(self.d_llc_d_log_localization)}; heat capacity {_pair(self.heat_capacity)}",
+            f"sensitivity ∂λ̂/∂log nβ = {measured(*self.d_llc_d_log_nbeta)}, "
+            f"∂λ̂/∂log γ = {measured(*self.d_llc_d_log_localization)}; "
+            f"heat capacity {measured(*self.heat_capacity)}",
             f"chains      {self.num_chains} × {self.num_draws} draws after {self.num_warmup} warm-up steps, "
             f"batch {self.batch_size}, {self.kernel} with "
             f"ε = {self.step_size:.3g}, memory {self.memory:.2g}, acceptance {100 * self.acceptance:.0f} %, "
             f"{100 * self.nonfinite_share:.2g} % of warm-up steps not finite",
             f"mixing      R-hat {self.rhat:.3f}, ESS {self.ess:.0f}, hot - cold {self.hot_cold_gap:.2g}, "
             f"virial {100 * self.virial_share:.0f} %, stiff directions' temperature "
-            f"{_pair(self.stiff_temperature)}, {100 * self.prior_share:.0f} % of the prior's radius²",
+            f"{measured(*self.stiff_temperature)}, {100 * self.prior_share:.0f} % of the prior's radius²",
             f"status      {self.status.name}: {self.status.value}",
             f"time        {self.seconds:.1f} s",
         ]
@@ -142,7 +104,7 @@ class LLCEstimate:
             groups["observables"] = dict(self.observables)
         # The one convention checked is that there are more draws than chains, which short runs do not keep.
         tree = from_dict(groups, dims={"energy": ["half"]}, check_conventions=False)
-        tree.attrs = {name: getattr(self, name) for name in SCALARS}
+        tree.attrs = {name: getattr(self, name) for name in _scalars()}
         tree.attrs |= {
             f"{name}{suffix}": value
             for name in PAIRS
@@ -158,14 +120,11 @@ class LLCEstimate:
     @classmethod
     def from_datatree(cls, tree: "DataTree") -> Self:
         """Return the estimate a DataTree was made from."""
-        whole = {f.name for f in fields(cls) if f.type is int}
-        scalars: dict[str, Any] = {
-            name: int(tree.attrs[name]) if name in whole else float(tree.attrs[name]) for name in SCALARS
-        }
+        scalars: dict[str, Any] = {name: kind(tree.attrs[name]) for name, kind in _scalars().items()}
         scalars |= {
             name: Measured(float(tree.attrs[name]), float(tree.attrs[f"{name}_se"])) for name in PAIRS
         }
-        seen = (
+        observables = (
             {str(name): values.to_numpy() for name, values in tree["observables"].data_vars.items()}
             if "observables" in tree
             else {}
@@ -179,7 +138,7 @@ class LLCEstimate:
             distance=tree["posterior/distance"].to_numpy(),
             energy=tree["sample_stats/energy"].to_numpy(),
             virial=tree["sample_stats/virial"].to_numpy(),
-            observables=seen,
+            observables=observables,
         )
 
     def save(self, path: str | Path) -> None:
@@ -201,5 +160,6 @@ class LLCEstimate:
         return plot_chains(self.draws, hot=np.arange(self.num_chains) >= (self.num_chains + 1) // 2, ax=ax)
 
 
-def _pair(measured: Measured) -> str:
-    return f"{measured.value:.2g} ± {measured.se:.1g}"
+def _scalars() -> dict[str, type]:
+    """Return the fields of an estimate that are single numbers, and their types."""
+    return {item.name: item.type for item in fields(LLCEstimate) if item.type in (int, float)}

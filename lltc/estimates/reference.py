@@ -23,7 +23,7 @@ from lltc.kernels import ghmc
 from lltc.posterior.data import Data, as_data
 from lltc.posterior.layout import unflatten
 from lltc.posterior.target import LocalPosterior
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 COLD, HOT = 0.1, 2.0
 ACCEPTANCE = 0.99
@@ -36,7 +36,7 @@ CHOSEN = (
 
 
 def reference_llc(
-    model: Model | LocalPosterior,
+    model: LossFn | LocalPosterior,
     params: PyTree = None,
     data: PyTree | Data = None,
     **options: Unpack[Options],
@@ -87,13 +87,22 @@ def reference_llc(
     posterior = _held(arrange("reference_llc", model, params, data, settings))
     run = prepare_run(posterior, settings["key"], settings["observables"], kernel=ghmc())
     positions, followed, step_size = _nuts(run, effort, settings["progress"])
-    draws, seen = _record(run, positions, followed)
-    found = assess(
-        posterior, draws, (), reach=0.0, corrected=True, partial_anchor=False, complete=True, finite=True
+    draws, observables = _record(run, positions, followed)
+    assessment = assess(
+        posterior,
+        posterior.nbeta,
+        draws,
+        (),
+        reach=0.0,
+        corrected=True,
+        partial_anchor=False,
+        complete=True,
+        finite=True,
     )
-    missed = found.status is Status.ok and found.acceptance < 1 - MOST_DIVERGING
+    missed = assessment.status is Status.ok and assessment.acceptance < 1 - MOST_DIVERGING
+    told: dict[str, Any] = vars(assessment) | ({"status": Status.not_equilibrated} if missed else {})
     return LLCEstimate(
-        **found._replace(status=Status.not_equilibrated if missed else found.status)._asdict(),
+        **told,
         nbeta=posterior.nbeta,
         localization=posterior.localization,
         init_loss=float(run.anchor.loss),
@@ -108,7 +117,7 @@ def reference_llc(
         energy=draws.energy,
         distance=draws.distance,
         virial=draws.virial,
-        observables=seen,
+        observables=observables,
     )
 
 

@@ -19,7 +19,7 @@ from lltc.posterior.components import Restriction, name_components
 from lltc.posterior.data import Data
 from lltc.posterior.layout import moved_mask
 from lltc.posterior.target import LocalPosterior
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -86,7 +86,7 @@ class Susceptibilities:
 
 
 def susceptibilities(
-    model: Model | LocalPosterior,
+    model: LossFn | LocalPosterior,
     params: PyTree = None,
     data: PyTree | Data = None,
     *,

@@ -14,7 +14,7 @@ class ScheduledState(NamedTuple):
     """The wrapped kernel's state and the number of steps taken since its `init`, ()."""
 
     inner: Any
-    count: jax.Array
+    steps: jax.Array
 
     @property
     def position(self) -> jax.Array:
@@ -34,7 +34,7 @@ def scheduled(kernel: Kernel, schedule: Callable[[Any], Any]) -> Kernel:
         >>> import optax
         >>> from lltc.kernels import euler
         >>> kernel = scheduled(euler(), optax.polynomial_schedule(1.0, 0.1, 0.33, 1000))
-        >>> int(kernel.init(jax.random.key(0), jnp.zeros((4, 2)), lambda w: (w.sum(-1), w, None)).count)
+        >>> int(kernel.init(jax.random.key(0), jnp.zeros((4, 2)), lambda w: (w.sum(-1), w, None)).steps)
         0
     """
 
@@ -44,8 +44,8 @@ def scheduled(kernel: Kernel, schedule: Callable[[Any], Any]) -> Kernel:
     def step(
         key: jax.Array, state: ScheduledState, potential: Potential, tuning: Tuning
     ) -> tuple[ScheduledState, Info]:
-        step_size = tuning.step_size * jnp.asarray(schedule(state.count), tuning.step_size.dtype)
+        step_size = tuning.step_size * jnp.asarray(schedule(state.steps), tuning.step_size.dtype)
         inner, info = kernel.step(key, state.inner, potential, tuning._replace(step_size=step_size))
-        return ScheduledState(inner, state.count + 1), info
+        return ScheduledState(inner, state.steps + 1), info
 
     return kernel._replace(init=init, step=step, name=f"scheduled {kernel.name}")

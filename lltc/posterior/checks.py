@@ -12,7 +12,7 @@ from lltc.errors import InputError
 from lltc.posterior.arrays import as_array
 from lltc.posterior.components import path_name
 from lltc.posterior.data import Data
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 
 def default_nbeta(size: int) -> float:
@@ -87,12 +87,12 @@ def _are_finite(leaves: list[jax.Array]) -> list[jax.Array]:
     return [jnp.isfinite(leaf).all() for leaf in leaves]
 
 
-def comparison(model: Model) -> Callable[..., jax.Array] | None:
+def comparison(model: LossFn) -> Callable[..., jax.Array] | None:
     """Return how `model` compares params with the checkpoint's own outputs; None for a common loss."""
     return getattr(model, "against", None)
 
 
-def check_callable(model: Model) -> None:
+def check_callable(model: LossFn) -> None:
     """Refuse a model that is no function."""
     if not callable(model):
         raise InputError(
@@ -101,7 +101,7 @@ def check_callable(model: Model) -> None:
         )
 
 
-def check_model(model: Model, params: PyTree, data: Data, batch_size: int) -> bool:
+def check_model(model: LossFn, params: PyTree, data: Data, batch_size: int) -> bool:
     """Trace the model once and return whether it gives one loss an example (else one mean)."""
     batch = data.batch(np.arange(min(batch_size, data.size)))
     count = min(batch_size, data.size)
@@ -147,7 +147,7 @@ def _explain(error: Exception, params: PyTree) -> str:
     )
 
 
-def is_hashable(model: Model) -> bool:
+def is_hashable(model: LossFn) -> bool:
     """True when `model` can key a cache of compiled programs."""
     try:
         hash(model)

@@ -29,7 +29,7 @@ class Center(NamedTuple):
     """The checkpoint w*: every leaf, and which coordinates of the leaves that move do, None for all."""
 
     leaves: tuple[jax.Array, ...]
-    index: jax.Array | None
+    chosen: jax.Array | None
 
 
 def as_params(params: PyTree) -> PyTree:
@@ -59,8 +59,8 @@ def locate(params: PyTree, restrict: Restriction | None = None) -> tuple[Layout,
 
 def count_moved(layout: Layout, center: Center) -> int:
     """Return d, the number of coordinates that move."""
-    if center.index is not None:
-        return int(center.index.size)
+    if center.chosen is not None:
+        return int(center.chosen.size)
     return sum(math.prod(shape) for shape, moves in zip(layout.shapes, layout.moved, strict=True) if moves)
 
 
@@ -74,8 +74,8 @@ def moved_leaves(layout: Layout, center: Center, position: jax.Array) -> tuple[j
     """Return the leaves that move, in float32, at `position` `(d,)`."""
     base = center_leaves(layout, center)
     sizes = [leaf.size for leaf in base]
-    if center.index is not None:
-        position = jnp.zeros(sum(sizes), position.dtype).at[center.index].set(position)
+    if center.chosen is not None:
+        position = jnp.zeros(sum(sizes), position.dtype).at[center.chosen].set(position)
     parts = jnp.split(position, np.cumsum(sizes)[:-1])
     return tuple(leaf + part.reshape(leaf.shape) for part, leaf in zip(parts, base, strict=True))
 
@@ -85,7 +85,7 @@ def flatten_leaves(center: Center, moved: Sequence[jax.Array]) -> jax.Array:
     # On a CPU a concatenation fused with what is around it goes number by number, several times slower.
     parts = jax.lax.optimization_barrier([leaf.reshape(-1) for leaf in moved])
     flat = jax.lax.optimization_barrier(jnp.concatenate(parts))
-    return flat if center.index is None else flat[center.index]
+    return flat if center.chosen is None else flat[center.chosen]
 
 
 def center_vector(layout: Layout, center: Center) -> jax.Array:
@@ -113,7 +113,7 @@ def moved_mask(layout: Layout, center: Center, params: PyTree, name: str, patter
     masks = select(params, pattern, argument=f"components[{name!r}]")
     every = zip(masks, layout.shapes, layout.moved, strict=True)
     chosen = np.concatenate([np.broadcast_to(mask, shape).ravel() for mask, shape, moves in every if moves])
-    chosen = chosen if center.index is None else chosen[np.asarray(center.index)]
+    chosen = chosen if center.chosen is None else chosen[np.asarray(center.chosen)]
     if not chosen.any():
         raise InputError(
             f"components[{name!r}]={pattern!r} selects only parameters that restrict holds at the "

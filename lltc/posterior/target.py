@@ -34,7 +34,7 @@ from lltc.posterior.layout import (
     moved_leaves,
 )
 from lltc.posterior.sharding import Placement, check_divides, make_placement, spread_params
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Target:
     chains are evaluated at once, None for all; `placement` says on which devices.
     """
 
-    model: Model
+    model: LossFn
     layout: Layout
     per_example: bool
     linear: bool = True
@@ -127,7 +127,7 @@ class LocalPosterior:
 
 
 def local_posterior(
-    model: Model,
+    model: LossFn,
     params: PyTree,
     data: PyTree | Data,
     *,
@@ -191,8 +191,8 @@ def restricted(posterior: LocalPosterior, restrict: Restriction) -> LocalPosteri
 def _placed(posterior: LocalPosterior, placement: Placement) -> LocalPosterior:
     if not posterior.full_batch:
         check_divides(placement, "data", "batch_size", posterior.batch_size)
-    leaves, index = posterior.center
-    return replace(posterior, center=Center(placement.params(leaves), placement.whole(index)))
+    leaves, chosen = posterior.center
+    return replace(posterior, center=Center(placement.params(leaves), placement.whole(chosen)))
 
 
 def default_localization(layout: Layout, center: Center) -> float:

@@ -16,7 +16,7 @@ from lltc.posterior.target import LocalPosterior
 from lltc.probes.omission import FLOAT_BITS, drop_bits, drop_directions, drop_parameters, measure_rises
 from lltc.probes.sampled import watch
 from lltc.probes.stiffness import Stiffness
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ class CompressionCurve:
 
 
 def compression_curve(
-    model: Model | LocalPosterior,
+    model: LossFn | LocalPosterior,
     params: PyTree = None,
     data: PyTree | Data = None,
     *,

@@ -19,11 +19,11 @@ from lltc.posterior.target import LocalPosterior, restricted
 from lltc.probes.record import ComponentChange, ExampleChange, Probe
 from lltc.probes.sampled import Seen, watch
 from lltc.probes.stiffness import compare_stiffness
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 
 def probe(
-    model: Model | LocalPosterior,
+    model: LossFn | LocalPosterior,
     before: PyTree | LocalPosterior,
     after: PyTree = None,
     data: PyTree | Data = None,
@@ -112,7 +112,7 @@ def probe(
 
 
 def _arrange(
-    model: Model | LocalPosterior,
+    model: LossFn | LocalPosterior,
     before: PyTree | LocalPosterior,
     after: PyTree,
     data: PyTree | Data,
@@ -142,7 +142,7 @@ def _arrange(
 
 def _moves(posterior: LocalPosterior) -> Restriction | None:
     """Return which parameters move, as masks shaped like params; None for all."""
-    layout, index = posterior.target.layout, posterior.center.index
+    layout, index = posterior.target.layout, posterior.center.chosen
     if index is None and all(layout.moved):
         return None
     sizes = [math.prod(shape) for shape, moves in zip(layout.shapes, layout.moved, strict=True) if moves]

@@ -35,14 +35,14 @@ class Columns(NamedTuple):
         return self.good & (self.steps >= low) & (self.steps <= high)
 
 
-class Plateau(NamedTuple):
-    """A stretch between two transitions: the inverse-variance mean of its `count` good checkpoints."""
+class ShownPlateau(NamedTuple):
+    """A stretch between two transitions: the inverse-variance mean of its `checkpoints` good checkpoints."""
 
     step_low: float
     step_high: float
     llc: float
     llc_se: float
-    count: int
+    checkpoints: int
 
 
 def read_columns(curve: Any) -> Columns:
@@ -89,7 +89,7 @@ def observable_names(curve: Any) -> list[str]:
     return [name for name in names if name in curve and name not in TAKEN]
 
 
-def measure_plateaus(columns: Columns, transitions: Iterable[Any]) -> list[Plateau]:
+def measure_plateaus(columns: Columns, transitions: Iterable[Any]) -> list[ShownPlateau]:
     """Mean llc of every stretch between transitions; none where nothing was marked.
 
     With weights w = 1/se², llc = Σ w llcᵢ / Σ w and llc_se = √(s / Σ w), where s is the larger of 1 and
@@ -108,7 +108,7 @@ def measure_plateaus(columns: Columns, transitions: Iterable[Any]) -> list[Plate
         if inside.any():
             mean, se = average(columns.llc[inside], columns.llc_se[inside])
             where = columns.steps[inside]
-            found.append(Plateau(float(where[0]), float(where[-1]), mean, se, int(inside.sum())))
+            found.append(ShownPlateau(float(where[0]), float(where[-1]), mean, se, int(inside.sum())))
     return found
 
 

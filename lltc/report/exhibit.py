@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.report.columns import Columns, Plateau, measure_plateaus, read_columns
+from lltc.report.columns import Columns, ShownPlateau, measure_plateaus, read_columns
 
 
 class Exhibit(NamedTuple):
@@ -50,7 +50,7 @@ class Part(NamedTuple):
     name: str
     columns: Columns
     transitions: list[Any]
-    plateaus: list[Plateau]
+    plateaus: list[ShownPlateau]
     changes: np.ndarray | None
     chains: list[np.ndarray | None] | None
     hot: list[bool]

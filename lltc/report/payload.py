@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lltc.report.columns import Columns, Plateau, prefers_log, zero_position
+from lltc.report.columns import Columns, ShownPlateau, prefers_log, zero_position
 from lltc.report.exhibit import Part
 from lltc.report.panels import list_panels
 from lltc.report.tables import cells
@@ -138,7 +138,7 @@ def label_transition(t: Any) -> dict[str, Any]:
     }
 
 
-def label_plateau(p: Plateau, known: Known) -> dict[str, Any]:
+def label_plateau(p: ShownPlateau, known: Known) -> dict[str, Any]:
     """A measured plateau; its label stands away from a known plateau."""
     shared = [value for low, high, value, _ in known if low < p.step_high and high > p.step_low]
     label = minus(f"λ {measured(p.llc, p.llc_se)}")

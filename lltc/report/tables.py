@@ -103,7 +103,12 @@ def write_transitions(parts: Sequence[Part]) -> str:
     rows = []
     for part in parts:
         for p in part.plateaus:
-            texts = [number(p.step_low, 7), number(p.step_high, 7), measured(p.llc, p.llc_se), str(p.count)]
+            texts = [
+                number(p.step_low, 7),
+                number(p.step_high, 7),
+                measured(p.llc, p.llc_se),
+                str(p.checkpoints),
+            ]
             rows.append([*run_cell(parts, part), *(("", minus(text)) for text in texts)])
     return page + (
         write_section("Plateaus", write_rows([*run_head(parts), *head], rows, "plateaus")) if rows else ""

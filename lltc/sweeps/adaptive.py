@@ -15,7 +15,7 @@ from lltc.sweeps.jobs.sources import Checkpoints, Task, make_tasks
 from lltc.sweeps.observations import look_at
 from lltc.sweeps.reading.refinement import choose_next, coarse_grid, pace
 from lltc.sweeps.record import Sweep
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 Array = NDArray[np.float64]
 READING = ("params_key", "loader", "transpose")
@@ -23,7 +23,7 @@ READING = ("params_key", "loader", "transpose")
 
 def sweep_adaptively(
     checkpoints: Checkpoints,
-    model: Model,
+    model: LossFn,
     data: PyTree | Data,
     *,
     out: str | Path,
@@ -89,7 +89,11 @@ def sweep_adaptively(
 
 
 def look_everywhere(
-    tasks: Sequence[Task], model: Model, data: PyTree | Data, template: PyTree | None, observables: Any
+    tasks: Sequence[Task],
+    model: LossFn,
+    data: PyTree | Data,
+    template: PyTree | None,
+    observables: Any,
 ) -> dict[str, Array]:
     """Return loss, gradient norm, weight norm and the observables of every checkpoint, `(checkpoint,)` each.
 

@@ -24,14 +24,14 @@ from lltc.sweeps.jobs.survey import Work, explain, survey, with_checkpoints
 from lltc.sweeps.record import Sweep
 from lltc.sweeps.store import folder as store
 from lltc.sweeps.store.lock import hold
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 log = logging.getLogger("lltc.sweeps")
 
 
 def sweep(
     checkpoints: Checkpoints,
-    model: Model,
+    model: LossFn,
     data: PyTree | Data,
     *,
     out: str | Path,

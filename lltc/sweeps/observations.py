@@ -34,7 +34,7 @@ from lltc.sweeps.jobs.observables import (
 )
 from lltc.sweeps.jobs.sources import Checkpoints, Task, brought_near, make_tasks
 from lltc.sweeps.reading.curve_markers import Markers, mark_observables
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -72,7 +72,7 @@ class Observations:
 
 def observe(
     checkpoints: Checkpoints,
-    model: Model,
+    model: LossFn,
     data: PyTree | Data,
     *,
     observables: Observables | None = None,
@@ -120,7 +120,7 @@ def observe(
 
 def look_at(
     tasks: Iterable[Task],
-    model: Model,
+    model: LossFn,
     data: Data,
     template: PyTree | None,
     functions: Mapping[str, Function],
@@ -136,7 +136,11 @@ def look_at(
 
 
 def _look(
-    task: Task, loss: Model | None, template: PyTree | None, batch: PyTree, functions: Mapping[str, Function]
+    task: Task,
+    loss: LossFn | None,
+    template: PyTree | None,
+    batch: PyTree,
+    functions: Mapping[str, Function],
 ) -> tuple[dict[str, Value], str]:
     try:
         with brought_near(task) as near:

@@ -25,7 +25,7 @@ from lltc.sweeps.runs import Runs
 from lltc.sweeps.store import folder as store
 from lltc.sweeps.store.lock import hold
 from lltc.transitions import Transition, find_transitions
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ class Point(NamedTuple):
     """What is estimated at one value of a coordinate; `options` are further arguments of `estimate_llc`."""
 
     params: PyTree
-    model: Model
+    model: LossFn
     data: PyTree | Data
     options: Mapping[str, Any] = MappingProxyType({})
 

@@ -16,7 +16,7 @@ from lltc.sweeps.jobs.request import Setup, find_reference, make_request
 from lltc.sweeps.jobs.sources import Checkpoints
 from lltc.sweeps.jobs.survey import Work, explain, survey
 from lltc.sweeps.store import folder as store
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 SHORT_RUN, LONGER_RUN = 64, 320
 TYPICAL_DRAWS = 1000
@@ -62,7 +62,7 @@ class Preview:
 
 def preview_sweep(
     checkpoints: Checkpoints,
-    model: Model,
+    model: LossFn,
     data: PyTree | Data,
     *,
     out: str | Path,
@@ -78,7 +78,7 @@ def preview_sweep(
 
 def preview_runs(
     folder: str | Path,
-    model: Model,
+    model: LossFn,
     data: PyTree | Data,
     *,
     out: str | Path,

@@ -16,7 +16,7 @@ from lltc.sweeps.jobs.request import make_request
 from lltc.sweeps.record import Sweep
 from lltc.sweeps.store import folder as store
 from lltc.sweeps.store.lock import hold
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +74,7 @@ class Runs(Mapping[str, Sweep]):
 
 def sweep_runs(
     folder: str | Path,
-    model: Model,
+    model: LossFn,
     data: PyTree | Data,
     *,
     out: str | Path,

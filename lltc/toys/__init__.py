@@ -1,6 +1,6 @@
 """Problems whose learning coefficient is known."""
 
-from lltc.toys.bottleneck import BottleneckRun, KnownTransition, Plateau, train_bottleneck
+from lltc.toys.bottleneck import BottleneckRun, KnownPlateau, KnownTransition, train_bottleneck
 from lltc.toys.closed_forms import (
     LearningCoefficient,
     add_llc,
@@ -48,9 +48,9 @@ from lltc.toys.valleys import curves, diagonals
 
 __all__ = [
     "BottleneckRun",
+    "KnownPlateau",
     "KnownTransition",
     "LearningCoefficient",
-    "Plateau",
     "Reference",
     "ToyProblem",
     "add_llc",

@@ -20,11 +20,11 @@ _LEARNT = 0.9  # share of its teacher value at which a mode counts as learnt
 _UNSEEN = 0.1  # value of t s² up to which a mode counts as absent from the posterior
 
 
-class Plateau(NamedTuple):
+class KnownPlateau(NamedTuple):
     """A flat stretch: first and last step, modes learnt, exact λ̂ and its error, asymptotic λ.
 
     Example:
-        >>> Plateau(0, 150, rank=0, llc=6.22, llc_se=0.0, llc_limit=6.5).rank
+        >>> KnownPlateau(0, 150, rank=0, llc=6.22, llc_se=0.0, llc_limit=6.5).rank
         0
     """
 
@@ -118,7 +118,7 @@ class BottleneckRun:
         )
 
     @cached_property
-    def plateaus(self) -> tuple[Plateau, ...]:
+    def plateaus(self) -> tuple[KnownPlateau, ...]:
         """The stretches where r modes are learnt (s ≥ .9 of the teacher's) and no other shows (t s² ≤ .1)."""
         found = []
         widths = (len(self.data["x"]), self.singular_values.shape[1], self.data["y"].shape[1])
@@ -127,7 +127,7 @@ class BottleneckRun:
             if len(inside):
                 value = self.exact_llc(int(inside[len(inside) // 2]))
                 limit = deep_linear_llc(widths, rank=rank).llc
-                found.append(Plateau(int(inside[0]), int(inside[-1]), rank, *value, llc_limit=limit))
+                found.append(KnownPlateau(int(inside[0]), int(inside[-1]), rank, *value, llc_limit=limit))
         return tuple(found)
 
     @cached_property
@@ -135,7 +135,7 @@ class BottleneckRun:
         """The rises between neighbouring plateaus; `step` comes from a bisection with fixed draws."""
         return tuple(self._rise(before, after) for before, after in pairwise(self.plateaus))
 
-    def _rise(self, before: Plateau, after: Plateau) -> KnownTransition:
+    def _rise(self, before: KnownPlateau, after: KnownPlateau) -> KnownTransition:
         low, high = before.step_high, after.step_low
         while high - low > 1:
             middle = (low + high) // 2

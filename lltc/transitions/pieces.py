@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lltc.transitions.evidence import Array, flat_level, flat_variance, ramp_line, ramp_variance
-from lltc.transitions.recursion import Model
+from lltc.transitions.recursion import CurveModel
 
 _RARE = 1e-6
 _CERTAIN = 5.0
@@ -33,7 +33,7 @@ class Pieces(NamedTuple):
     both: Array
 
 
-def keep_pieces(model: Model, kinds: list[Array], inflation: float) -> Pieces:
+def keep_pieces(model: CurveModel, kinds: list[Array], inflation: float) -> Pieces:
     """Return the segments whose posterior probability counts; `kinds` as plateau, then as each ramp, (T,)."""
     segments = model.segments
     none = np.zeros(len(segments.start))

@@ -22,7 +22,7 @@ from lltc.transitions.evidence import (
 _RAMP_SHARE = 0.1
 
 
-class Model(NamedTuple):
+class CurveModel(NamedTuple):
     """The sums of every segment and of every ramp, about a `centre` and in the `scale` of the levels."""
 
     segments: Segments
@@ -38,12 +38,12 @@ def level_range(curve: Curve) -> tuple[float, float]:
     return (low + high) / 2, max(high - low, 2 * float(np.median(curve.llc_se)))
 
 
-def build_model(curve: Curve, centre: float, scale: float) -> Model:
+def build_model(curve: Curve, centre: float, scale: float) -> CurveModel:
     """The sums of every segment in each abscissa, about a centre and in a scale."""
     centred = curve.llc - centre
     segments = sum_segments(centred, curve.weights_se, scale)
     ramps = [sum_ramps(centred, curve.weights_se, scale, x, segments) for x in _abscissae(curve.steps)]
-    return Model(segments, ramps, centre, scale)
+    return CurveModel(segments, ramps, centre, scale)
 
 
 def _abscissae(steps: Array) -> list[Array]:
@@ -53,7 +53,7 @@ def _abscissae(steps: Array) -> list[Array]:
 
 
 def sum_segmentations(
-    curve: Curve, model: Model, rate: float, grid: Array, prior: Array
+    curve: Curve, model: CurveModel, rate: float, grid: Array, prior: Array
 ) -> tuple[Array, Array, Array]:
     """Log joint density of the curve and each inflation, the log odds of the segments, the forward sums."""
     odds = _segment_log_odds(model, rate, grid)
@@ -62,7 +62,7 @@ def sum_segmentations(
     return np.log(prior) + noise + forward[:, -1], odds, forward
 
 
-def _weighted_kinds(model: Model, grid: Array) -> list[Array]:
+def _weighted_kinds(model: CurveModel, grid: Array) -> list[Array]:
     """Log (prior share × evidence) of a plateau and of each ramp, each of shape (inflations, T)."""
     long_enough = model.segments.stop - model.segments.start >= 2
     flat = flat_evidence(model.segments, grid) + np.where(long_enough, np.log(1 - _RAMP_SHARE), 0.0)
@@ -70,12 +70,12 @@ def _weighted_kinds(model: Model, grid: Array) -> list[Array]:
     return [flat] + [ramp_evidence(model.segments, ramp, grid) + share for ramp in model.ramps]
 
 
-def _segment_log_odds(model: Model, rate: float, grid: Array) -> Array:
+def _segment_log_odds(model: CurveModel, rate: float, grid: Array) -> Array:
     inside = (model.segments.stop - model.segments.start) * np.log1p(-rate)
     return np.logaddexp.reduce(_weighted_kinds(model, grid)) + inside
 
 
-def kind_shares(model: Model, grid: Array) -> list[Array]:
+def kind_shares(model: CurveModel, grid: Array) -> list[Array]:
     """Posterior share of each kind given that the segment exists."""
     kinds = _weighted_kinds(model, grid)
     total = np.logaddexp.reduce(kinds)

@@ -10,7 +10,7 @@ from lltc.transitions.curve import Curve, lone_excess, noise_factor, read_curve
 from lltc.transitions.evidence import Array, Segments, flat_level, ramp_line
 from lltc.transitions.pieces import Pieces, keep_pieces
 from lltc.transitions.recursion import (
-    Model,
+    CurveModel,
     build_model,
     kind_shares,
     level_range,
@@ -180,7 +180,7 @@ def _contains(probability: Array, segments: Segments, n: int) -> Array:
     return np.clip(np.triu(total), 0.0, 1.0)
 
 
-def _fit(model: Model, kinds: list[Array], inflation: float, n: int) -> Array:
+def _fit(model: CurveModel, kinds: list[Array], inflation: float, n: int) -> Array:
     fitted = _cover(kinds[0] * flat_level(model.segments, inflation, model.scale), model.segments, n)
     for kind, ramp in zip(kinds[1:], model.ramps, strict=True):
         intercept, gradient = ramp_line(model.segments, ramp, inflation, model.scale)

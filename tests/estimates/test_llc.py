@@ -7,6 +7,7 @@ import pytest
 
 import lltc
 from lltc import LLCEstimate, Status, estimate_llc
+from lltc.report.wording import measured
 from lltc.toys.closed_forms import quadratic_llc, quartic_llc, squared_product_llc
 from tests.problems import DUMMY, balanced, constant, linear_loss, regression
 
@@ -179,10 +180,11 @@ def test_draws_until_flat_directions_are_explored():
     short = [run(loss, jnp.array([4.0, 0.0]), DUMMY, num_draws=1000, key=key, **settings) for key in range(3)]
     assert all(found.llc_se < 0.2 * found.llc for found in short)
     assert any(found.virial_share < 0.9 for found in short)
-    for key in range(3):
-        found = run(loss, jnp.array([4.0, 0.0]), DUMMY, target_rel_se=0.2, key=key, **settings)
-        assert found.virial_share >= 0.9
-    assert found.num_draws > 2000
+    long = [
+        run(loss, jnp.array([4.0, 0.0]), DUMMY, target_rel_se=0.2, key=key, **settings) for key in range(3)
+    ]
+    assert all(estimate.virial_share >= 0.9 for estimate in long)
+    assert max(estimate.num_draws for estimate in long) > 2000
 
 
 def test_virial_identity_holds():
@@ -212,7 +214,7 @@ def test_datatree_and_file_load_back_identical(tmp_path):
 def test_repr_is_one_line_and_summary_names_the_status():
     estimate = run(constant(lambda w: 0.5 * w @ w), jnp.zeros(2), DUMMY, nbeta=9, localization=1, **QUICK)
     assert "\n" not in repr(estimate)
-    assert repr(estimate).startswith(f"LLCEstimate(llc {estimate.llc:.4g} ± ")
+    assert repr(estimate).startswith(f"LLCEstimate(llc {measured(estimate.llc, estimate.llc_se)}, ")
     assert estimate.status.value in estimate.summary()
 
 

@@ -1,7 +1,7 @@
 """One protocol for every kernel, and invariance of exactly solvable densities to each kernel's order."""
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def tuning(step_size, memory=0.6, scale: Any = 1.0):
 
 def walk(kernel, position, *, steps=5, seed=0, potential=quadratic, tuned=None):
     """Return the state after `steps` and the last draw's info."""
-    state = kernel.init(jax.random.key(seed), position, potential)
+    state, info = kernel.init(jax.random.key(seed), position, potential), cast(Any, None)
     for number in range(steps):
         state, info = kernel.step(
             jax.random.key(1000 * seed + number), state, potential, tuned or tuning(0.1)

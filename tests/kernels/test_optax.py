@@ -79,7 +79,7 @@ def test_a_schedule_multiplies_the_step_size_by_step():
         state, _ = kernel.step(key, state, potential, tuning(0.04))
         plain, _ = euler().step(key, plain, potential, tuning(0.04 * factor))
         np.testing.assert_array_equal(state.position, plain.position)
-    assert int(state.count) == 4
+    assert int(state.steps) == 4
 
 
 def test_a_scheduled_kernel_runs_under_the_sampler_with_the_same_numbers():

@@ -98,7 +98,7 @@ def test_transitions_and_plateaus(tmp_path):
     first, second = run["plateaus"]
     assert first["llc"] == pytest.approx((100 * 1.0 + 25 * 1.2 + 100 * 1.1) / 225)
     assert first["llc_se"] == pytest.approx(225**-0.5)
-    assert (first["step_low"], first["step_high"], first["count"]) == (0, 50, 3)
+    assert (first["step_low"], first["step_high"], first["checkpoints"]) == (0, 50, 3)
     assert second["llc"] == pytest.approx(3.1)
     assert data["known"] == [{"step_low": 0, "step_high": 60, "llc": 1, "label": "one", "under": True}]
     assert '<td class="">+2.05 ± 0.11</td>' in page

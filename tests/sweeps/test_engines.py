@@ -155,7 +155,7 @@ def test_memory_maps_travel_by_name(tmp_path):
 
 def test_a_second_driver_is_refused_and_a_killed_one_is_not_in_the_way(tmp_path):
     code = (
-        "import pathlib, sys, time; from lltc.sweeps.lock import hold\n"
+        "import pathlib, sys, time; from lltc.sweeps.store.lock import hold\n"
         "with hold(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     driver = subprocess.Popen(

@@ -20,7 +20,7 @@ from lltc.sweeps.store.fingerprint import (
     fingerprint_model,
     fingerprint_settings,
 )
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 Function = Callable[[PyTree], Any]
 Observables = Mapping[str, Function | PyTree | Data | slice]
@@ -39,7 +39,7 @@ RESERVED = {
 class SubLoss:
     """The mean loss of `model` over `data`, in nats, as a function of params."""
 
-    model: Model
+    model: LossFn
     data: Data
 
     def __call__(self, params: PyTree) -> jax.Array:
@@ -51,12 +51,12 @@ class SubLoss:
         return {"model": self.model, "data": hand_over(self.data)}
 
 
-def task_loss(model: Model) -> Model | None:
+def task_loss(model: LossFn) -> LossFn | None:
     """Return the loss (params, batch) -> losses of a model; a behavioral one's is the task's, or None."""
     return getattr(model, "loss", None) if comparison(model) else model
 
 
-def name_observables(given: Observables | None, model: Model, data: Data) -> dict[str, Function]:
+def name_observables(given: Observables | None, model: LossFn, data: Data) -> dict[str, Function]:
     """Return observables as functions of params, by name in order; data sets become sub-losses.
 
     Raises `InputError` for names that cannot be a curve's variables, and for what is neither a function nor a
@@ -151,7 +151,7 @@ def spread(name: str, values: Iterable[Value]) -> dict[str, list[float]]:
     }
 
 
-def _as_function(name: str, value: Any, model: Model, data: Data) -> Function:
+def _as_function(name: str, value: Any, model: LossFn, data: Data) -> Function:
     if callable(value):
         return value
     loss = task_loss(model)
@@ -177,6 +177,6 @@ def _rows(data: Data, chosen: slice) -> Data:
 
 
 @partial(jax.jit, static_argnums=0)
-def _total(model: Model, params: PyTree, batch: PyTree) -> jax.Array:
+def _total(model: LossFn, params: PyTree, batch: PyTree) -> jax.Array:
     """Return the sum of the losses over a batch, also where the model returns their mean."""
     return jnp.mean(model(params, batch)) * len(jax.tree.leaves(batch)[0])

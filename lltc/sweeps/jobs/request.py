@@ -33,7 +33,7 @@ from lltc.sweeps.store.fingerprint import (
     fingerprint_params,
     fingerprint_settings,
 )
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 STICKY = ("nbeta", "localization")
 NUMBERS = ("options", "key", "model", "reading", "data", "num_examples", "jax", "versions", "along_chains")
@@ -47,7 +47,7 @@ class Request:
     `reading` are `find_checkpoints`' arguments, `options` those of `estimate_llc`.
     """
 
-    model: Model
+    model: LossFn
     data: Data
     key: jax.Array
     observables: Mapping[str, Function]
@@ -67,7 +67,7 @@ class Setup:
     """
 
     out: Path
-    model: Model
+    model: LossFn
     data: Data
     options: dict[str, Any]
     key: jax.Array
@@ -94,7 +94,7 @@ def checkpoint_key(key: jax.Array | int, step: int) -> jax.Array:
 
 
 def make_request(
-    model: Model,
+    model: LossFn,
     data: PyTree | Data,
     *,
     key: jax.Array | int = 0,
@@ -164,7 +164,11 @@ def with_key(setup: Setup, key: jax.Array) -> Setup:
 
 
 def find_reference(
-    tasks: tuple[Task, ...], model: Model, data: Data, template: PyTree | None, options: dict[str, Any]
+    tasks: tuple[Task, ...],
+    model: LossFn,
+    data: Data,
+    template: PyTree | None,
+    options: dict[str, Any],
 ) -> tuple[PyTree, LocalPosterior]:
     """Return the params of the last checkpoint that can be read and evaluated, and its posterior."""
     chosen = {name: options[name] for name in (*STICKY, "batch_size", "restrict")}

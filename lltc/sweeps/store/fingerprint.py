@@ -13,12 +13,12 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal  # pyright: ignore[repor
 from lltc.posterior.checks import comparison
 from lltc.posterior.data import Data
 from lltc.sweeps.store.bytecode import describe_code
-from lltc.types import Model, PyTree
+from lltc.types import LossFn, PyTree
 
 SAMPLED_ROWS = 64
 
 
-def fingerprint_model(model: Model, params: PyTree, data: Data) -> str:
+def fingerprint_model(model: LossFn, params: PyTree, data: Data) -> str:
     """Return a hash of the traced program of the losses and their gradient, closed-over arrays included.
 
     Comments, names and files may change without changing it; anything that changes the computation changes
