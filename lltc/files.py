@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import IO, BinaryIO
 from lltc.errors import InputError
 
 ATTEMPTS = 3
+MOST_TEXT = 1 << 26
 
 
 class FolderError(InputError):
@@ -37,6 +39,22 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
     raise folder_error(path.parent, FileNotFoundError("it vanished"))
+
+
+def read_file(path: Path, most: int = MOST_TEXT) -> bytes:
+    """Return the content of a regular file of at most `most` bytes.
+
+    Raises `OSError` for what is missing, longer, or no regular file: a pipe or a device would be waited for,
+    or never end.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path.name} is no regular file")
+        if status.st_size > most:
+            raise OSError(f"{path.name} holds {status.st_size:,} bytes, more than {most:,}")
+        return file.read()
 
 
 def remove_leftovers(folder: Path) -> None:

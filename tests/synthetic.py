@@ -2,17 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from lltc import Sweep
 from lltc.sweeps.reading.curve_markers import mark
+from lltc.sweeps.store.settings import SweepSettings
 
 
 def staircase(count: int, changes: Mapping[int, float], *, start: float = 1.0) -> np.ndarray:
     """Return a curve of `count` points that changes by so much from each place given on."""
     return np.full(count, start) + sum(change * (np.arange(count) >= at) for at, change in changes.items())
+
+
+def make_settings(**values: Any) -> SweepSettings:
+    """Return settings that say nothing but `values`."""
+    empty: dict[str, Any] = {"model": "", "data": "", "num_examples": 0, "along_chains": None}
+    objects = ("options", "given", "reading", "jax", "versions", "observables", "components")
+    empty |= {name: {} for name in objects} | {"key": [], "sub_losses": []} | values
+    return SweepSettings(**empty)
 
 
 def make_sweep(
@@ -43,5 +53,5 @@ def make_sweep(
         curve["component_llc_se"] = (("component", "step"), np.full(levels.shape, noise))
         curve["component_status"] = (("component", "step"), np.full(levels.shape, "ok", dtype=object))
     options = {"num_chains": 4, "nbeta": 100.0, "localization": 1.0}
-    settings = {"options": options, "components": dict.fromkeys(components or {}, ""), "observables": {}}
+    settings = make_settings(options=options, components=dict.fromkeys(components or {}, ""))
     return Sweep(Path(name), settings, curve, mark(curve))

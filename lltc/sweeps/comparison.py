@@ -83,8 +83,7 @@ class Comparison:
     @property
     def alike(self) -> bool:
         """True where all runs were swept at one nβ and one γ."""
-        options = [swept.settings["options"] for swept in self.sweeps.values()]
-        return len({(option["nbeta"], option["localization"]) for option in options}) == 1
+        return len({swept.settings.posterior for swept in self.sweeps.values()}) == 1
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return a row of text a stage: number, Δλ, runs, same_size, shared partners."""

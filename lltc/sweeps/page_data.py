@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,13 +13,14 @@ from lltc.report import Exhibit
 from lltc.report.wording import measured, minus, number
 from lltc.sweeps.reading.dictionary import Dictionary
 from lltc.sweeps.store import folder as store
+from lltc.sweeps.store.settings import SweepSettings
 from lltc.transitions import Transition, change_probabilities
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
 CHAIN_POINTS = 200
-UNREPORTED = ("checkpoints", "given", "configuration", "sub_losses")
+UNREPORTED = ("checkpoints", "given", "configuration", "sub_losses", "format")
 HASHED = ("observables", "components", "along_chains")
 BUDGET = {
     "monte_carlo": "error: Monte Carlo",
@@ -47,7 +49,7 @@ class Swept(Protocol):
         ...
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> SweepSettings:
         """Return what `sweep.json` holds."""
         ...
 
@@ -92,7 +94,7 @@ def exhibit(swept: Swept) -> Exhibit:
             details[int(step)] = describe(row)
     for step, told in describe_components(swept.curve).items():
         details[step] = details.get(step, {}) | told
-    hot = is_hot(int(swept.settings["options"]["num_chains"])).tolist()
+    hot = is_hot(int(swept.settings.options["num_chains"])).tolist()
     marks, of_components = swept.observable_transitions, swept.component_transitions
     changes = read_changes(swept)
     return Exhibit(swept.curve, swept.transitions, changes, chains, hot, details, marks, of_components)
@@ -112,9 +114,9 @@ def describe_components(curve: "Dataset") -> dict[int, dict[str, str]]:
     }
 
 
-def reported(settings: dict[str, Any]) -> dict[str, Any]:
+def reported(settings: SweepSettings) -> dict[str, Any]:
     """Return the settings that a reader of the page wants to see."""
-    kept = {name: value for name, value in settings.items() if name not in UNREPORTED}
+    kept = {name: value for name, value in asdict(settings).items() if name not in UNREPORTED}
     return kept | {name: ", ".join(kept.get(name) or ()) for name in HASHED if name in kept}
 
 

@@ -24,6 +24,7 @@ from lltc.sweeps.reading.curve_markers import (
 )
 from lltc.sweeps.reading.dictionary import Dictionary, make_dictionary
 from lltc.sweeps.store import folder as store
+from lltc.sweeps.store.settings import SweepSettings
 from lltc.transitions import Transition
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Sweep:
     """
 
     out: Path
-    settings: dict[str, Any]
+    settings: SweepSettings
     curve: "Dataset"
     transitions: tuple[Transition, ...]
 
@@ -87,7 +88,7 @@ class Sweep:
     @property
     def components(self) -> tuple[str, ...]:
         """The names of the components."""
-        return tuple(self.settings.get("components") or ())
+        return tuple(self.settings.components)
 
     @cached_property
     def component_transitions(self) -> dict[str, tuple[Transition, ...]]:
@@ -157,7 +158,7 @@ class Sweep:
         return write_report(where, exhibit(self), settings=settings, known=known, tables=tables)
 
 
-def make_curve(rows: list[dict[str, Any]], settings: dict[str, Any]) -> "Dataset":
+def make_curve(rows: list[dict[str, Any]], settings: SweepSettings) -> "Dataset":
     """Return the curve made of stored rows, in step order."""
     from xarray import Dataset
 
@@ -166,16 +167,16 @@ def make_curve(rows: list[dict[str, Any]], settings: dict[str, Any]) -> "Dataset
     columns["status"] = np.array([str(row["status"]) for row in rows], dtype=object)
     columns["reason"] = np.array([_reason(row) for row in rows], dtype=object)
     observed: dict[str, list[float]] = {}
-    for name, current in settings["observables"].items():
+    for name, current in settings.observables.items():
         observed |= spread(name, [_observed(row["observables"].get(name), current) for row in rows])
     columns |= observed
     curve = Dataset(
         {name: ("step", values) for name, values in columns.items()},
         coords={"step": [int(row["step"]) for row in rows]},
     )
-    options = {name: value for name, value in settings["options"].items() if value is not None}
-    curve = curve.assign(_component_columns(rows, list(settings.get("components") or ())))
-    for name in settings.get("sub_losses", ()):
+    options = {name: value for name, value in settings.options.items() if value is not None}
+    curve = curve.assign(_component_columns(rows, list(settings.components)))
+    for name in settings.sub_losses:
         curve[name].attrs["units"] = "nats"
     return curve.assign_attrs(observables=list(observed), **options)
 

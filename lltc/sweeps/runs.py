@@ -42,7 +42,7 @@ class Runs(Mapping[str, Sweep]):
                 f"out={str(folder)!r} holds no {store.RUNS} that can be read, but a folder of several runs "
                 "does; pass the folder given to lltc.sweep_runs as out."
             )
-        return cls(folder, {name: Sweep.open(folder / name) for name in recorded["runs"]})
+        return cls(folder, {name: Sweep.open(folder / name) for name in recorded.runs})
 
     def __getitem__(self, name: str) -> Sweep:
         return self.sweeps[name]

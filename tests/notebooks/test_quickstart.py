@@ -15,7 +15,7 @@ STATE = """{
     "first": [first.llc, first.llc_se, first.status.name],
     "last": [last.llc, last.llc_se, last.init_loss, last.nbeta, last.status.name],
     "curve": swept.curve.to_dataframe().reset_index().to_dict("list"),
-    "options": swept.settings["options"],
+    "options": swept.settings.options,
 }"""
 
 

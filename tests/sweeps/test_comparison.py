@@ -87,7 +87,7 @@ def test_runs_without_transitions_and_with_other_settings():
     with pytest.raises(InputError, match="stages is empty"):
         flat.plot()
     other = run(1)
-    other.settings["options"]["nbeta"] = 50.0
+    other.settings.options["nbeta"] = 50.0
     assert "their nβ or γ differ" in repr(compare([run(0), other]))
 
 

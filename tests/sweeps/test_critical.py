@@ -8,6 +8,7 @@ from lltc.checkpoints import find_checkpoints, save_npz
 from lltc.errors import InputError
 from lltc.sweeps import Sweep
 from lltc.sweeps.reading.curve_markers import mark
+from tests.synthetic import make_settings
 
 # A plateau to step 60, a jump, a plateau to 150, a climb over two checkpoints, a plateau.
 LEVELS = np.array([*[5.0] * 7, *[8.0] * 9, 9.3, 11.2, *[12.0] * 8])
@@ -21,7 +22,7 @@ def make_sweep(tmp_path, levels=LEVELS, bad=()):
     curve = xr.Dataset(
         {name: ("step", values) for name, values in columns.items()}, coords={"step": 10 * np.arange(count)}
     )
-    return Sweep(tmp_path, {}, curve, mark(curve))
+    return Sweep(tmp_path, make_settings(), curve, mark(curve))
 
 
 def told(swept, *folder):

@@ -325,8 +325,7 @@ def test_runs_share_the_posterior_but_not_the_noise(tmp_path, monkeypatch):
     runs = lltc.sweep_runs(tmp_path / "in", MODEL, DATA, out=tmp_path / "out", pattern="seed*", **options)
     assert list(runs) == ["seed1", "seed2"]
     fixed = [
-        (runs[name].settings["options"]["nbeta"], runs[name].settings["options"]["localization"])
-        for name in runs
+        (runs[name].settings.options["nbeta"], runs[name].settings.options["localization"]) for name in runs
     ]
     assert fixed[0] == fixed[1]
     assert fixed[0][0] == pytest.approx(5 / np.log(5))
@@ -337,7 +336,7 @@ def test_runs_share_the_posterior_but_not_the_noise(tmp_path, monkeypatch):
     grown = lltc.sweep_runs(tmp_path / "in", MODEL, DATA, out=tmp_path / "out", pattern="seed*", **options)
     assert written == ["seed0", "seed0"]
     assert {len(lltc.Runs.open(tmp_path / "out")), len(grown)} == {3}
-    assert grown["seed0"].settings["options"] == runs["seed1"].settings["options"]
+    assert grown["seed0"].settings.options == runs["seed1"].settings.options
     with pytest.raises(InputError, match=r"no sub-folder like 'x\*'"):
         lltc.sweep_runs(tmp_path / "in", MODEL, DATA, out=tmp_path / "out", pattern="x*", **options)
     with pytest.raises(InputError, match=r"no runs\.json"):

@@ -220,13 +220,13 @@ def test_nbeta_and_localization_are_fixed_once(tmp_path):
     pairs = [(step, jnp.full(2, float(step))) for step in (1, 2, 4)]
     loss = lambda w, x: 0.5 * jnp.sum((w - x) ** 2, -1)
     swept = run(pairs, tmp_path / "out", model=loss, data=np.zeros((50, 2)), nbeta=None, localization=None)
-    options = swept.settings["options"]
+    options = swept.settings.options
     assert options["nbeta"] == pytest.approx(50 / np.log(50))
     assert options["localization"] == pytest.approx(2 / (0.5 * np.linalg.norm([4, 4])) ** 2)
     assert {swept.estimate(step).localization for step in (1, 2, 4)} == {options["localization"]}
     more = [*pairs, (8, jnp.full(2, 8.0))]
     grown = run(more, tmp_path / "out", model=loss, data=np.zeros((50, 2)), nbeta=None, localization=None)
-    assert grown.settings["options"] == options
+    assert grown.settings.options == options
 
 
 def test_all_checkpoints_share_one_compilation(tmp_path):

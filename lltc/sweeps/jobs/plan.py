@@ -3,7 +3,7 @@
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
@@ -60,7 +60,7 @@ def _find_runs(folder: Path, out: Path, pattern: str) -> list[Path]:
 
 
 def _common_setup(tasks: dict[str, tuple[Task, ...]], request: Request, out: Path) -> Setup:
-    recorded: dict[str, Any] | None = store.recorded_runs(out)
+    recorded = store.recorded_runs(out)
     errors = []
     for found in tasks.values():
         try:

@@ -31,12 +31,13 @@ from lltc.sweeps.store.fingerprint import (
     fingerprint_data,
     fingerprint_model,
     fingerprint_params,
-    fingerprint_settings,
 )
+from lltc.sweeps.store.folder import RunsSettings
+from lltc.sweeps.store.settings import SweepSettings
 from lltc.types import LossFn, PyTree
 
+Recorded = SweepSettings | RunsSettings
 STICKY = ("nbeta", "localization")
-NUMBERS = ("options", "key", "model", "reading", "data", "num_examples", "jax", "versions", "along_chains")
 MISFITS = 3
 
 
@@ -75,12 +76,12 @@ class Setup:
     along_chains: tuple[str, ...]
     components: dict[str, Restriction]
     template: PyTree | None
-    settings: dict[str, Any]
+    settings: SweepSettings
 
     @property
     def configuration(self) -> str:
         """A hash of all that defines the numbers, besides the checkpoint itself."""
-        return self.settings["configuration"]
+        return self.settings.configuration
 
     @property
     def recorded(self) -> dict[str, Function]:
@@ -118,9 +119,7 @@ def make_request(
     return Request(model, data, as_key(key), functions, recorded, named, template, reading, options)
 
 
-def make_setup(
-    request: Request, tasks: tuple[Task, ...], *, out: Path, recorded: dict[str, Any] | None
-) -> Setup:
+def make_setup(request: Request, tasks: tuple[Task, ...], *, out: Path, recorded: Recorded | None) -> Setup:
     """Fix nβ and γ once, from the last checkpoint that will do unless given or recorded; gather the settings.
 
     A default that an earlier run fixed stays while the data and the moved parameters are the same, so that
@@ -131,36 +130,38 @@ def make_setup(
     options = options | _recorded_defaults(options, recorded, content)
     params, posterior = find_reference(tasks, model, data, request.template, options)
     options |= {name: getattr(posterior, name) for name in (*STICKY, "batch_size")}
-    seen = request.observables
-    settings = {
-        "options": {name: describe_option(value) for name, value in options.items()},
-        "model": fingerprint_model(model, params, data),
-        "reading": {name: describe_option(value) for name, value in request.reading.items()}
+    functions = request.observables
+    settings = SweepSettings(
+        options={name: describe_option(value) for name, value in options.items()},
+        given={name: request.options[name] for name in STICKY},
+        key=[],
+        model=fingerprint_model(model, params, data),
+        data=content["data"],
+        num_examples=data.size,
+        reading={name: describe_option(value) for name, value in request.reading.items()}
         | {"template": describe_structure(request.template)},
-        "data": content["data"],
-        "num_examples": data.size,
-        "jax": {name: describe_option(getattr(jax.config, name)) for name in NUMERICS},
-        "versions": versions(),
-        "given": {name: request.options[name] for name in STICKY},
-        "observables": {name: fingerprint_observable(name, call, params) for name, call in seen.items()},
-        "along_chains": {name: fingerprint_traced(name, seen[name], params) for name in request.along_chains}
+        jax={name: describe_option(getattr(jax.config, name)) for name in NUMERICS},
+        versions=versions(),
+        observables={name: fingerprint_observable(name, call, params) for name, call in functions.items()},
+        along_chains={
+            name: fingerprint_traced(name, functions[name], params) for name in request.along_chains
+        }
         or None,
-        "components": {
+        components={
             name: fingerprint_params(as_masks(params, name, pattern))
             for name, pattern in request.components.items()
         },
-        "sub_losses": [name for name, call in seen.items() if isinstance(call, SubLoss)],
-    }
+        sub_losses=[name for name, call in functions.items() if isinstance(call, SubLoss)],
+    )
     common = (request.along_chains, request.components, request.template)
-    setup = Setup(out, model, data, options, request.key, seen, *common, settings)
+    setup = Setup(out, model, data, options, request.key, functions, *common, settings)
     return with_key(setup, request.key)
 
 
 def with_key(setup: Setup, key: jax.Array) -> Setup:
     """Return the setup with another key, which its settings and their hash follow."""
-    settings = setup.settings | {"key": np.asarray(jax.random.key_data(key)).tolist()}
-    configuration = fingerprint_settings({name: settings[name] for name in NUMBERS})
-    return replace(setup, key=key, settings=settings | {"configuration": configuration})
+    words = np.asarray(jax.random.key_data(key)).tolist()
+    return replace(setup, key=key, settings=setup.settings.with_key(words))
 
 
 def find_reference(
@@ -192,15 +193,15 @@ def find_reference(
 
 
 def _recorded_defaults(
-    options: dict[str, Any], recorded: dict[str, Any] | None, content: dict[str, Any]
+    options: dict[str, Any], recorded: Recorded | None, content: dict[str, Any]
 ) -> dict[str, float]:
     """Return nβ and γ as the last run fixed them, where both runs leave them to lltc."""
-    if not recorded or recorded["data"] != content["data"]:
+    if not recorded or recorded.data != content["data"]:
         return {}
-    if recorded["options"].get("restrict") != content["restrict"]:
+    if recorded.options.get("restrict") != content["restrict"]:
         return {}
-    left = [name for name in STICKY if options[name] is None and recorded["given"][name] is None]
-    return {name: recorded["options"][name] for name in left}
+    left = [name for name in STICKY if options[name] is None and recorded.given[name] is None]
+    return {name: recorded.options[name] for name in left}
 
 
 def _load(task: Task, template: PyTree | None) -> PyTree:

@@ -3,12 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from lltc.errors import InputError
-from lltc.sweeps.jobs.request import NUMBERS, Setup
+from lltc.sweeps.jobs.request import Setup
 from lltc.sweeps.jobs.sources import Task
 from lltc.sweeps.store import folder as store
+from lltc.sweeps.store.settings import SweepSettings
 
 SHORT = 40
 
@@ -63,13 +65,13 @@ def explain(works: Iterable[Work]) -> list[str]:
     ]
 
 
-def with_checkpoints(settings: dict[str, Any], works: Sequence[Work]) -> dict[str, Any]:
+def with_checkpoints(settings: SweepSettings, works: Sequence[Work]) -> SweepSettings:
     """Return the settings with the steps of the sweep and the hashes known of their checkpoints."""
-    return settings | {"checkpoints": {str(work.task.step): work.content for work in works}}
+    return replace(settings, checkpoints={str(work.task.step): work.content for work in works})
 
 
 def _compare(setup: Setup, task: Task, run: str) -> Work:
-    wanted, members = setup.settings["observables"], tuple(setup.components)
+    wanted, members = setup.settings.observables, tuple(setup.components)
     everything = (run, task, True, members, tuple(wanted))
     result = store.read_result(setup.out, task.step)
     if result is None:
@@ -105,11 +107,11 @@ def _absence(setup: Setup, task: Task) -> Iterator[Cause]:
         yield Cause("failed before", "tried again")
 
 
-def _changes(result: dict[str, Any], settings: dict[str, Any]) -> list[Cause]:
-    if result["configuration"] == settings["configuration"]:
+def _changes(result: dict[str, Any], settings: SweepSettings) -> list[Cause]:
+    if result["configuration"] == settings.configuration:
         return []
     before = json.loads(result["settings"])
-    changed = _differences(before, {name: settings[name] for name in NUMBERS})
+    changed = _differences(before, settings.numbers)
     return [_cause(*each) for each in changed] or [Cause("settings changed")]
 
 

@@ -16,7 +16,7 @@ from lltc.estimates.llc import estimate_llc
 from lltc.estimates.record import LLCEstimate
 from lltc.files import FolderError
 from lltc.sweeps.jobs.observables import evaluate
-from lltc.sweeps.jobs.request import NUMBERS, Setup, checkpoint_key
+from lltc.sweeps.jobs.request import Setup, checkpoint_key
 from lltc.sweeps.jobs.sources import brought_near
 from lltc.sweeps.jobs.survey import Work
 from lltc.sweeps.store import folder as store
@@ -45,7 +45,7 @@ def do_work(setup: Setup, work: Work) -> Row:
     raised: Ctrl-C, and `FolderError` where nothing can be written.
     """
     try:
-        with cached_compilation(), configured(setup.settings["jax"]):
+        with cached_compilation(), configured(setup.settings.jax):
             return _do(setup, work)
     except FolderError:
         raise
@@ -81,7 +81,7 @@ def _do(setup: Setup, work: Work) -> Row:
 def _estimate(setup: Setup, work: Work, content: str, params: Any, component: str | None) -> Row:
     """Estimate the whole, or one of its components, and write the result."""
     step = work.task.step
-    identity = {"configuration": store.configuration_of(setup.settings, component), "checkpoint": content}
+    identity = {"configuration": setup.settings.configuration_of(component), "checkpoint": content}
     found = store.read_result(setup.out, step, component)
     if found and {name: found[name] for name in identity} == identity:
         path = store.result_path(setup.out, step, component)
@@ -90,7 +90,7 @@ def _estimate(setup: Setup, work: Work, content: str, params: Any, component: st
     if estimate.status is Status.interrupted:
         raise KeyboardInterrupt
     _check_current(setup)
-    numbers = json.dumps({name: setup.settings[name] for name in NUMBERS}, sort_keys=True)
+    numbers = json.dumps(setup.settings.numbers, sort_keys=True)
     path = store.write_result(setup.out, step, estimate, identity | {"settings": numbers}, component)
     return _row(work, path, vars(estimate) | {"status": estimate.status.name})
 
@@ -114,7 +114,7 @@ def _observe(setup: Setup, work: Work, content: str, params: Any) -> None:
     seen_at, values = store.read_observables(setup.out, work.task.step)
     values = values if seen_at == content else {}
     for name in work.observables:
-        current = setup.settings["observables"][name]
+        current = setup.settings.observables[name]
         try:
             values[name] = store.Observed(current, evaluate(name, setup.observables[name], params))
         except Exception as error:
@@ -125,7 +125,7 @@ def _observe(setup: Setup, work: Work, content: str, params: Any) -> None:
 
 def _check_current(setup: Setup) -> None:
     """Refuse to write where a later sweep has taken the folder over: this worker's driver is gone."""
-    if store.read_settings(setup.out)["configuration"] != setup.configuration:
+    if store.read_settings(setup.out).configuration != setup.configuration:
         raise FolderError(
             f"out={str(setup.out)!r} was taken over by a sweep with other settings, so that this result no "
             "longer belongs there; run the sweep again into another folder."

@@ -7,6 +7,7 @@ a component, and one file of observables (JSON) where there are any. All are wri
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +15,9 @@ import numpy as np
 
 from lltc.errors import InputError
 from lltc.estimates.record import LLCEstimate
-from lltc.files import write_whole
-from lltc.sweeps.store.fingerprint import fingerprint_settings
+from lltc.files import read_file, write_whole
 from lltc.sweeps.store.netcdf import pack_tree
+from lltc.sweeps.store.settings import KINDS, SweepSettings, check_members, read_object
 
 SETTINGS = "sweep.json"
 RUNS = "runs.json"
@@ -37,14 +38,6 @@ def result_path(out: Path, step: int, component: str | None = None) -> Path:
     return out / f"step_{step:012d}.{hashlib.sha256(component.encode()).hexdigest()[:12]}.nc"
 
 
-def configuration_of(settings: dict[str, Any], component: str | None = None) -> str:
-    """Return the hash of all that defines the numbers of an estimate, besides the checkpoint itself."""
-    if component is None:
-        return settings["configuration"]
-    chosen = {"configuration": settings["configuration"], "component": settings["components"][component]}
-    return fingerprint_settings(chosen)
-
-
 def failure_path(out: Path, step: int) -> Path:
     """Return where the reason lies why the checkpoint at `step` has no estimate."""
     return out / f"step_{step:012d}.failed.json"
@@ -55,32 +48,28 @@ def observables_path(out: Path, step: int) -> Path:
     return out / f"step_{step:012d}.observables.json"
 
 
-def write_settings(out: Path, settings: dict[str, Any]) -> None:
+def write_settings(out: Path, settings: SweepSettings) -> None:
     """Write `sweep.json`."""
-    write_whole(out / SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
+    write_whole(out / SETTINGS, settings.to_json().encode())
 
 
-def read_settings(out: Path) -> dict[str, Any]:
+def read_settings(out: Path) -> SweepSettings:
     """Return what `sweep.json` holds; raises `InputError` where `out` is no sweep."""
-    path = out / SETTINGS
     try:
-        settings = json.loads(path.read_text())
-        if not {"configuration", "checkpoints", "given"} <= settings.keys():
-            raise KeyError("it names no checkpoints")
-        return settings
+        return SweepSettings.from_json(read_file(out / SETTINGS))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"out={str(out)!r} holds no {SETTINGS}, but a sweep's folder does; pass the folder given to "
             "lltc.sweep as out."
         ) from None
-    except (ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(
             f"out={str(out)!r} has an unreadable {SETTINGS} ({error}); move the folder away or sweep into "
             "another one."
         ) from None
 
 
-def recorded_settings(out: Path) -> dict[str, Any] | None:
+def recorded_settings(out: Path) -> SweepSettings | None:
     """Return what `sweep.json` holds, or None where there is none that can be read."""
     try:
         return read_settings(out)
@@ -88,19 +77,39 @@ def recorded_settings(out: Path) -> dict[str, Any] | None:
         return None
 
 
-def write_runs(out: Path, names: Sequence[str], settings: dict[str, Any]) -> None:
-    """Write `runs.json`: the names of several runs and what fixed their common nβ and γ."""
-    kept = {name: settings[name] for name in ("options", "data", "given")}
-    write_whole(out / RUNS, (json.dumps({"runs": list(names)} | kept, indent=2) + "\n").encode())
+@dataclass(frozen=True)
+class RunsSettings:
+    """The names of several runs, and what fixed their common nβ and γ, as `runs.json` holds it."""
+
+    runs: list[str]
+    options: dict[str, Any]
+    data: str
+    given: dict[str, Any]
 
 
-def recorded_runs(out: Path) -> dict[str, Any] | None:
+def write_runs(out: Path, names: Sequence[str], settings: SweepSettings) -> None:
+    """Write `runs.json`."""
+    runs = RunsSettings(list(names), settings.options, settings.data, settings.given)
+    write_whole(out / RUNS, (json.dumps(asdict(runs), indent=2) + "\n").encode())
+
+
+def recorded_runs(out: Path) -> RunsSettings | None:
     """Return what `runs.json` holds, or None where there is none that can be read."""
     try:
-        found = json.loads((out / RUNS).read_text())
-        return found if {"runs", "options", "data", "given"} <= found.keys() else None
-    except (OSError, ValueError, AttributeError):
+        content = read_object(read_file(out / RUNS))
+        kinds = {name: KINDS[name] for name in ("options", "data", "given")} | {"runs": _are_names}
+        check_members(content, kinds)
+    except (OSError, ValueError):
         return None
+    return RunsSettings(**{name: content[name] for name in kinds})
+
+
+def _are_names(value: Any) -> bool:
+    """True for names of sub-folders; one with a slash, or none, would lead out of the folder."""
+    return isinstance(value, list) and all(
+        isinstance(name, str) and name not in ("", ".", "..") and "/" not in name and "\0" not in name
+        for name in value
+    )
 
 
 def write_result(
@@ -166,35 +175,33 @@ def read_observables(out: Path, step: int) -> tuple[str, dict[str, Observed]]:
         return "", {}
 
 
-def read_components(
-    out: Path, step: int, settings: dict[str, Any], content: str
-) -> dict[str, dict[str, Any]]:
+def read_components(out: Path, step: int, settings: SweepSettings, content: str) -> dict[str, dict[str, Any]]:
     """Return the components' results made with these settings of the checkpoint with the hash `content`."""
-    found = {name: read_result(out, step, name) for name in settings.get("components") or ()}
+    found = {name: read_result(out, step, name) for name in settings.components}
     return {
         name: row
         for name, row in found.items()
         if row
-        and (row["configuration"], row["checkpoint"]) == (configuration_of(settings, name), content)
+        and (row["configuration"], row["checkpoint"]) == (settings.configuration_of(name), content)
         and row.get("component") == name
     }
 
 
-def rows(out: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+def rows(out: Path, settings: SweepSettings) -> list[dict[str, Any]]:
     """Return a row for each checkpoint of the sweep that has one, in step order.
 
     Only rows made with the recorded settings count, and only of checkpoints whose content is still the one
     they were made from, as far as the last run could tell.
     """
     kept = []
-    for name, content in sorted(settings["checkpoints"].items(), key=lambda item: int(item[0])):
+    for name, content in sorted(settings.checkpoints.items(), key=lambda item: int(item[0])):
         step = int(name)
         failure, result = read_failure(out, step), read_result(out, step)
-        if failure and failure.get("configuration") == settings["configuration"]:
+        if failure and failure.get("configuration") == settings.configuration:
             row = failure | {"components": {}}
         elif (
             result
-            and result["configuration"] == settings["configuration"]
+            and result["configuration"] == settings.configuration
             and content in (None, result["checkpoint"])
         ):
             row = result | {"components": read_components(out, step, settings, result["checkpoint"])}
