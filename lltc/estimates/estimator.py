@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ from lltc.chains.warmup import WarmUp, finite, warm_up
 from lltc.diagnostics.assessment import Assessment, assess
 from lltc.diagnostics.status import Status
 from lltc.errors import InputError
+from lltc.estimates.inspection import inspect
 from lltc.estimates.options import Effort, Observable, read_effort
 from lltc.estimates.progress import Progress
 from lltc.estimates.record import LLCEstimate
@@ -67,6 +68,9 @@ def draw_estimates(
         kernel=kernel,
         anchor_examples=effort.anchor_examples,
     )
+    wrong = inspect(run)
+    if wrong and effort.num_draws is None:
+        effort = effort._replace(num_draws=FIRST_DRAWS)
     ladder = Ladder(rungs, effort.num_chains)
     with Progress(effort.num_warmup + (effort.num_draws or FIRST_DRAWS), show=options["progress"]) as bar:
         warm = warm_up(
@@ -78,7 +82,15 @@ def draw_estimates(
         )
         drawn = _draw(run, ladder, warm, effort, bar, observe)
     seconds = time.perf_counter() - began
-    return tuple(_conclude(drawn, rung, effort.num_warmup, seconds) for rung in range(len(rungs)))
+    estimates = [_conclude(drawn, rung, effort.num_warmup, seconds) for rung in range(len(rungs))]
+    return tuple(_flagged(estimate, wrong) for estimate in estimates)
+
+
+def _flagged(estimate: LLCEstimate, wrong: Status | None) -> LLCEstimate:
+    """Return the estimate with what is wrong with its loss for a status, where it has a number at all."""
+    if wrong is None or estimate.status in (Status.diverged, Status.interrupted):
+        return estimate
+    return replace(estimate, status=wrong)
 
 
 def check_readings(num_draws: int | None) -> None:
