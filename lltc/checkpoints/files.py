@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from stat import S_ISDIR
+from stat import S_ISDIR, S_ISREG
 
 from lltc.errors import CheckpointError, InputError
 
@@ -34,7 +34,10 @@ def path_kind(path: Path) -> str | None:
     try:
         # Other questions take a path that may not be looked at for one that is not there.
         if isinstance(path, Path):
-            return "folder" if S_ISDIR(path.stat().st_mode) else "file"
+            mode = path.stat().st_mode
+            if not (S_ISDIR(mode) or S_ISREG(mode)):
+                raise OSError("it is a pipe, a device or a socket")
+            return "folder" if S_ISDIR(mode) else "file"
         return "folder" if path.is_dir() else "file" if path.exists() else None
     except (FileNotFoundError, NotADirectoryError):
         return None

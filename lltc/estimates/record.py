@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field, fields
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +12,7 @@ from lltc.diagnostics.assessment import PAIRS, Assessment
 from lltc.diagnostics.budget import ErrorBudget
 from lltc.diagnostics.measured import Measured
 from lltc.diagnostics.status import Status
+from lltc.estimates.stored import check_result
 from lltc.report.wording import measured
 
 if TYPE_CHECKING:
@@ -150,7 +152,9 @@ class LLCEstimate(Assessment):
         """Read an estimate back from `save`'s file."""
         from xarray import open_datatree
 
-        with open_datatree(path, engine="h5netcdf") as tree:
+        check_result(Path(path))
+        # From memory: a file system without locks cannot be read by name.
+        with open_datatree(BytesIO(Path(path).read_bytes()), engine="h5netcdf") as tree:
             return cls.from_datatree(tree.load())
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":

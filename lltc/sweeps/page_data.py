@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from lltc.chains.rungs import is_hot
+from lltc.estimates.stored import check_result
 from lltc.report import Exhibit
 from lltc.report.wording import measured, minus, number
 from lltc.sweeps.reading.dictionary import Dictionary
@@ -130,7 +131,8 @@ def read_chains(path: Path) -> np.ndarray:
     """Return the thinned chains `(chain, draw)` of a result file, without reading the rest of it."""
     import h5py
 
-    with h5py.File(path, "r") as file:
+    check_result(path)
+    with h5py.File(path, "r", locking=False) as file:
         draws: Any = file["posterior/llc"]
         return np.asarray(draws[:, :: max(1, draws.shape[1] // CHAIN_POINTS)])
 

@@ -106,7 +106,9 @@ def test_a_half_written_result_is_recomputed(tmp_path):
     before = run(folder, tmp_path / "out").curve
     path = store.result_path(tmp_path / "out", 100)
     path.write_bytes(path.read_bytes()[:300])
-    assert list(Sweep.open(tmp_path / "out").curve["step"].values) == [0]
+    damaged = Sweep.open(tmp_path / "out").curve
+    assert list(damaged["status"].values[-1:]) == ["failed"]
+    assert "step_000000000100.nc' is refused because it cannot be read" in str(damaged["reason"].values[-1])
     np.testing.assert_array_equal(run(folder, tmp_path / "out").curve["llc"], before["llc"])
 
 

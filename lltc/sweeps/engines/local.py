@@ -61,6 +61,13 @@ def choose_engine(*, workers: int, scheduler: str | None, executor: Executor | N
             f"executor must be a concurrent.futures.Executor, but a {type(executor).__name__} was given; "
             "pass one, or workers= for processes of lltc's own."
         )
+    context = getattr(executor, "_mp_context", None)
+    if context is not None and context.get_start_method() == "fork":
+        raise InputError(
+            "executor forks this process, in which JAX has threads that a fork does not copy, so that it "
+            "would wait for ever; pass ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn')), "
+            "or workers=."
+        )
     chosen = {"workers": workers, "scheduler": scheduler, "executor": executor}
     named = [name for name, value in chosen.items() if value]
     if len(named) > 1:

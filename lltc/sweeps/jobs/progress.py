@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,9 +14,9 @@ class Watch:
 
     def __init__(self, total: int, *, show: bool):
         self._total, self._done, self._began = total, 0, time.monotonic()
-        self._show = show and total > 0
+        self._show = show and total > 0 and sys.stderr is not None
         self._bar = None
-        if self._show and (sys.stderr.isatty() or _in_notebook()):
+        if self._show and (_on_terminal() or _in_notebook()):
             from tqdm.auto import tqdm
 
             often: dict[str, Any] = {"mininterval": 0, "miniters": 1}
@@ -28,6 +29,14 @@ class Watch:
         self._done += 1
         if not self._show:
             return
+        try:
+            self._write(row)
+        except (OSError, ValueError):
+            self._show = (
+                False  # A terminal that is gone, or a full disk under the log, must not end the sweep.
+            )
+
+    def _write(self, row: Row) -> None:
         if self._bar is None:
             print(f"{describe(row)}  {self._done}/{self._total}{self._eta()}", file=sys.stderr, flush=True)
             return
@@ -45,7 +54,12 @@ class Watch:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
-            self._bar.close()
+            with suppress(OSError, ValueError):
+                self._bar.close()
+
+
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _in_notebook() -> bool:

@@ -15,6 +15,7 @@ from lltc.estimates.by_component import as_masks
 from lltc.posterior.checks import check_finite_params
 from lltc.posterior.components import Restriction, name_components
 from lltc.posterior.data import Data, as_data
+from lltc.posterior.layout import as_params
 from lltc.posterior.target import LocalPosterior, local_posterior
 from lltc.sweeps.jobs.described_options import complete_options, describe_option, describe_structure, versions
 from lltc.sweeps.jobs.observables import (
@@ -39,6 +40,7 @@ from lltc.types import LossFn, PyTree
 Recorded = SweepSettings | RunsSettings
 STICKY = ("nbeta", "localization")
 MISFITS = 3
+WORD = 1 << 32  # what a key takes in at once; tokens seen go beyond
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ class Setup:
 
 def checkpoint_key(key: jax.Array | int, step: int) -> jax.Array:
     """Return the key a sweep with `key` uses at `step`: independent noise at every checkpoint."""
-    return jax.random.fold_in(as_key(key), step)
+    low = jax.random.fold_in(as_key(key), step % WORD)
+    return low if step < WORD else jax.random.fold_in(low, step // WORD)
 
 
 def make_request(
@@ -177,7 +180,7 @@ def find_reference(
     misfits = 0
     for task in reversed(tasks):
         try:
-            params = _load(task, template)
+            params = as_params(_load(task, template))
             check_finite_params(params)
         except InputError as error:
             errors.append(error)

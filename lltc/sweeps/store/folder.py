@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lltc.errors import InputError
+from lltc.diagnostics.status import Status
+from lltc.errors import InputError, printable
 from lltc.estimates.record import LLCEstimate
+from lltc.estimates.stored import check_result
 from lltc.files import read_file, write_whole
 from lltc.sweeps.store.netcdf import pack_tree
-from lltc.sweeps.store.settings import KINDS, SweepSettings, check_members, read_object
+from lltc.sweeps.store.settings import KINDS, SweepSettings, check_members, is_number, read_object
 
 SETTINGS = "sweep.json"
 RUNS = "runs.json"
@@ -139,40 +141,75 @@ def write_observables(out: Path, step: int, checkpoint: str, values: Mapping[str
 
 def read_result(out: Path, step: int, component: str | None = None) -> dict[str, Any] | None:
     """Return the scalars and the identity of a result, or None where there is none that can be read."""
-    path = result_path(out, step, component)
-    if not path.exists():
+    try:
+        return _read_row(result_path(out, step, component))
+    except (FileNotFoundError, InputError):
         return None
+
+
+def _read_row(path: Path) -> dict[str, Any]:
+    """Return what a result file says of itself; raises `InputError` where it is damaged or says nonsense."""
+    if not path.exists():
+        raise FileNotFoundError(path)
+    check_result(path)
     import h5py
 
     try:
-        with h5py.File(path, "r") as file:
-            found = {name: np.asarray(value) for name, value in file.attrs.items()}
-            row = {name: value.item() for name, value in found.items() if value.size == 1}
+        with h5py.File(path, "r", locking=False) as file:
+            attributes = {name: np.asarray(value) for name, value in file.attrs.items()}
+            row = {name: value.item() for name, value in attributes.items() if value.size == 1}
             row["num_draws"] = file["posterior/llc"].shape[1]  # pyright: ignore[reportAttributeAccessIssue]
-            return (
-                row
-                if {"step", "status", "llc", "configuration", "settings", "checkpoint"} <= set(row)
-                else None
-            )
-    except (OSError, KeyError, ValueError):
-        return None
+        _check_row(row)
+    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        raise InputError(
+            f"result file '{path}' cannot be read ({printable(str(error), 200)}); run the sweep again, or "
+            "remove it."
+        ) from error
+    return row
+
+
+def _check_row(row: dict[str, Any]) -> None:
+    """Raise `ValueError` where a result's scalars are not those of an estimate."""
+    numbers = ("llc", "llc_se", "ess", "rhat", "step_size", "hot_cold_gap", "seconds", "init_loss", "step")
+    wrong = [name for name in numbers if not isinstance(row.get(name), int | float)]
+    texts = ("configuration", "settings", "checkpoint", "budget")
+    wrong += [name for name in texts if not isinstance(row.get(name), str)]
+    if wrong or row.get("status") not in Status.__members__:
+        raise ValueError(f"its {wrong[0] if wrong else 'status'} is no such value")
+    for name in ("settings", "budget"):
+        read_object(row[name])
 
 
 def read_failure(out: Path, step: int) -> dict[str, Any] | None:
     """Return why the checkpoint at `step` has no estimate, or None."""
     try:
-        return json.loads(failure_path(out, step).read_text()) | {"status": "failed"}
-    except (OSError, ValueError, TypeError):
+        content = read_object(read_file(failure_path(out, step)))
+        check_members(content, {"reason": str, "configuration": str})
+    except (OSError, ValueError):
         return None
+    return {
+        "step": step,
+        "status": "failed",
+        "reason": printable(content["reason"]),
+        "configuration": content["configuration"],
+    }
 
 
 def read_observables(out: Path, step: int) -> tuple[str, dict[str, Observed]]:
     """Return the checkpoint's hash and what was observed there; nothing where that cannot be read."""
     try:
-        content = json.loads(observables_path(out, step).read_text())
-        return content["checkpoint"], {name: Observed(*found) for name, found in content["values"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        content = read_object(read_file(observables_path(out, step)))
+        check_members(content, {"checkpoint": str, "values": dict})
+        return content["checkpoint"], {name: _observed(*each) for name, each in content["values"].items()}
+    except (OSError, ValueError, TypeError):
         return "", {}
+
+
+def _observed(fingerprint: Any, value: Any, error: Any = "") -> Observed:
+    values = value if isinstance(value, list) else [value]
+    if not (isinstance(fingerprint, str) and isinstance(error, str) and all(map(is_number, values))):
+        raise ValueError("an observable is no number")
+    return Observed(fingerprint, value, printable(error))
 
 
 def read_components(out: Path, step: int, settings: SweepSettings, content: str) -> dict[str, dict[str, Any]]:
@@ -193,19 +230,25 @@ def rows(out: Path, settings: SweepSettings) -> list[dict[str, Any]]:
     Only rows made with the recorded settings count, and only of checkpoints whose content is still the one
     they were made from, as far as the last run could tell.
     """
-    kept = []
+    chosen = []
     for name, content in sorted(settings.checkpoints.items(), key=lambda item: int(item[0])):
-        step = int(name)
-        failure, result = read_failure(out, step), read_result(out, step)
-        if failure and failure.get("configuration") == settings.configuration:
-            row = failure | {"components": {}}
-        elif (
-            result
-            and result["configuration"] == settings.configuration
-            and content in (None, result["checkpoint"])
-        ):
-            row = result | {"components": read_components(out, step, settings, result["checkpoint"])}
-        else:
-            continue
-        kept.append(row | {"observables": read_observables(out, step)[1]})
-    return kept
+        row = _row_of(out, int(name), content, settings)
+        if row is not None:
+            chosen.append(row | {"observables": read_observables(out, int(name))[1]})
+    return chosen
+
+
+def _row_of(out: Path, step: int, content: str | None, settings: SweepSettings) -> dict[str, Any] | None:
+    """Return the row of one checkpoint; a damaged result is one that failed, not one that is missing."""
+    failure = read_failure(out, step)
+    if failure and failure["configuration"] == settings.configuration:
+        return failure | {"components": {}}
+    try:
+        result = _read_row(result_path(out, step))
+    except FileNotFoundError:
+        return None
+    except InputError as error:
+        return {"step": step, "status": "failed", "reason": str(error), "components": {}}
+    if result["configuration"] != settings.configuration or content not in (None, result["checkpoint"]):
+        return None
+    return result | {"components": read_components(out, step, settings, result["checkpoint"])}

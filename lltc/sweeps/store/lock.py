@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from lltc.errors import InputError
+from lltc.errors import InputError, printable
 from lltc.files import (
     folder_error,
     try_lock,
@@ -26,20 +26,20 @@ def hold(folder: Path) -> Iterator[None]:
     with _open_lock(folder) as file:
         if try_lock(file) is False:
             file.seek(0)
+            holder = printable(file.read(1000).decode(errors="replace").strip())
             raise InputError(
-                f"out={str(folder)!r} is being swept by {file.read().strip() or 'another process'}, but a "
+                f"out={str(folder)!r} is being swept by {holder or 'another process'}, but a "
                 "folder takes one sweep at a time; wait for it to end, or pass another out."
             )
         with suppress(OSError):
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         yield
 
 
-def _open_lock(folder: Path) -> IO[str]:
+def _open_lock(folder: Path) -> IO[bytes]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return open(folder / LOCK, "a+")
+        return open(folder / LOCK, "a+b", buffering=0)
     except OSError as error:
         raise folder_error(folder, error) from error

@@ -110,14 +110,15 @@ def _of_hashes(value: Any) -> bool:
     )
 
 
-def _number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """True for a number as JSON has them."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _fixed(value: Any) -> bool:
     """True for options that fix the posterior and how many chains there are."""
     return isinstance(value, dict) and all(
-        _number(value.get(name)) for name in ("nbeta", "localization", "num_chains", "batch_size")
+        is_number(value.get(name)) for name in ("nbeta", "localization", "num_chains", "batch_size")
     )
 
 
