@@ -59,7 +59,7 @@ class LLCTeam:
     def __repr__(self) -> str:
         width = max(map(len, self.components))
         rows = [
-            f"  {name.ljust(width)}  {e.llc:.4g} ± {e.llc_se:.2g}  of {e.num_params:,} parameters, "
+            f"  {name.ljust(width)}  {measured(e.llc, e.llc_se)}  of {e.num_params:,} parameters, "
             f"{e.status.name}"
             for name, e in self.estimates.items()
         ]

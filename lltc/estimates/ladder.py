@@ -45,8 +45,8 @@ class LLCLadder:
         return np.array([estimate.llc_se for estimate in self.estimates])
 
     def __repr__(self) -> str:
-        rungs = ", ".join(f"{e.nbeta:.4g}: {e.llc:.4g} ± {e.llc_se:.2g}" for e in self.estimates)
-        return f"LLCLadder(slope {self.slope.value:.4g} ± {self.slope.se:.2g}; llc at nβ {rungs})"
+        rungs = ", ".join(f"{e.nbeta:.4g}: {measured(e.llc, e.llc_se)}" for e in self.estimates)
+        return f"LLCLadder(slope {measured(*self.slope)}; llc at nβ {rungs})"
 
 
 def estimate_llc_ladder(

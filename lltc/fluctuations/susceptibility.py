@@ -49,15 +49,13 @@ class Susceptibilities:
         width = max(map(len, self.components), default=0)
         more = ", …" if len(self.slices) > MOST_SHOWN else ""
         head = (
-            f"Susceptibilities(heat capacity {_pair(self.heat_capacity)}, singular fluctuation "
-            f"{_pair(self.singular_fluctuation)}, llc {found.llc:.4g} ± {found.llc_se:.2g}, "
+            f"Susceptibilities(heat capacity {measured(*self.heat_capacity)}, singular fluctuation "
+            f"{measured(*self.singular_fluctuation)}, llc {measured(found.llc, found.llc_se)}, "
             f"{found.status.name}, nβ {found.nbeta:.4g}, γ {found.localization:.3g})"
         )
         rows = []
         for name, pairs in zip(self.components[:MOST_SHOWN], np.stack(self.chi, -1), strict=False):
-            parts = [
-                f"{s} {_pair(Measured(*at))}" for s, at in zip(self.slices, pairs[:MOST_SHOWN], strict=False)
-            ]
+            parts = [f"{s} {measured(*at)}" for s, at in zip(self.slices, pairs[:MOST_SHOWN], strict=False)]
             rows.append(f"  {name.ljust(width)}  {', '.join(parts)}{more}")
         left = len(self.components) - MOST_SHOWN
         return "\n".join([head, *rows, *([f"  … and {left} more components"] if left > 0 else [])])
@@ -78,8 +76,8 @@ class Susceptibilities:
         )
         scalars = {"heat_capacity": self.heat_capacity, "singular_fluctuation": self.singular_fluctuation}
         scalars["llc"] = Measured(self.estimate.llc, self.estimate.llc_se)
-        for name, measured in scalars.items():
-            table[name], table[f"{name}_se"] = measured.value, measured.se
+        for name, scalar in scalars.items():
+            table[name], table[f"{name}_se"] = scalar.value, scalar.se
         if self.loss_kernel is None:
             return table
         return table.merge(self.loss_kernel.to_dataset(self.components, self.slices))
@@ -187,7 +185,3 @@ def _conclude(
         readings=readings,
         estimate=estimate,
     )
-
-
-def _pair(measured: Measured) -> str:
-    return f"{measured.value:.3g} ± {measured.se:.1g}"

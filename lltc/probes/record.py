@@ -8,6 +8,7 @@ import numpy as np
 from lltc.diagnostics.measured import Measured, Pairs
 from lltc.estimates.record import LLCEstimate
 from lltc.probes.stiffness import Stiffness, StiffnessChange
+from lltc.report.wording import measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +64,7 @@ class ExampleChange:
     def __repr__(self) -> str:
         shown = ", ".join(
             f"#{self.examples[at]} {self.before.value[at]:.2g} → "
-            f"{_pair(float(self.after.value[at]), float(self.after.se[at]))}"
+            f"{measured(float(self.after.value[at]), float(self.after.se[at]))}"
             for at in self.most()
         )
         return (
@@ -127,7 +128,7 @@ class Probe:
         before, after, change = self.stiffness_before, self.stiffness_after, self.change
         bound = " (at least; more directions may be stiff than were looked at)" if change.lower_bound else ""
         lines = [
-            f"Probe(Δλ̂ {_pair(self.delta_llc, self.delta_llc_se)}: "
+            f"Probe(Δλ̂ {measured(self.delta_llc, self.delta_llc_se)}: "
             f"{self.before.llc:.4g} → {self.after.llc:.4g}, "
             f"{self.before.status.name} → {self.after.status.name}, nβ {self.after.nbeta:.4g}, "
             f"γ {self.after.localization:.3g})",
@@ -147,9 +148,9 @@ class Probe:
         refined = any(part.refined for part in self.by_component.values())
         rows = [head + ["refined Δλ̂"] * refined]
         for name, part in list(self.by_component.items())[:MOST_COMPONENTS]:
-            row = [name, _pair(part.delta_llc, part.delta_llc_se)]
+            row = [name, measured(part.delta_llc, part.delta_llc_se)]
             row += [f"{value:.3g}" for value in (part.stiffened, part.softened, part.moved)]
-            rows.append(row + ([_pair(*part.refined)] if part.refined else []))
+            rows.append(row + ([measured(*part.refined)] if part.refined else []))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         left = len(self.by_component) - MOST_COMPONENTS
         table = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
@@ -193,7 +194,3 @@ class Probe:
         from lltc.report.directions import plot_spectra
 
         return plot_spectra(self, ax=ax)
-
-
-def _pair(value: float, se: float) -> str:
-    return f"{value:.3g} ± {se:.1g}"

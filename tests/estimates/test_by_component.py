@@ -6,6 +6,7 @@ import pytest
 
 from lltc import InputError, estimate_llc
 from lltc.estimates.by_component import estimate_llc_team
+from lltc.report.wording import measured
 from lltc.toys.closed_forms import quadratic_llc
 from tests.problems import DUMMY, balanced, constant, linear_loss, regression
 
@@ -68,7 +69,7 @@ def test_the_record_is_labelled():
         assert int(row.num_params) == len(BLOCKS[name])
         assert str(row.status.values) == team[name].status.name
     assert repr(team).splitlines()[0] == "LLCTeam(nβ 9, γ 2)"
-    assert f"  b  {team['b'].llc:.4g} ± {team['b'].llc_se:.2g}  of 3 parameters" in repr(team)
+    assert f"  b  {measured(team['b'].llc, team['b'].llc_se)}  of 3 parameters" in repr(team)
 
 
 def test_components_are_checked_before_anything_runs():

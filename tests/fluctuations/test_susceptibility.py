@@ -11,6 +11,7 @@ from lltc import estimate_llc
 from lltc.diagnostics.covariances import covariance
 from lltc.diagnostics.measured import Pairs
 from lltc.fluctuations.susceptibility import susceptibilities
+from lltc.report.wording import measured
 from tests.problems import regression
 
 SIZE, WIDTH, NBETA, GAMMA = 400, 5, 60.0, 2.0
@@ -162,8 +163,8 @@ def test_the_record_is_labelled_and_prints(found):
     assert float(table.singular_fluctuation_se) == found.singular_fluctuation.se
     assert table.attrs == {"nbeta": NBETA, "localization": GAMMA, "status": found.estimate.status.name}
     lines = repr(found).splitlines()
-    assert lines[0].startswith(f"Susceptibilities(heat capacity {found.heat_capacity.value:.3g} ± ")
-    assert lines[2].startswith(f"  back   same {found.chi.value[1, 0]:.3g} ± ")
+    assert lines[0].startswith(f"Susceptibilities(heat capacity {measured(*found.heat_capacity)}, ")
+    assert lines[2].startswith(f"  back   same {measured(found.chi.value[1, 0], found.chi.se[1, 0])}, ")
     assert repr(found.loss_kernel) == "LossKernel(400 examples, 3 rows, 4 slices, 3 components)"
 
 

@@ -11,6 +11,7 @@ from lltc.kernels import baoab
 from lltc.posterior.target import local_posterior
 from lltc.probes import probe
 from lltc.probes.hessian import find_directions
+from lltc.report.wording import measured
 from tests.problems import DUMMY, constant, regression
 
 NBETA, GAMMA = 100.0, 1.0
@@ -95,7 +96,7 @@ def test_parts_add_up_where_the_checkpoint_is_no_minimum():
 
 def test_the_record_prints_and_is_labelled(found):
     lines = repr(found).splitlines()
-    assert lines[0].startswith(f"Probe(Δλ̂ {found.delta_llc:.3g} ± ")
+    assert lines[0].startswith(f"Probe(Δλ̂ {measured(found.delta_llc, found.delta_llc_se)}: ")
     assert lines[1] == "  stiff     4 → 2 of 5 directions: 0 stiffened, 2 softened"
     assert lines[-3].split() == ["component", "Δλ̂", "stiffened", "softened", "moved", "refined", "Δλ̂"]
     assert lines[-2].split()[:2] == ["a", f"{found.by_component['a'].delta_llc:.3g}"]

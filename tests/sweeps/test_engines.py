@@ -21,6 +21,7 @@ import lltc
 from lltc import InputError, Sweep, files
 from lltc.compilation import cached_compilation, configured
 from lltc.posterior.data import as_data
+from lltc.report.wording import measured
 from lltc.sweeps.jobs.handover import hand_over
 from lltc.sweeps.store import folder as store
 from lltc.sweeps.store import lock
@@ -306,7 +307,7 @@ def test_progress_is_a_line_a_checkpoint_or_one_bar(home, whole, capsys, monkeyp
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[1] for line in lines] == [str(step) for step in range(0, 600, 100)]
     llc, llc_se = whole.curve["llc"].values[0], whole.curve["llc_se"].values[0]
-    assert f"llc {llc:.3g} ± {llc_se:.2g}  {whole.curve['status'].values[0]}  " in lines[0]
+    assert f"llc {measured(llc, llc_se)}  {whole.curve['status'].values[0]}  " in lines[0]
     assert "  1/6  ETA 0:" in lines[0]
     assert lines[-1].endswith("  6/6")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from lltc.report.wording import measured
 from lltc.sweeps.jobs.worker import Row
 
 
@@ -81,7 +82,7 @@ def describe(row: Row) -> str:
         return f"{step}  {row.status}: {row.reason}"
     if row.status == "observed":
         return f"{step}  observed"
-    return f"{step}  llc {row.llc:.3g} ± {row.llc_se:.2g}  {row.status}  {row.seconds:.1f} s"
+    return f"{step}  llc {measured(row.llc, row.llc_se)}  {row.status}  {row.seconds:.1f} s"
 
 
 def clock(seconds: float) -> str:
