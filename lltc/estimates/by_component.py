@@ -14,6 +14,7 @@ from lltc.estimates.record import LLCEstimate
 from lltc.posterior.components import Restriction, name_components, select
 from lltc.posterior.data import Data
 from lltc.posterior.target import LocalPosterior, restricted
+from lltc.report.wording import measured
 from lltc.types import LossFn, PyTree
 
 if TYPE_CHECKING:

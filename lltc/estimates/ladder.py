@@ -14,6 +14,7 @@ from lltc.estimates.record import LLCEstimate
 from lltc.posterior.checks import check_ladder
 from lltc.posterior.data import Data
 from lltc.posterior.target import LocalPosterior
+from lltc.report.wording import measured
 from lltc.types import LossFn, PyTree
 
 

@@ -19,6 +19,7 @@ from lltc.posterior.components import Restriction, name_components
 from lltc.posterior.data import Data
 from lltc.posterior.layout import moved_mask
 from lltc.posterior.target import LocalPosterior
+from lltc.report.wording import measured
 from lltc.types import LossFn, PyTree
 
 if TYPE_CHECKING:

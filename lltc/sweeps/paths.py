@@ -19,12 +19,12 @@ from lltc.sweeps.driver import run_plans
 from lltc.sweeps.engines.local import choose_engine
 from lltc.sweeps.jobs.plan import Plan, plan_sweep, run_key
 from lltc.sweeps.jobs.request import make_request
-from lltc.sweeps.reading.curve_markers import DRIFT
+from lltc.sweeps.reading.curve_markers import mark
 from lltc.sweeps.record import Sweep
 from lltc.sweeps.runs import Runs
 from lltc.sweeps.store import folder as store
 from lltc.sweeps.store.lock import hold
-from lltc.transitions import Transition, find_transitions
+from lltc.transitions import Transition
 from lltc.types import LossFn, PyTree
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class PathSweep:
         sweeps = dict(sorted(zip(values, runs.values(), strict=True)))
         [coordinate] = coordinates
         curve = _join(coordinate, sweeps)
-        return cls(Path(out), coordinate, curve, _mark(curve), sweeps)
+        return cls(Path(out), coordinate, curve, mark(curve, coordinate), sweeps)
 
     def __repr__(self) -> str:
         doubtful = int(np.sum(self.curve["status"].to_numpy() != "ok"))
@@ -202,10 +202,3 @@ def _join(coordinate: str, sweeps: dict[float, Sweep]) -> "Dataset":
         for name in (*COLUMNS, *observed)
     }
     return Dataset(columns, coords={coordinate: list(done)}, attrs={"observables": observed})
-
-
-def _mark(curve: "Dataset") -> tuple[Transition, ...]:
-    llc, llc_se = curve["llc"].to_numpy(), curve["llc_se"].to_numpy()
-    good = np.isfinite(llc) & (llc_se > 0)
-    (values,) = curve.coords.values()
-    return find_transitions(values.to_numpy()[good], llc[good], llc_se[good], floor=DRIFT)

@@ -1,5 +1,6 @@
 """Learning coefficients along coordinates that are no training: germs that break, samples that grow."""
 
+from dataclasses import replace
 from typing import Any, cast
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 
 import lltc
 from lltc.errors import InputError
+from lltc.sweeps.jobs import worker
 from lltc.toys import quadrature_llc
 
 SETTINGS: dict[str, Any] = {"nbeta": 1e4, "localization": 1.0, "progress": False}
@@ -64,6 +66,21 @@ def test_a_path_is_opened_again_and_resumed(broken):
     assert again.estimate(0.0).llc == broken.curve["llc"].sel(h=0.0)
     axes = broken.plot()
     assert axes.get_xlabel() == "h"
+
+
+@pytest.mark.parametrize(("top", "marks"), [(0.001, 0), (1.0, 1)])
+def test_errors_and_drifts_below_the_floor_mark_nothing(broken, tmp_path, monkeypatch, top, marks):
+    """Errors far below what matters: 1 % of the level on the plateau, a thousandth of the top beneath it."""
+    values = np.linspace(0.0, 1.0, 24).tolist()
+    drift = lambda h: top * (1 + 0.009 * h) if h > 0.5 else 1e-4 * (1 + np.round(3 * h)) * (top == 1.0)
+    level = lambda h: drift(h) or top * (1 + 0.004 * np.round(3 * h))
+    sample = broken.estimate(0.0)
+    draw = lambda _setup, _key, params, _component: replace(
+        sample, llc=level(float(params["h"])), llc_se=1e-9
+    )
+    monkeypatch.setattr(worker, "_draw", draw)
+    path = lltc.sweep_path(at, values, out=tmp_path, restrict="x", **SETTINGS)
+    assert len(path.transitions) == marks
 
 
 def test_a_crossing_of_two_lines_gives_way_to_a_bowl(tmp_path):

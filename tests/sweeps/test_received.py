@@ -1,4 +1,4 @@
-"""A sweep's folder from someone else is input: no file of this machine is read for it, nothing of it obeyed."""
+"""A sweep's folder from someone else is input: no file of this machine is read for it, nothing obeyed."""
 
 import json
 from pathlib import Path

@@ -26,9 +26,9 @@ class Parting(NamedTuple):
     marker: Transition
 
 
-def mark(curve: "Dataset") -> tuple[Transition, ...]:
-    """Return the markers of a curve; rows without a finite estimate take no part."""
-    columns = [curve[name].to_numpy() for name in ("step", "llc", "llc_se")]
+def mark(curve: "Dataset", coordinate: str = "step") -> tuple[Transition, ...]:
+    """Return the markers of a curve over a coordinate; rows without a finite estimate take no part."""
+    columns = [curve[name].to_numpy() for name in (coordinate, "llc", "llc_se")]
     good = np.isfinite(columns[1]) & (columns[2] > 0)
     return _mark(*(column[good] for column in columns))
 
