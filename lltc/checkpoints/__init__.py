@@ -1,5 +1,6 @@
 """Checkpoints: folders become ordered (step, parameters), whatever library saved them."""
 
+from lltc.checkpoints.budget import Limits
 from lltc.checkpoints.checkpoint import Checkpoint
 from lltc.checkpoints.fit import fit_params
 from lltc.checkpoints.folder import find_checkpoints, open_checkpoint
@@ -10,6 +11,7 @@ from lltc.checkpoints.steps import log_spaced_steps, parse_step
 
 __all__ = [
     "Checkpoint",
+    "Limits",
     "Saver",
     "find_checkpoints",
     "fit_params",

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lltc.checkpoints.budget import Budget, Limits
 from lltc.checkpoints.equinox import read_equinox
-from lltc.checkpoints.files import digest_files, first_line, reading
+from lltc.checkpoints.files import digest_files, file_size, is_file, reading
 from lltc.checkpoints.fit import fit_params
 from lltc.checkpoints.flax import read_msgpack
+from lltc.checkpoints.messages import first_line, plain_messages
 from lltc.checkpoints.npz import read_npz
-from lltc.checkpoints.orbax import read_orbax
+from lltc.checkpoints.orbax import orbax_files, read_orbax
 from lltc.checkpoints.remote import local_copy
 from lltc.checkpoints.safetensors import read_safetensors
 from lltc.checkpoints.shards import weight_files
@@ -47,13 +49,15 @@ class Checkpoint:
     loader: Callable[[Path], Any] | None = None
     transpose: Literal["torch"] | None = None
 
-    def load(self, template: Any = None) -> Any:
+    def load(self, template: Any = None, *, limits: Limits | None = None) -> Any:
         """Return the parameters, NumPy arrays in nested dicts, or in the structure of `template`.
 
-        An Equinox file records no names and cannot do without `template`; neither can `transpose`.
+        An Equinox file records no names and cannot do without `template`; neither can `transpose`. What a
+        checkpoint makes of itself in memory is bounded by `limits`, by default by its size (see `Limits`).
 
         Raises:
-            CheckpointError: the checkpoint is damaged, lacks `params_key`, or does not fit `template`.
+            CheckpointError: the checkpoint is damaged or goes beyond `limits`, lacks `params_key`, or does
+                not fit `template`.
             InputError: the library its format needs is missing, or `template` is.
 
         Example:
@@ -67,39 +71,46 @@ class Checkpoint:
             raise InputError(
                 f"checkpoint '{self.path}' is to be transposed to fit a template; pass template."
             )
-        with local_copy(self.path) as path:
-            params = self._read(path, template)
-        if template is None:
-            return params
-        try:
-            return fit_params(params, template, transpose=self.transpose)
-        except CheckpointError as error:
-            raise CheckpointError(f"Checkpoint '{self.path}': {error}") from error
+        with plain_messages():
+            with local_copy(self.path) as path:
+                params = self._read(path, template, limits)
+            if template is None:
+                return params
+            try:
+                return fit_params(params, template, transpose=self.transpose)
+            except CheckpointError as error:
+                raise CheckpointError(f"Checkpoint '{self.path}': {error}") from error
 
     def fingerprint(self) -> str:
         """Return the SHA-256 (hex) of the checkpoint's content, the same wherever it is moved or copied."""
-        with local_copy(self.path) as path, reading(path):
+        with plain_messages(), local_copy(self.path) as path, reading(path):
             # A renamed file is the same checkpoint, so its own name stays out of the hash.
-            return digest_files(path, [path] if path.is_file() else self._files(path))
+            return digest_files(path, self._files(path) if path.is_dir() else [path])
 
     def _files(self, folder: Path) -> list[Path]:
-        files = [file for file in folder.rglob("*") if file.is_file()]
-        return files if self.format in ("orbax", "loader") else list(weight_files(folder))
+        if self.format == "orbax":
+            return orbax_files(folder)
+        if self.format == "loader":
+            return [file for file in folder.rglob("*") if is_file(file)]
+        return list(weight_files(folder, Budget(folder, 0)))
 
-    def _read(self, path: Path, template: Any) -> Any:
+    def _read(self, path: Path, template: Any, limits: Limits | None) -> Any:
         if self.loader is not None:
             return _call_loader(self.loader, path, self.params_key)
-        if self.format == "orbax":
-            return read_orbax(path, self.params_key)
         with reading(path):
-            files = weight_files(path)
-        if not files:
-            raise CheckpointError(f"Cannot read checkpoint '{path}': its weights are gone; copy it again.")
+            files = self._files(path) if path.is_dir() else [path]
+            if not files:
+                raise CheckpointError(
+                    f"Cannot read checkpoint '{path}': its weights are gone; copy it again."
+                )
+            budget = Budget(path, sum(map(file_size, files)), limits, template)
+        if self.format == "orbax":
+            return read_orbax(path, self.params_key, budget)
         # Only shards need the folder around them.
         path = files[0] if len(files) == 1 else path
         if self.format == "equinox":
-            return read_equinox(path, template)
-        return _READERS[self.format](path, self.params_key)
+            return read_equinox(path, template, budget)
+        return _READERS[self.format](path, self.params_key, budget)
 
 
 def _call_loader(loader: Callable[[Path], Any], path: Path, params_key: str | None) -> Any:

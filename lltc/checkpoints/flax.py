@@ -1,66 +1,76 @@
 """Flax msgpack files, as `flax.serialization.to_bytes` and the old `save_checkpoint` write them."""
 
+import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lltc.checkpoints.files import reading
-from lltc.checkpoints.tree import dtype_named, keep_arrays, select_params
-from lltc.errors import InputError
+from lltc.checkpoints.arrays import as_array, checked_shape, is_number_type, number_type
+from lltc.checkpoints.budget import Budget
+from lltc.checkpoints.files import read_file, reading
+from lltc.checkpoints.msgpack import parse_msgpack
+from lltc.checkpoints.tree import keep_arrays, select_params
 
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
+# Kinds below 0 are msgpack's own, as points in time are.
+_OWN = 0
 _CHUNKED = "__msgpack_chunked_array__"
 
 
-def read_msgpack(path: Path, params_key: str | None = None) -> Any:
+def read_msgpack(path: Path, params_key: str | None, budget: Budget) -> Any:
     """Return the parameters of one Flax msgpack file as nested dicts of NumPy arrays.
 
     Lists come as dicts with the keys "0", "1", …, as Flax writes them; other leaves than numbers are
-    left out. Flax itself is not needed.
+    left out. Neither Flax nor msgpack is needed.
     """
-    tree = keep_arrays(unpack_msgpack(path), _as_array)
-    return select_params(tree, params_key, path)
-
-
-def unpack_msgpack(path: Path) -> Any:
-    """Return the nested dicts and lists of one msgpack file, arrays as Flax encodes them."""
-    try:
-        import msgpack
-    except ImportError as error:
-        raise InputError(
-            "Reading .msgpack checkpoints needs msgpack, which Orbax brings along; "
-            "install it with: pip install msgpack"
-        ) from error
     with reading(path):
-        tree = msgpack.unpackb(path.read_bytes(), ext_hook=_decode, strict_map_key=False)
-        return _join_chunks(tree)
+        tree = keep_arrays(unpack_msgpack(path, budget), as_number, budget)
+        return select_params(tree, params_key, path)
 
 
-def _decode(code: int, data: bytes) -> Any:
-    import msgpack
+def unpack_msgpack(path: Path, budget: Budget) -> Any:
+    """Return the nested dicts and lists of one msgpack file, arrays as NumPy arrays."""
+    with reading(path):
+        tree = parse_msgpack(read_file(path, budget), partial(_decode, budget), budget)
+        return _join_chunks(tree, budget)
 
-    if code == _COMPLEX:
-        return complex(*msgpack.unpackb(data))
-    if code not in (_ARRAY, _SCALAR):
+
+def as_number(leaf: Any) -> np.ndarray | None:
+    """Return an array or a number as an array, None for what is neither."""
+    if not isinstance(leaf, (np.ndarray, bool, int, float, complex)):
+        return None
+    array = np.asarray(leaf)
+    return array if is_number_type(array.dtype) else None
+
+
+def _decode(budget: Budget, code: int, data: memoryview) -> Any:
+    if code < _OWN:
+        return None
+    if code not in (_ARRAY, _COMPLEX, _SCALAR):
         raise ValueError(f"it holds values of an unknown kind ({code}), which Flax does not write")
-    shape, dtype, buffer = msgpack.unpackb(data)
-    return np.frombuffer(buffer, dtype_named(dtype)).reshape(shape)
+    parts = parse_msgpack(data, lambda *_: None, budget)
+    if code == _COMPLEX:
+        real, imaginary = parts
+        return complex(real, imaginary)
+    shape, dtype, buffer = parts
+    budget.take(len(buffer), "an array")
+    # Within the file it lies wherever it lies, and processors like numbers at whole multiples of their size.
+    return as_array(bytes(buffer), number_type(dtype), shape)
 
 
-def _join_chunks(tree: Any) -> Any:
+def _join_chunks(tree: Any, budget: Budget) -> Any:
     """Put arrays together that Flax split because they are larger than msgpack allows."""
     if isinstance(tree, list):
-        return [_join_chunks(child) for child in tree]
+        return [_join_chunks(child, budget) for child in tree]
     if not isinstance(tree, dict):
         return tree
     if tree.get(_CHUNKED) is not True:
-        return {key: _join_chunks(child) for key, child in tree.items()}
+        return {key: _join_chunks(child, budget) for key, child in tree.items()}
     pieces = [tree["chunks"][str(index)] for index in range(len(tree["chunks"]))]
-    shape = [tree["shape"][str(index)] for index in range(len(tree["shape"]))]
+    shape = checked_shape([tree["shape"][str(index)] for index in range(len(tree["shape"]))])
+    if len({piece.dtype for piece in pieces}) != 1 or sum(piece.size for piece in pieces) != math.prod(shape):
+        raise ValueError("the pieces of an array in it do not fit together")
+    budget.take(sum(piece.nbytes for piece in pieces), "an array in pieces")
     return np.concatenate(pieces).reshape(shape)
-
-
-def _as_array(leaf: Any) -> np.ndarray | None:
-    numeric = isinstance(leaf, (np.ndarray, np.generic, bool, int, float, complex))
-    return np.asarray(leaf) if numeric else None

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from lltc.checkpoints.checkpoint import Checkpoint
 from lltc.checkpoints.files import list_folder, path_kind
+from lltc.checkpoints.messages import plain_messages, printable
 from lltc.checkpoints.orbax import is_orbax
 from lltc.checkpoints.remote import as_path
 from lltc.checkpoints.shards import SUFFIXES, weight_format
@@ -62,7 +63,15 @@ def find_checkpoints(
         >>> [checkpoint.step for checkpoint in find_checkpoints(folder)]
         [0, 20, 100]
     """
-    folder = as_path(folder)
+    with plain_messages():
+        found = _numbered(as_path(folder), loader)
+        return tuple(
+            Checkpoint(step, entry, kind, params_key, loader, transpose) for step, entry, kind in found
+        )
+
+
+def _numbered(folder: Path, loader: Callable | None) -> list[tuple[int, Path, str]]:
+    """Return the step, the place and the format of every checkpoint in `folder`, by step."""
     if (kind := path_kind(folder)) != "folder":
         what = "is a file, not a folder" if kind == "file" else "does not exist"
         raise InputError(f"folder '{folder}' {what}; pass the folder that holds the checkpoints.")
@@ -75,10 +84,7 @@ def find_checkpoints(
     elif not numbered:
         raise InputError(f"folder '{folder}' holds no name with a step; it holds {_listing(entries)}.")
     _check_steps(folder, numbered)
-    return tuple(
-        Checkpoint(step, entry, formats[entry], params_key, loader, transpose)
-        for entry, step in sorted(numbered.items(), key=lambda item: item[1])
-    )
+    return sorted((step, entry, formats[entry]) for entry, step in numbered.items())
 
 
 def open_checkpoint(
@@ -102,14 +108,15 @@ def open_checkpoint(
         30
     """
     path = as_path(path)
-    if path_kind(path) is None:
-        raise InputError(f"path '{path}' does not exist; pass a checkpoint's file or folder.")
-    kind = "loader" if loader is not None else _detect_format(path)
-    if kind is None:
-        raise InputError(
-            f"path '{path}' is not one checkpoint of a format that can be read ({_FORMATS})"
-            f"{_pickle_hint([path])}."
-        )
+    with plain_messages():
+        if path_kind(path) is None:
+            raise InputError(f"path '{path}' does not exist; pass a checkpoint's file or folder.")
+        kind = "loader" if loader is not None else _detect_format(path)
+        if kind is None:
+            raise InputError(
+                f"path '{path}' is not one checkpoint of a format that can be read ({_FORMATS})"
+                f"{_pickle_hint([path])}."
+            )
     step = parse_step(path.name)
     return Checkpoint(-1 if step is None else step, path, kind, params_key, loader, transpose)
 
@@ -175,7 +182,7 @@ def _check_steps(folder: Path, numbered: dict[Path, int]) -> None:
 
 
 def _listing(entries: Iterable[Path]) -> str:
-    names = [f"'{entry.name}'" for entry in entries]
+    names = [f"'{printable(entry.name)}'" for entry in entries]
     return (", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")) or "nothing"
 
 

@@ -7,39 +7,44 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lltc.checkpoints.files import reading
+from lltc.checkpoints.archives import open_archive, open_member
+from lltc.checkpoints.arrays import is_number_type, number_type
+from lltc.checkpoints.budget import Budget
+from lltc.checkpoints.documents import parse_json
+from lltc.checkpoints.files import open_file, reading
+from lltc.checkpoints.messages import printable
+from lltc.checkpoints.npy import read_header, read_numbers, read_text
 from lltc.checkpoints.tree import flatten, nest, select_params
 from lltc.errors import CheckpointError, InputError
 from lltc.files import write_whole
 
 _TAG = "__lltc__"
 _FOREIGN = {"separator": None, "names": [], "dtypes": {}}
+_SUFFIX = ".npy"
 
 
-def read_npz(path: Path, params_key: str | None = None) -> Any:
+def read_npz(path: Path, params_key: str | None, budget: Budget) -> Any:
     """Return the parameters of one .npz file as nested dicts of NumPy arrays.
 
-    Names nest at "/" where any holds one, else at ".". Object arrays need unpickling and are refused.
-    Types NumPy cannot name on disk (bfloat16, float8) survive in files of `save_npz`; elsewhere they are
-    nameless bytes and are refused.
+    Names nest at "/" where any holds one, else at ".". Only numbers are read; object arrays, which need
+    unpickling, text and dates are refused. Types NumPy cannot name on disk (bfloat16, float8) survive in
+    files of `save_npz`; elsewhere they are nameless bytes and are refused.
     """
-    # NumPy leaves a damaged file open, so the handle is ours.
-    with reading(path), path.open("rb") as handle:
-        archive = np.load(handle, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
+    with reading(path), open_file(path) as handle:
+        if handle.read(2) != b"PK":
             raise CheckpointError(
                 f"Cannot read checkpoint '{path}': it is not a .npz archive; save it with save_npz."
             )
-        with archive:
-            arrays = {name: archive[name] for name in archive.files}
-        tag = json.loads(str(arrays.pop(_TAG))) if _TAG in arrays else _FOREIGN
-        if missing := sorted(set(tag["names"]) - arrays.keys()):
-            raise CheckpointError(
-                f"Cannot read checkpoint '{path}': its array '{missing[0]}' is lost; copy it again."
-            )
+        with open_archive(handle, budget) as archive:
+            members = _members(archive)
+            tag = _read_tag(archive, members.pop(_TAG), budget) if _TAG in members else _FOREIGN
+            if missing := sorted(set(tag["names"]) - members.keys()):
+                raise CheckpointError(
+                    f"Cannot read checkpoint '{path}': its array '{missing[0]}' is lost; copy it again."
+                )
+            arrays = {name: _read_array(archive, member, budget) for name, member in members.items()}
         named = {name: _typed(path, name, array, tag["dtypes"].get(name)) for name, array in arrays.items()}
-        tree = nest(named, tag["separator"])
-    return select_params(tree, params_key, path)
+        return select_params(nest(named, tag["separator"], budget), params_key, path)
 
 
 def save_npz(path: str | Path, params: Any) -> Path:
@@ -63,29 +68,54 @@ def save_npz(path: str | Path, params: Any) -> Path:
         raise InputError(f"path is '{path}', but save_npz writes files whose name ends in .npz; rename it.")
     arrays = {name: np.asarray(leaf) for name, leaf in flatten(params).items()}
     for name, array in arrays.items():
-        if array.dtype.kind not in "biufc" and not _is_extension(array.dtype):
+        if not is_number_type(array.dtype):
             raise InputError(
                 f"params holds '{name}', which is not an array of numbers; leave it out of params."
             )
-    dtypes = {name: array.dtype.name for name, array in arrays.items() if _is_extension(array.dtype)}
+    dtypes = {name: array.dtype.name for name, array in arrays.items() if is_extension(array.dtype)}
     arrays |= {name: arrays[name].view(f"V{arrays[name].itemsize}") for name in dtypes}
     tag = np.array(json.dumps({"separator": "/", "names": list(arrays), "dtypes": dtypes}))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda handle: _write_zip(handle, {_TAG: tag, **arrays}))
+    write_whole(path, lambda handle: write_zip(handle, {_TAG: tag, **arrays}))
     return path
 
 
-def _is_extension(dtype: np.dtype) -> bool:
-    # NumPy's mark of a type that another library registered, as ml_dtypes does bfloat16.
+def is_extension(dtype: np.dtype) -> bool:
+    """Tell whether another library registered `dtype` with NumPy, as ml_dtypes does bfloat16."""
     return dtype.isbuiltin == 2
 
 
-def _write_zip(handle: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
-    # np.savez takes the names as keywords and so fails on an array named "file".
+def write_zip(handle: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
+    """Write `arrays` as np.savez does, which itself takes the names as keywords and fails on "file"."""
     with zipfile.ZipFile(handle, "w") as archive:
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+            with archive.open(f"{name}{_SUFFIX}", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, array, allow_pickle=False)
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, str]:
+    """Return the member of each array by the array's name."""
+    names = archive.namelist()
+    members = {name.removesuffix(_SUFFIX): name for name in names}
+    if len(members) < len(names):
+        raise ValueError("it holds two members of one name")
+    return members
+
+
+def _read_tag(archive: zipfile.ZipFile, member: str, budget: Budget) -> dict[str, Any]:
+    """Return what `save_npz` noted of the arrays: their names, and types that NumPy has no name for."""
+    with open_member(archive, member) as stream:
+        text = read_text(stream, read_header(stream), budget)
+    tag = parse_json(text.encode(), budget)
+    names, dtypes, separator = tag["names"], tag["dtypes"], tag["separator"]
+    if not (isinstance(names, list) and isinstance(dtypes, dict) and separator in (None, "/", ".")):
+        raise ValueError("its list of names is damaged")
+    return tag
+
+
+def _read_array(archive: zipfile.ZipFile, member: str, budget: Budget) -> np.ndarray:
+    with open_member(archive, member) as stream:
+        return read_numbers(stream, read_header(stream), budget, member.removesuffix(_SUFFIX))
 
 
 def _typed(path: Path, name: str, array: np.ndarray, dtype: str | None) -> np.ndarray:
@@ -93,9 +123,11 @@ def _typed(path: Path, name: str, array: np.ndarray, dtype: str | None) -> np.nd
         return array
     if dtype is None:
         raise CheckpointError(
-            f"Cannot read checkpoint '{path}': array '{name}' is raw bytes whose type was not recorded, as "
-            "happens to bfloat16; save it with lltc.checkpoints.save_npz, as safetensors or as float32."
+            f"Cannot read checkpoint '{path}': array '{printable(name)}' is raw bytes whose type was not "
+            "recorded, as happens to bfloat16; save it with lltc.checkpoints.save_npz, as safetensors or as "
+            "float32."
         )
-    import ml_dtypes
-
-    return array.view(getattr(ml_dtypes, dtype))
+    narrow = number_type(dtype)
+    if narrow.itemsize != array.itemsize or not is_extension(narrow):
+        raise ValueError(f"array '{printable(name, 80)}' cannot be of type {dtype}")
+    return array.view(narrow)

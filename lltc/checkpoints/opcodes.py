@@ -6,8 +6,10 @@ its name and arguments and decides what, if anything, they mean.
 """
 
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO
+
+from lltc.checkpoints.budget import Budget
 
 _MARK = object()
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
@@ -26,6 +28,15 @@ _TEXTS = (
 _BYTES = ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8")
 _ARGUMENTS = frozenset([*_NUMBERS, *_TEXTS, *_BYTES])
 _IGNORED = frozenset(["PROTO", "FRAME"])
+_MAX_NAME = 1000
+_MAX_MEMO = 1 << 32
+# What an opcode of a byte or two leaves behind, in bytes: a container, its place on the stack and the memo.
+_PER_OPCODE = 256
+_BATCH = 1024
+# The hash of a tuple walks down all of it, without a net; no key of a checkpoint has more parts than this.
+_MAX_KEY_PARTS = 100
+# Whoever chooses large integers or tuples can choose them to collide, so a table takes only so many.
+_ITEMS_PER_ODD_KEY = 500
 
 
 class Global:
@@ -48,6 +59,7 @@ def read_opcodes(
     *,
     call: Callable[[str, tuple], Any] = lambda name, args: Opaque(name, list(args)),
     refer: Callable[[Any], Any] = lambda reference: reference,
+    budget: Budget | None = None,
 ) -> Any:
     """Return the value of the one pickle at the head of `stream`, read to its end.
 
@@ -56,6 +68,7 @@ def read_opcodes(
 
     Raises:
         ValueError: the bytes are no pickle, or use an opcode that cannot be followed without calling.
+        CheckpointError: it takes more steps or memory than `budget` has left.
 
     Example:
         >>> import io, pickle, fractions
@@ -63,17 +76,44 @@ def read_opcodes(
         >>> value["n"], value["f"].name
         ([1, 2.5], 'fractions.Fraction')
     """
-    machine = _Machine(call, refer)
-    for opcode, argument, _ in pickletools.genops(stream):
+    budget = budget or Budget("pickle", 0)
+    machine = _Machine(call, refer, budget)
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        if number % _BATCH == 0:
+            budget.count_opcodes(_BATCH)
+            budget.take(_BATCH * _PER_OPCODE, "its pickle")
         machine.follow(opcode.name, argument)
     return machine.stack.pop()
 
 
+def make_dict(pairs: Iterable[tuple[Any, Any]], budget: Budget) -> dict[Any, Any]:
+    """Return a dict of `pairs`, whose keys no one may have chosen to end or to stall the process."""
+    table = {}
+    for key, value in pairs:
+        _check_key(key, budget)
+        table[key] = value
+    return table
+
+
+def _check_key(key: Any, budget: Budget) -> None:
+    if isinstance(key, int) and abs(key) < 1 << 64:
+        return
+    if not isinstance(key, (int, tuple, frozenset)):
+        return
+    budget.count(_ITEMS_PER_ODD_KEY)
+    waiting = [key]
+    for part in waiting:
+        waiting += part if isinstance(part, (tuple, frozenset)) else ()
+        long = isinstance(part, (str, bytes)) and len(part) > _MAX_NAME
+        if long or len(waiting) > _MAX_KEY_PARTS:
+            raise ValueError("its pickle uses a key of too many parts")
+
+
 class _Machine:
-    def __init__(self, call: Callable[[str, tuple], Any], refer: Callable[[Any], Any]):
+    def __init__(self, call: Callable[[str, tuple], Any], refer: Callable[[Any], Any], budget: Budget):
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.call, self.refer = call, refer
+        self.call, self.refer, self.budget = call, refer, budget
 
     def follow(self, name: str, argument: Any) -> None:
         if name in _IGNORED or name == "STOP":
@@ -88,9 +128,9 @@ class _Machine:
             count = _TUPLES[name]
             self.stack[-count:] = [tuple(self.stack[-count:])]
         elif name in ("BINGET", "LONG_BINGET", "GET"):
-            self.stack.append(self.memo[int(argument)])
+            self.stack.append(self.memo[_place(argument)])
         elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
-            self.memo[int(argument)] = self.stack[-1]
+            self.memo[_place(argument)] = self.stack[-1]
         elif name == "MEMOIZE":
             self.memo[len(self.memo)] = self.stack[-1]
         elif step := getattr(self, f"_{name.lower()}", None):
@@ -120,72 +160,93 @@ class _Machine:
 
     def _dict(self, _: Any) -> None:
         items = self._since_mark()
-        self.stack.append(dict(zip(items[::2], items[1::2], strict=True)))
+        self.stack.append(make_dict(zip(items[::2], items[1::2], strict=True), self.budget))
 
     def _frozenset(self, _: Any) -> None:
-        self.stack.append(frozenset(self._since_mark()))
+        self.stack.append(frozenset(self._hashable(self._since_mark())))
 
     def _append(self, _: Any) -> None:
         item = self.stack.pop()
-        _extend(self.stack[-1], [item])
+        self._extend([item])
 
     def _appends(self, _: Any) -> None:
-        items = self._since_mark()
-        _extend(self.stack[-1], items)
+        self._extend(self._since_mark())
 
-    def _additems(self, _: Any) -> None:
-        items = self._since_mark()
-        _extend(self.stack[-1], items)
+    _additems = _appends
 
     def _setitem(self, _: Any) -> None:
         value, key = self.stack.pop(), self.stack.pop()
-        _update(self.stack[-1], [key, value])
+        self._update([key, value])
 
     def _setitems(self, _: Any) -> None:
-        items = self._since_mark()
-        _update(self.stack[-1], items)
+        self._update(self._since_mark())
 
     def _global(self, argument: str) -> None:
-        self.stack.append(Global(argument.replace(" ", ".")))
+        self.stack.append(Global(_joined(*argument.split(" ", 1))))
 
     def _stack_global(self, _: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
-        self.stack.append(Global(f"{module}.{name}"))
+        self.stack.append(Global(_joined(module, name)))
 
     def _binpersid(self, _: Any) -> None:
         self.stack.append(self.refer(self.stack.pop()))
 
     def _reduce(self, _: Any) -> None:
         args, function = self.stack.pop(), self.stack.pop()
-        self.stack.append(self.call(_name(function), args))
+        self._call(function, args)
 
     _newobj = _reduce
 
     def _newobj_ex(self, _: Any) -> None:
         keywords, args, function = self.stack.pop(), self.stack.pop(), self.stack.pop()
-        self.stack.append(self.call(_name(function), (*args, *keywords.values())))
+        self._call(function, args, keywords)
 
     def _build(self, _: Any) -> None:
         state = self.stack.pop()
         if isinstance(self.stack[-1], Opaque):
             self.stack[-1].parts.append(state)
 
+    def _call(self, function: Any, args: Any, keywords: Any = None) -> None:
+        keywords = {} if keywords is None else keywords
+        if not isinstance(args, tuple) or not isinstance(keywords, dict):
+            raise ValueError("its pickle calls a function with something other than arguments")
+        # The same arguments may be handed over again and again, and are copied each time.
+        self.budget.take(32 * (len(args) + len(keywords)), "its pickle")
+        name = function.name if isinstance(function, Global) else "?"
+        self.stack.append(self.call(name, (*args, *keywords.values())))
 
-def _name(function: Any) -> str:
-    return function.name if isinstance(function, Global) else "?"
+    def _hashable(self, items: list[Any]) -> list[Any]:
+        for item in items:
+            _check_key(item, self.budget)
+        return items
+
+    def _extend(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if isinstance(target, set):
+            target.update(self._hashable(items))
+        elif isinstance(target, Opaque):
+            target.parts.extend(items)
+        else:
+            target.extend(items)
+
+    def _update(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if isinstance(target, Opaque):
+            target.parts.extend(items[1::2])
+        elif isinstance(target, dict):
+            target.update(make_dict(zip(items[::2], items[1::2], strict=True), self.budget))
+        else:
+            raise ValueError("its pickle fills something other than a dict with keys")
 
 
-def _extend(target: Any, items: list[Any]) -> None:
-    if isinstance(target, set):
-        target.update(items)
-    elif isinstance(target, Opaque):
-        target.parts.extend(items)
-    else:
-        target.extend(items)
+def _place(argument: Any) -> int:
+    place = int(argument)
+    if not 0 <= place < _MAX_MEMO:
+        raise ValueError("its pickle notes a value under a number that is out of range")
+    return place
 
 
-def _update(target: Any, items: list[Any]) -> None:
-    if isinstance(target, Opaque):
-        target.parts.extend(items[1::2])
-    else:
-        target.update(zip(items[::2], items[1::2], strict=True))
+def _joined(module: Any, name: Any) -> str:
+    if not (isinstance(module, str) and isinstance(name, str)) or len(module) + len(name) > _MAX_NAME:
+        raise ValueError("its pickle names a function by something other than its name")
+    return f"{module}.{name}"

@@ -5,10 +5,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, cast
 
-from lltc.checkpoints.files import first_line
+from lltc.checkpoints.messages import first_line, printable
 from lltc.errors import CheckpointError, InputError
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
@@ -103,7 +103,12 @@ def _fetch(path: Any, copy: Path) -> None:
     root = path.path.rstrip("/") + "/"
     # Web servers list folders, too, as if they were files.
     files = [file for file in path.fs.find(root) if not file.endswith("/")]
-    copies = [copy / file.removeprefix(root) for file in files]
+    names = [file.removeprefix(root) for file in files]
+    for file, name in zip(files, names, strict=True):
+        # A server may list what it likes, and is not to choose where its files go.
+        if name == file or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+            raise ValueError(f"it lists '{printable(file)}', which does not lie in it")
+    copies = [copy / name for name in names]
     for target in copies:
         target.parent.mkdir(parents=True, exist_ok=True)
     path.fs.get(files, [str(target) for target in copies])

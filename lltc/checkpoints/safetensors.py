@@ -1,19 +1,28 @@
 """Safetensors: one file, or a folder with one file or with shards and their index."""
 
-import json
+import math
+import os
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from lltc.checkpoints.files import reading
+from lltc.checkpoints.arrays import as_array, checked_length, checked_shape, number_type
+from lltc.checkpoints.budget import Budget
+from lltc.checkpoints.documents import parse_json
+from lltc.checkpoints.files import open_file, reading
+from lltc.checkpoints.messages import printable
+from lltc.checkpoints.npy import fill
 from lltc.checkpoints.shards import check_shards, split_index, weight_files
-from lltc.checkpoints.tree import dtype_named, flatten, nest, select_params
+from lltc.checkpoints.tree import flatten, nest, select_params
 from lltc.errors import CheckpointError, InputError
 from lltc.files import write_whole
 
 _SEPARATOR_KEY = "lltc.separator"
+_METADATA = "__metadata__"
+# The format's own bound.
+_MAX_HEADER = 100_000_000
 _DTYPES = {
     "BOOL": "bool",
     "F64": "float64",
@@ -37,19 +46,30 @@ _DTYPES = {
 }
 
 
-def read_safetensors(path: Path, params_key: str | None = None) -> Any:
+class _Entry(NamedTuple):
+    """Where one array lies in the file, from `start` to `stop` behind the header."""
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+def read_safetensors(path: Path, params_key: str | None, budget: Budget) -> Any:
     """Return the parameters of one safetensors checkpoint as nested dicts of NumPy arrays.
 
     Names nest at "/" where any holds one, else at ".". bfloat16 and float8 survive.
     """
-    index, files = split_index(weight_files(path))
-    named: dict[str, np.ndarray] = {}
-    separator = None
-    for file in files:
-        arrays, separator = _read_file(file)
-        named |= arrays
-    check_shards(index, named)
-    return select_params(nest(named, separator), params_key, path)
+    with reading(path):
+        index, files = split_index(weight_files(path, budget))
+        named: dict[str, np.ndarray] = {}
+        separator = None
+        for file in files:
+            arrays, separator = _read_file(file, budget)
+            named |= arrays
+        check_shards(index, named, budget)
+        return select_params(nest(named, separator, budget), params_key, path)
 
 
 def save_safetensors(path: str | Path, params: Any) -> Path:
@@ -88,22 +108,48 @@ def save_safetensors(path: str | Path, params: Any) -> Path:
     return path
 
 
-def _read_file(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
-    from safetensors import deserialize
+def _read_file(path: Path, budget: Budget) -> tuple[dict[str, np.ndarray], str | None]:
+    with reading(path), open_file(path) as handle:
+        size = os.fstat(handle.fileno()).st_size
+        length = int.from_bytes(handle.read(8), "little")
+        if not 0 < length <= min(size - 8, _MAX_HEADER):
+            raise ValueError(f"it announces a header of {length} bytes, which it does not have")
+        header = parse_json(handle.read(length), budget)
+        metadata = header.pop(_METADATA, {})
+        separator = metadata.get(_SEPARATOR_KEY)
+        entries = [_entry(path, name, entry, budget) for name, entry in header.items()]
+        _check_places(entries, size - 8 - length)
+        entries.sort(key=itemgetter(0))
+        arrays = {entry.name: _read_array(handle, 8 + length, entry, budget) for entry in entries}
+        return arrays, "/" if separator == "/" else None
 
-    with reading(path):
-        payload = path.read_bytes()
-        entries = deserialize(payload)
-        header = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])
-        # The library hands the arrays out in an order of its own, another one each time.
-        named = {name: _as_array(path, name, entry) for name, entry in sorted(entries, key=itemgetter(0))}
-    return named, header.get("__metadata__", {}).get(_SEPARATOR_KEY)
 
-
-def _as_array(path: Path, name: str, entry: dict[str, Any]) -> np.ndarray:
+def _entry(path: Path, name: str, entry: dict[str, Any], budget: Budget) -> _Entry:
+    budget.count()
     if entry["dtype"] not in _DTYPES:
         raise CheckpointError(
-            f"Cannot read checkpoint '{path}': array '{name}' has type {entry['dtype']}, which NumPy has no "
-            f"match for; convert it to one of {', '.join(_DTYPES)}."
+            f"Cannot read checkpoint '{path}': array '{printable(name)}' has type "
+            f"{printable(str(entry['dtype']), 40)}, which NumPy has no match for; convert it to one of "
+            f"{', '.join(_DTYPES)}."
         )
-    return np.frombuffer(entry["data"], dtype_named(_DTYPES[entry["dtype"]])).reshape(entry["shape"])
+    start, stop = (checked_length(place, "an offset") for place in entry["data_offsets"])
+    return _Entry(name, number_type(_DTYPES[entry["dtype"]]), checked_shape(entry["shape"]), start, stop)
+
+
+def _check_places(entries: list[_Entry], size: int) -> None:
+    """Refuse arrays that overlap, leave bytes between them, or are not as long as their shapes want."""
+    end = 0
+    for entry in sorted(entries, key=itemgetter(3, 4)):
+        if entry.start != end or entry.stop - entry.start != entry.dtype.itemsize * math.prod(entry.shape):
+            raise ValueError(f"array '{printable(entry.name, 80)}' does not lie where it should")
+        end = entry.stop
+    if end != size:
+        raise ValueError(f"its arrays want {end} bytes, of which it has {size}")
+
+
+def _read_array(handle: BinaryIO, start: int, entry: _Entry, budget: Budget) -> np.ndarray:
+    budget.take(entry.stop - entry.start, f"array '{printable(entry.name, 80)}'")
+    content = np.empty(entry.stop - entry.start, np.uint8)
+    handle.seek(start + entry.start)
+    fill(handle, content)
+    return as_array(content, entry.dtype, entry.shape)

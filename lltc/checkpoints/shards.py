@@ -1,11 +1,13 @@
 """The files of one checkpoint: itself, or in its folder one file of weights or shards and their index."""
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from lltc.checkpoints.budget import Budget
+from lltc.checkpoints.documents import read_json
 from lltc.checkpoints.files import reading
+from lltc.checkpoints.messages import printable
 from lltc.checkpoints.steps import parse_step
 from lltc.errors import CheckpointError
 
@@ -21,7 +23,7 @@ _INDEX = ".index.json"
 _TRAINER_STATE = re.compile(r"^(optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args)")
 
 
-def weight_files(path: Path) -> tuple[Path, ...]:
+def weight_files(path: Path, budget: Budget) -> tuple[Path, ...]:
     """Return the files that hold the weights of the checkpoint at `path`, an index ahead of its shards.
 
     A folder's are the shards of `model.safetensors.index.json` or `pytorch_model.bin.index.json`, the whole
@@ -33,7 +35,7 @@ def weight_files(path: Path) -> tuple[Path, ...]:
     if main is None or not main.name.endswith(_INDEX):
         return () if main is None else (main,)
     # Shards lie beside their index, whatever path it may claim for them.
-    return (main, *sorted({path / Path(name).name for name in read_index(main).values()}))
+    return (main, *sorted({path / Path(name).name for name in read_index(main, budget).values()}))
 
 
 def weight_format(folder: Path, entries: Iterable[Path]) -> str | None:
@@ -58,10 +60,13 @@ def _holds_weights(name: str, folder: str) -> bool:
     return parse_step(name) in (None, parse_step(folder))
 
 
-def read_index(path: Path) -> dict[str, str]:
+def read_index(path: Path, budget: Budget) -> dict[str, str]:
     """Return the shard each array lies in, by the array's name."""
     with reading(path):
-        return dict(json.loads(path.read_text())["weight_map"])
+        shards = read_json(path, budget)["weight_map"]
+        if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
+            raise ValueError("its weight_map is no table of file names")
+        return shards
 
 
 def split_index(files: tuple[Path, ...]) -> tuple[Path | None, tuple[Path, ...]]:
@@ -69,12 +74,12 @@ def split_index(files: tuple[Path, ...]) -> tuple[Path | None, tuple[Path, ...]]
     return (files[0], files[1:]) if files and files[0].name.endswith(_INDEX) else (None, files)
 
 
-def check_shards(index: Path | None, names: Iterable[str]) -> None:
+def check_shards(index: Path | None, names: Iterable[str], budget: Budget) -> None:
     """Refuse shards that lack an array the `index` names."""
     if index is None:
         return
-    if missing := sorted(read_index(index).keys() - set(names)):
+    if missing := sorted(read_index(index, budget).keys() - set(names)):
         raise CheckpointError(
             f"Cannot read checkpoint '{index.parent}': its index names {len(missing)} arrays its shards do "
-            f"not hold, the first being '{missing[0]}'; copy the missing shards."
+            f"not hold, the first being '{printable(missing[0])}'; copy the missing shards."
         )

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from lltc.checkpoints.budget import Budget
+from lltc.checkpoints.messages import printable
 from lltc.errors import CheckpointError
 
 OPTIMIZER_KEYS = frozenset(
@@ -15,18 +15,6 @@ COUNTER_KEYS = frozenset(
     {"step", "global_step", "epoch", "iteration", "count", "rng", "rngs", "key", "prng_key"}
 )
 MODEL_KEYS = ("params", "model", "state_dict", "model_state_dict", "model_state", "weights", "variables")
-
-
-def dtype_named(name: str) -> np.dtype:
-    """Return the NumPy type called `name`, bfloat16 and float8 included; `TypeError` when there is none.
-
-    Example:
-        >>> dtype_named("bfloat16").itemsize
-        2
-    """
-    import ml_dtypes
-
-    return np.dtype(getattr(ml_dtypes, name, name))
 
 
 def key_names(path: tuple) -> tuple[str, ...]:
@@ -44,14 +32,24 @@ def flatten(params: Any) -> dict[str, Any]:
     return {"/".join(key_names(path)) or "params": leaf for path, leaf in leaves}
 
 
-def nest(named: Mapping[str, Any], separator: str | None = None) -> dict[str, Any]:
+def nest(
+    named: Mapping[str, Any],
+    separator: str | None = None,
+    budget: Budget | None = None,
+    depth: int = 0,
+) -> dict[str, Any]:
     """Return nested dicts from names split at `separator`: "/" where any name holds one, else ".".
 
-    Names that cannot be nested, as when "w" and "w.scale" are both arrays, stay flat.
+    Names that cannot be nested, as when "w" and "w.scale" are both arrays, stay flat. The tree lies `depth`
+    levels below its root.
     """
+    budget = budget or Budget("tree", 0)
     separator = separator or ("/" if any("/" in name for name in named) else ".")
     tree: dict[str, Any] = {}
     for name, leaf in named.items():
+        levels = name.count(separator) + 1
+        budget.check_depth(depth + levels)
+        budget.count(levels)
         *parents, last = name.split(separator)
         node: Any = tree
         for parent in parents:
@@ -73,13 +71,20 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     return function(tree)
 
 
-def keep_arrays(tree: Any, as_array: Callable[[Any], Any]) -> Any:
-    """Return dicts (keys as strings) and lists of what `as_array` makes of the leaves, but for None."""
+def keep_arrays(tree: Any, as_array: Callable[[Any], Any], budget: Budget, depth: int = 0) -> Any:
+    """Return dicts (keys as strings) and lists of what `as_array` makes of the leaves, but for None.
+
+    What several places share is counted at each of them, so that a few values that hold each other many times
+    over are refused instead of unrolled.
+    """
+    budget.check_depth(depth)
+    budget.count()
     if isinstance(tree, dict):
-        children = {str(key): keep_arrays(child, as_array) for key, child in tree.items()}
+        children = {str(key): keep_arrays(child, as_array, budget, depth + 1) for key, child in tree.items()}
         return {key: child for key, child in children.items() if child is not None}
     if isinstance(tree, (list, tuple)):
-        return [child for child in (keep_arrays(item, as_array) for item in tree) if child is not None]
+        items = [keep_arrays(item, as_array, budget, depth + 1) for item in tree]
+        return [item for item in items if item is not None]
     return as_array(tree)
 
 
@@ -140,6 +145,6 @@ def _walk(tree: Any, parts: list[str], params_key: str, path: Path) -> Any:
 
 
 def _listing(tree: Mapping[str, Any]) -> str:
-    names = [f"'{name}'" for name in tree]
+    names = [f"'{printable(str(name), 80)}'" for name in tree]
     shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
     return shown or "nothing"
