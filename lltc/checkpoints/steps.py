@@ -1,38 +1,119 @@
 """Training steps: read from the names people give checkpoints, and spaced for saving new ones."""
 
 import re
+from fractions import Fraction
 
 from lltc.errors import InputError
 
-_SUFFIX = re.compile(r"\.(npz|safetensors|msgpack|eqx|pt|pth|bin|ckpt)$", re.IGNORECASE)
-_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
-_GAP = r"[^a-z0-9]{0,2}"
+_FLAGS = re.IGNORECASE | re.ASCII
+_SUFFIX = re.compile(r"\.(npz|safetensors|msgpack|eqx|pt|pth|bin|ckpt)$", _FLAGS)
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$", _FLAGS)
 # Most telling first: 'epoch=3-step=1200' is step 1200, 'ckpt-1000-loss=0.52' is step 1000.
 _NAMED = tuple(
-    re.compile(rf"(?:{word}){_GAP}(\d+)([km]?)(?![a-z0-9])", re.IGNORECASE)
-    for word in ("steps?|iters?|iterations?|updates?", "checkpoints?|ckpts?|chkpts?", "epochs?")
+    re.compile(rf"(?:{word})(?P<gap>[^a-z0-9]{{0,2}})(?=[0-9])", _FLAGS)
+    for word in ("steps?|iters?|iterations?|updates?", "checkpoints?|ckpts?|chkpts?", "epochs?", "tokens?")
 )
-_BARE = re.compile(r"(?<!\d)(?<!\d\.)(\d+)(?!\d|\.\d)")
-_THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
+# A number is over where neither a letter, a digit nor another decimal follows.
+_NUMBER = re.compile(
+    r"(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?:_[0-9]{3}){2,}|[0-9]+)"
+    r"(?P<part>\.[0-9]+)?(?:e(?P<power>[-+]?[0-9]{1,2}))?(?P<unit>[kmbt])?(?![a-z0-9]|[.,][0-9])",
+    _FLAGS,
+)
+_UNITS = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
+# 1_000 may be one number or two.
+_HALF_GROUP = re.compile(r"_[0-9]{3}(?![0-9])", _FLAGS)
+_MAX_STEP = (1 << 63) - 1
+_YEAR, _MONTH, _DAY = "(?:19|20)[0-9]{2}", "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
+_TIME = r"(?:[-_T ]?(?:[01][0-9]|2[0-3])[-_:.h]?[0-5][0-9](?:[-_:.m]?[0-5][0-9])?)?(?![0-9])"
+# Dates with the time of day, and UUIDs, are full of numbers that are no steps.
+_DATE = re.compile(
+    rf"(?<![0-9])(?:{_YEAR}[-_.]{_MONTH}[-_.]{_DAY}|{_DAY}[-_.]{_MONTH}[-_.]{_YEAR}){_TIME}"
+    r"|(?<![0-9])(?:[01][0-9]|2[0-3])[-:][0-5][0-9][-:][0-5][0-9](?![0-9])"
+    r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+    _FLAGS,
+)
+_COMPACT_DATE = re.compile(rf"(?<![0-9]){_YEAR}{_MONTH}{_DAY}{_TIME}", _FLAGS)
+_BARE = re.compile(
+    r"(?P<word>[a-z]*)(?P<gap>[^a-z0-9]*)(?<![0-9])(?<![0-9][.,])(?<![0-9]e[-+])"
+    r"(?P<digits>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?![a-z0-9]|[.,][0-9])",
+    _FLAGS,
+)
+_GLUED = re.compile(
+    "(?:models?|weights?|params?|net|network|state|snapshot|snap|saved?|policy|agent|actor|critic|run|ep|itr?)",
+    _FLAGS,
+)
+# What a number behind one of these counts is no training step.
+_OTHER = re.compile(
+    "rank|seed|shard|part|fold|layers?|heads?|experts?|lr|loss|acc|accuracy|val|v|ver|version|rev|dim|width|"
+    "depth|size|bs|gpus?|devices?|nodes?|workers?|proc|process|host|[tpmd]p|wd|alpha|beta|gamma|eps|epsilon|"
+    "temp|temperature|dropout|of|top",
+    _FLAGS,
+)
 
 
 def parse_step(name: str) -> int | None:
     """Return the training step a file or folder name carries, or None where it carries none.
 
-    The number behind the word step (or iter, update), else behind checkpoint or ckpt, else behind
-    epoch, else the last whole number of the name. A `k` or `M` behind a named number multiplies it.
+    The number behind the word step (or iter, update), else behind checkpoint or ckpt, else behind epoch, else
+    behind tokens, else the last whole number of the name that is no date, version, rank, seed or part of a
+    hash. Named numbers may be written 10k, 1.5M, 4B, 2.5e4 or 10,000. Where a name can be read in two ways,
+    as step_1_000 can, or its number is no whole one, there is no step.
 
     Example:
         >>> parse_step("epoch=3-step=1200"), parse_step("model.step1000.safetensors"), parse_step("best")
         (1200, 1000, None)
+        >>> parse_step("step_1.5k"), parse_step("step_1_000"), parse_step("model-v1.2")
+        (1500, None, None)
     """
-    stem = _SHARD.sub("", _SUFFIX.sub("", name))
+    stem = _DATE.sub(" ", _SHARD.sub("", _SUFFIX.sub("", name)))
     for pattern in _NAMED:
-        if matches := pattern.findall(stem):
-            digits, unit = matches[-1]
-            return int(digits) * _THOUSANDS[unit.lower()]
-    numbers = _BARE.findall(stem)
-    return int(numbers[-1]) if numbers else None
+        if matches := list(pattern.finditer(stem)):
+            word = matches[-1]
+            # A minus ahead of the number, behind another sign, makes it negative.
+            negative = len(word["gap"]) == 2 and word["gap"][1] in "-+"
+            # 7B behind the word checkpoint is the size of a model.
+            units = "km" if word[0][0].lower() in "ce" else "kmbt"
+            return None if negative else _as_step(_NUMBER.match(stem, word.end()), units)
+    if match := _NUMBER.fullmatch(stem):
+        return _as_step(match, "km")
+    return _last_number(_COMPACT_DATE.sub(" ", stem))
+
+
+def _as_step(match: re.Match[str] | None, units: str) -> int | None:
+    """Return the number matched where it is a whole one that can be read in one way only."""
+    if match is None or (unit := (match["unit"] or "").lower()) not in ("", *units):
+        return None
+    scaled = unit or match["power"]
+    if (match["part"] and not scaled) or (not scaled and _is_half_group(match)):
+        return None
+    whole = re.sub("[,_]", "", match["whole"])
+    number = Fraction(f"{whole}{match['part'] or ''}e{match['power'] or 0}") * _UNITS.get(unit, 1)
+    return int(number) if number.denominator == 1 and number <= _MAX_STEP else None
+
+
+def _is_half_group(match: re.Match[str]) -> bool:
+    return len(match["whole"]) <= 3 and _HALF_GROUP.match(match.string, match.end()) is not None
+
+
+def _last_number(stem: str) -> int | None:
+    candidates = [match for match in _BARE.finditer(stem) if _is_step_like(match)]
+    if not candidates:
+        return None
+    last = candidates[-1]
+    before = stem[: last.start("digits")]
+    if len(last["digits"]) == 3 and re.search(
+        r"(?<![0-9a-z])(?<![0-9][.,])(?<![0-9]e[-+])[0-9]{1,3}_$", before, _FLAGS
+    ):
+        return None
+    step = int(last["digits"].replace(",", ""))
+    return step if step <= _MAX_STEP else None
+
+
+def _is_step_like(match: re.Match[str]) -> bool:
+    word, is_glued = match["word"], not match["gap"]
+    if is_glued and word:
+        return _GLUED.fullmatch(word) is not None
+    return _OTHER.fullmatch(word) is None
 
 
 def log_spaced_steps(num_steps: int, num_checkpoints: int) -> tuple[int, ...]:
