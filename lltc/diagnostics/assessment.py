@@ -10,10 +10,10 @@ from lltc.chains.looks import Visit
 from lltc.chains.loop import Draws
 from lltc.chains.rungs import is_hot
 from lltc.diagnostics.budget import (
-    ROUNDING,
     ErrorBudget,
     anchor_error,
     predicted_heat,
+    rounding_error,
     spread_error,
     step_size_error,
     stiff_temperature,
@@ -67,6 +67,7 @@ def assess(
     visits: Sequence[Visit],
     *,
     reach: float,
+    loss: float,
     corrected: bool,
     partial_anchor: bool,
     complete: bool,
@@ -74,7 +75,8 @@ def assess(
 ) -> Assessment:
     """Return the assessment of `draws` made at `nbeta`; minibatch heat predicted from `visits` is subtracted.
 
-    `reach` is that of the steps, ε(1 + c)/(1 - c); `corrected` says that moves were accepted or refused,
+    `reach` is that of the steps, ε(1 + c)/(1 - c); `loss` is the loss at w* that rises are differences from,
+    0 where it is zero by construction; `corrected` says that moves were accepted or refused,
     `partial_anchor` that ∇L_n(w*) is uncertain. Chains that are not `finite`, or too few draws to say
     anything, give NaN.
     """
@@ -109,7 +111,7 @@ def assess(
         heat=0.5 * abs(heat),
         step_size=0.0 if corrected else step_size_error(llc, temperature),
         anchor=anchor_error(series, slip) if partial_anchor else 0.0,
-        rounding=ROUNDING * abs(llc),
+        rounding=rounding_error(llc, nbeta, loss, posterior.data.size),
     )
     moved = acceptance if corrected else 1.0
     return Assessment(

@@ -17,7 +17,7 @@ class ErrorBudget(NamedTuple):
     `monte_carlo`; `equilibration`, the hot–cold gap beyond its noise; `spread`, flat directions not yet
     explored; `heat`, what is uncertain of the minibatch heat that was subtracted; `step_size`, the stiff
     directions' temperature beyond its noise; `anchor`, a gradient at w* from part of the data; `rounding`, a
-    per mille of λ̂ for float32.
+    per mille of λ̂, and what float32 cannot resolve of large losses.
     """
 
     monte_carlo: float
@@ -32,6 +32,16 @@ class ErrorBudget(NamedTuple):
     def total(self) -> float:
         """The root of the sum of squares."""
         return float(np.sqrt(np.sum(np.square(self))))
+
+
+def rounding_error(llc: float, nbeta: float, loss: float, size: int) -> float:
+    """Return a per mille of λ̂, and what float32 cannot resolve of the losses that rises are made of.
+
+    A loss ℓ is known to ε|ℓ|/√12 with ε = 2⁻²³, at w and at w*; the error at w* is the same in every
+    draw, and averages over the n examples only: nβ ε|L_n(w*)|/√(6n).
+    """
+    resolution = float(np.finfo(np.float32).eps) * abs(loss)
+    return float(np.hypot(ROUNDING * llc, nbeta * resolution / np.sqrt(6 * size)))
 
 
 def anchor_error(series: np.ndarray, slip: np.ndarray) -> float:

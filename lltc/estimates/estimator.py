@@ -226,6 +226,7 @@ def _assess(drawn: Drawn, rung: int) -> Assessment:
         Draws(*(_rung(drawn, values, rung) for values in drawn.trace.draws)),
         [Visit(*(_rung(drawn, values, rung) for values in visit)) for visit in drawn.visits],
         reach=float(drawn.warm.reach[rung]),
+        loss=0.0 if posterior.target.relative else float(drawn.run.anchor.loss),
         corrected=drawn.run.kernel.exact,
         partial_anchor=posterior.target.linear and drawn.run.anchor.doubt is not None,
         complete=drawn.trace.complete,

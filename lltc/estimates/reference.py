@@ -94,6 +94,7 @@ def reference_llc(
         draws,
         (),
         reach=0.0,
+        loss=0.0 if posterior.target.relative else float(run.anchor.loss),
         corrected=True,
         partial_anchor=False,
         complete=True,

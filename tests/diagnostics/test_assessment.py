@@ -201,3 +201,22 @@ def test_the_spread_error_is_no_more_than_the_largest_coefficient():
     virial = 4.0
     assert spread_error(-1e6, virial, 2.0, 10) == 5.0
     assert spread_error(-1.0, virial, 2.0, 10) == pytest.approx(np.log1p(6 / 2))
+
+
+def test_large_losses_are_rounded_and_the_bar_says_so():
+    """A constant does not change λ̂, but float32 leaves less of the rises: the error covers what it takes."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 5)).astype(np.float32)
+    y = (x.sum(1) + rng.normal(size=4000)).astype(np.float32)
+    weights = np.linalg.lstsq(x, y, rcond=None)[0]
+    loss = lambda shift: lambda w, batch: 0.5 * (batch[0] @ w - batch[1]) ** 2 + shift
+    small, large = (
+        estimate_llc(
+            loss(shift), weights, (x, y), num_draws=500, num_warmup=300, num_chains=4, progress=False
+        )
+        for shift in (0.0, 1e6)
+    )
+    assert small.budget.rounding < 0.01 * small.llc
+    assert abs(large.llc - small.llc) < 3 * np.hypot(large.llc_se, small.llc_se)
+    expected = small.nbeta * 2.0**-23 * 1e6 / np.sqrt(6 * 4000)
+    assert large.budget.rounding == pytest.approx(expected, rel=0.01)
