@@ -33,7 +33,7 @@ def make_checkpoints(folder: Path, count: int) -> Path:
     """Write `count` checkpoints of a format of our own: the rank of the network, as text."""
     folder.mkdir(parents=True)
     for number in range(count):
-        (folder / f"rank-{100 * number}.txt").write_text(str(number % 4))
+        (folder / f"saved-{100 * number}.txt").write_text(str(number % 4))
     return folder
 
 

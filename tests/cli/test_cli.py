@@ -187,7 +187,7 @@ def test_runs_with_a_loader_observables_and_workers(place):
     for run in ("seed0", "seed1"):
         (place / "runs" / run).mkdir(parents=True)
         for step in (0, 10):
-            (place / "runs" / run / f"rank-{step}.txt").write_text(str(step // 10))
+            (place / "runs" / run / f"saved-{step}.txt").write_text(str(step // 10))
     words = ["sweep", "runs", "--runs", "--model", "network:model", "--data", "network:made", "--out", "all"]
     more = ["--loader", "network:load", "--observables", "network:observables", "--workers", "1"]
     done = shell(place, *words, *more, *FEW)

@@ -114,7 +114,7 @@ def test_a_broken_executor_and_an_unpicklable_model_are_sentences(home, tmp_path
             lltc.sweep(home / "in", model, DATA, out=tmp_path / "out", **options)
     dying = tmp_path / "dying"
     make_checkpoints(dying / "in", 3)
-    (dying / "kill-rank-0").touch()
+    (dying / "kill-saved-0").touch()
     with (
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes,
         pytest.raises(InputError, match="executor broke"),

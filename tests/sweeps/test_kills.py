@@ -109,7 +109,7 @@ def kill(pid: int) -> None:
 
 
 def test_a_checkpoint_whose_worker_is_killed_is_redone(dask, home, whole):
-    (home / "hold-rank-300").touch()
+    (home / "hold-saved-300").touch()
     _, address = start_scheduler(dask, home)
     start_worker(dask, address)
     killer = when_held(home, kill)
@@ -119,7 +119,7 @@ def test_a_checkpoint_whose_worker_is_killed_is_redone(dask, home, whole):
 
 
 def test_a_checkpoint_that_kills_every_worker_is_one_failed_row(home, whole):
-    (home / "kill-rank-300").touch()
+    (home / "kill-saved-300").touch()
     swept = run(home, "out", workers=2)
     statuses = [str(status) for status in swept.curve["status"].values]
     assert [
@@ -129,12 +129,12 @@ def test_a_checkpoint_that_kills_every_worker_is_one_failed_row(home, whole):
     np.testing.assert_array_equal(swept.curve["llc"].values[others], whole.curve["llc"].values[others])
     reason = str(swept.curve["reason"].values[3])
     assert reason.startswith("every worker that was given the checkpoint of step 300 was killed")
-    (home / "kill-rank-300").unlink()
+    (home / "kill-saved-300").unlink()
     assert_same(run(home, "out"), whole)
 
 
 def test_a_lost_scheduler_is_one_sentence_and_the_next_run_resumes(dask, home, whole):
-    (home / "hold-rank-600").touch()
+    (home / "hold-saved-600").touch()
     scheduler, address = start_scheduler(dask, home)
     start_worker(dask, address)
     killer = when_held(home, lambda _: scheduler.kill())
@@ -154,7 +154,7 @@ def test_a_lost_scheduler_is_one_sentence_and_the_next_run_resumes(dask, home, w
 
 
 def test_a_killed_driver_takes_its_workers_along_and_is_resumed(home, whole):
-    (home / "hold-rank-500").touch()
+    (home / "hold-saved-500").touch()
     code = f"import pathlib, tests.sweeping as s; s.run(pathlib.Path({str(home)!r}), 'out', workers=2)"
     driver = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     worker = held(home)
