@@ -19,7 +19,7 @@ def linear_loss(params, batch):
 
 
 def balanced(rank: int, inputs: int = 5, hidden: int = 3, outputs: int = 5):
-    """Return the balanced saved-`rank` point of a two-layer linear network and its population data."""
+    """Return the balanced rank-`rank` point of a two-layer linear network and its population data."""
     first, second = np.zeros((inputs, hidden), np.float32), np.zeros((hidden, outputs), np.float32)
     first[range(rank), range(rank)] = second[range(rank), range(rank)] = 1
     x = (np.sqrt(inputs) * np.eye(inputs)).astype(np.float32)

@@ -114,5 +114,5 @@ def test_the_moments_of_a_million_examples_are_those_of_the_rows():
         params = {"layer1": {"kernel": a.astype(np.float32)}, "layer2": {"kernel": b.astype(np.float32)}}
         losses = jax.jit(problem.model)(params, problem.data) - problem.model(problem.params, problem.data)
         assert float(np.mean(np.asarray(losses, float))) == pytest.approx(moments, rel=1e-4, abs=1e-4)
-    # The best saved-3 map of the noisy sample is a regular point of all but the gauge and the noise's floor.
+    # The best rank-3 map of the noisy sample is a regular point of all but the gauge and the noise's floor.
     assert 8 < (problem.llc_finite or 0) < 10.5
