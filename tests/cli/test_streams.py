@@ -24,6 +24,12 @@ def slow():
     print("waiting", flush=True)
     time.sleep(60)
 """
+# A job in the background inherits SIGINT ignored; a shell in a terminal does not.
+INTERRUPTIBLE = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("lltc.cli", run_name="__main__")
+"""
 ESTIMATE = ["estimate", "step_1.npz", "--model", "m:model", "--num-draws", "50", "--num-warmup", "64"]
 
 
@@ -63,12 +69,11 @@ def test_a_place_that_cannot_be_written_loses_no_estimate(home):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_with_a_word_and_their_status(home, number, code):
     process = subprocess.Popen(
-        [sys.executable, "-m", "lltc.cli", *ESTIMATE, "--data", "m:slow"],
+        [sys.executable, "-c", INTERRUPTIBLE, *ESTIMATE, "--data", "m:slow"],
         cwd=home,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "waiting\n"
