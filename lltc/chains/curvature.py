@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from lltc.posterior.target import LocalPosterior, Target
 from lltc.types import PyTree
 
 SCALES = 24
+PROBED = 512
 
 
 class Surroundings(NamedTuple):
@@ -49,7 +50,7 @@ class Prober(NamedTuple):
     ) -> Surroundings:
         """Return the `Surroundings` at `positions` `(chain, d)`."""
         posterior = self.posterior
-        return _probe(
+        surroundings = _probe(
             posterior.target,
             posterior.full_batch,
             posterior.center,
@@ -57,15 +58,18 @@ class Prober(NamedTuple):
             positions,
             self.batch,
             vectors,
-            jnp.asarray(scale, jnp.float32),
+            jnp.asarray(scale, posterior.dtype),
         )
+        size = jax.tree.leaves(self.batch)[0].shape[0]
+        share = 1.0 if posterior.full_batch else size / posterior.batch_size
+        return surroundings._replace(noise=share * surroundings.noise)
 
 
 def make_prober(posterior: LocalPosterior, anchor: Anchor, key: jax.Array) -> Prober:
-    """Return a prober on the whole data when steps see all of it, else on one random minibatch."""
+    """Return a prober on the whole data when steps see all of it, else on up to 512 random examples."""
     if posterior.full_batch:
         return Prober(posterior, anchor, posterior.data.arrays)
-    rows = jax.random.randint(key, (posterior.batch_size,), 0, posterior.data.size)
+    rows = jax.random.randint(key, (min(posterior.batch_size, PROBED),), 0, posterior.data.size, jnp.int32)
     return Prober(posterior, anchor, jax.tree.map(jnp.asarray, posterior.data.batch(np.asarray(rows))))
 
 
@@ -76,10 +80,10 @@ def initial_scale(prober: Prober, key: jax.Array, *, num_chains: int) -> float:
     """
     posterior = prober.posterior
     gamma = posterior.localization
-    shakes = jax.random.normal(key, (num_chains, posterior.num_params))
+    shakes = jax.random.normal(key, (num_chains, posterior.num_params), posterior.dtype)
     scale = 1.0 / np.sqrt(gamma) if gamma > 0 else 1.0
     for _ in range(SCALES):
-        rise = float(prober(jnp.float32(scale) * shakes, shakes).rise.mean())
+        rise = float(prober(scale * shakes, shakes).rise.mean())
         if np.isfinite(rise) and posterior.nbeta * rise <= 0.5 * posterior.num_params:
             break
         scale *= 0.5
@@ -87,9 +91,9 @@ def initial_scale(prober: Prober, key: jax.Array, *, num_chains: int) -> float:
 
 
 @partial(jax.jit, static_argnums=(1, 2))
-def random_directions(key: jax.Array, chains: int, dimension: int) -> jax.Array:
+def random_directions(key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
     """Return random unit vectors `(chain, d)` from which the curvature's power iteration starts."""
-    vectors = jax.random.normal(key, (chains, dimension))
+    vectors = jax.random.normal(key, shape, dtype)
     return vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
@@ -109,6 +113,17 @@ def largest_curvature(
     for _ in range(rounds - 1):
         found = prober(positions, found.direction, scale)
     return found
+
+
+def trace_probe(posterior: LocalPosterior, num_chains: int, size: int) -> Any:
+    """Return the probe of `num_chains` chains on a batch of `size` as JAX traces it, without any array."""
+    dtype, dimension = posterior.dtype, posterior.num_params
+    one = posterior.data.arrays if posterior.data.in_memory else posterior.data.batch(np.arange(1))
+    batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct((size, *a.shape[1:]), jnp.asarray(a[:1]).dtype), one)
+    chains = jax.ShapeDtypeStruct((num_chains, dimension), dtype)
+    slope, scale = jax.ShapeDtypeStruct((dimension,), dtype), jax.ShapeDtypeStruct((), dtype)
+    target, center = posterior.target, posterior.center
+    return _probe.trace(target, posterior.full_batch, center, slope, chains, batch, chains, scale)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

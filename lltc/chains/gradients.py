@@ -5,6 +5,7 @@ arXiv:1706.05439) for stochastic gradient Langevin dynamics; here it also serves
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,11 @@ import numpy as np
 from lltc.posterior.data import Data
 from lltc.posterior.layout import Center, center_leaves, flatten_leaves, moved_leaves
 from lltc.posterior.target import LocalPosterior, Target
+from lltc.posterior.turns import add_up, joined
 from lltc.types import PyTree
+
+BLOCK = 2048
+LEAST_AT_ONCE = 32
 
 
 class Anchor(NamedTuple):
@@ -46,11 +51,14 @@ def losses_and_gradient(
     target: Target, center: Center, positions: jax.Array, batch: PyTree
 ) -> tuple[jax.Array, jax.Array]:
     """Return losses `(chain, m)` and the gradient of their mean `(chain, d)` at `positions` `(chain, d)`."""
+    return target.each_chain(lambda position: gradient_at(target, center, position, batch), positions)
 
-    def one(position: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return _losses_and_gradient(target, center, moved_leaves(target.layout, center, position), batch)
 
-    return target.each_chain(one, positions)
+def gradient_at(
+    target: Target, center: Center, position: jax.Array, batch: PyTree
+) -> tuple[jax.Array, jax.Array]:
+    """Return losses `(m,)` and the gradient of their mean `(d,)` at one `position` `(d,)`."""
+    return _losses_and_gradient(target, center, moved_leaves(target.layout, center, position), batch)
 
 
 def at_center(target: Target, center: Center, batch: PyTree) -> tuple[jax.Array, jax.Array]:
@@ -65,8 +73,21 @@ def _losses_and_gradient(
         losses = target.losses_of(center, moved, batch)
         return losses.mean(), losses
 
-    gradients, losses = jax.grad(mean_loss, has_aux=True)(moved)
-    return losses, flatten_leaves(center, gradients)
+    turns = target.turns(batch)
+    if turns is None:
+        gradients, losses = jax.grad(mean_loss, has_aux=True)(moved)
+        return losses, flatten_leaves(center, gradients)
+
+    def of_turn(rows: PyTree, weights: jax.Array) -> tuple[Any, jax.Array]:
+        def weighted(moved: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+            losses = target.losses_of(center, moved, rows)
+            return weights.astype(losses.dtype) @ losses, losses
+
+        return jax.grad(weighted, has_aux=True)(moved)
+
+    gradients, losses = add_up(of_turn, turns, jax.tree.map(jnp.zeros_like, moved))
+    count = jax.tree.leaves(batch)[0].shape[0]
+    return joined(losses, count, per_example=target.per_example), flatten_leaves(center, gradients)
 
 
 def full_slope(target: Target, center: Center, anchor: Anchor, positions: jax.Array, data: PyTree) -> Slope:
@@ -98,42 +119,45 @@ def half_means(losses: jax.Array) -> jax.Array:
     return jnp.stack([losses[..., :half].mean(-1), losses[..., half : 2 * half].mean(-1)], -1)
 
 
-def measure_anchor(
-    posterior: LocalPosterior, *, examples: int | None = None, seed: int = 0, block: int = 2048
-) -> Anchor:
-    """Return L_n(w*) and ∇L_n(w*) from all the data, or from `examples` drawn at random, `block` at a time.
+def measure_anchor(posterior: LocalPosterior, *, examples: int | None = None, seed: int = 0) -> Anchor:
+    """Return L_n(w*) and ∇L_n(w*) from all the data, or from `examples` drawn at random.
 
     With gradients g₁ and g₂ of the two halves of m < n examples, (g₁ - g₂)/2·√(1 - m/n) has the covariance of
     the error of their mean: it is the anchor's `doubt`. The loss of a relative model is zero at w*; its task
     loss, where the model carries one, is what is reported.
     """
-    target, center, data = posterior.target, posterior.center, posterior.data
+    center, data = posterior.center, posterior.data
+    target = posterior.target
+    nothing = jnp.zeros(0, posterior.dtype)
     if posterior.full_batch:
         losses, gradient = _block(target, center, data.arrays)
         return Anchor(gradient, _reported(posterior, losses.mean()), losses)
     if target.relative:
-        flat = jnp.zeros(posterior.num_params)
-        return Anchor(flat, _reported(posterior, jnp.float32(0)), jnp.zeros(0))
+        flat = jnp.zeros(posterior.num_params, posterior.dtype)
+        return Anchor(flat, _reported(posterior, flat.sum()), nothing)
+    if target.micro_batch is None:
+        target = replace(target, micro_batch=max(posterior.batch_size, LEAST_AT_ONCE))
+    block = max(BLOCK, target.micro_batch or 0)
     if examples is None or examples >= data.size:
-        gradient, loss = _sweep_over(posterior, data.blocks(block))
-        return Anchor(gradient, jnp.float32(loss), jnp.zeros(0))
+        gradient, loss = _sweep_over(target, center, data.blocks(block))
+        return Anchor(gradient, jnp.asarray(loss, posterior.dtype), nothing)
     rows = np.random.default_rng(seed).choice(data.size, 2 * (examples // 2), replace=False)
-    halves = [_sweep_over(posterior, _batches(data, np.sort(half), block)) for half in np.split(rows, 2)]
+    halves = [_sweep_over(target, center, _batches(data, np.sort(half), block)) for half in np.split(rows, 2)]
     (first, low), (second, high) = halves
-    doubt = 0.5 * (first - second) * np.sqrt(1 - rows.size / data.size)
-    return Anchor((first + second) / 2, jnp.float32((low + high) / 2), jnp.zeros(0), doubt)
+    doubt = 0.5 * (first - second) * float(np.sqrt(1 - rows.size / data.size))
+    return Anchor((first + second) / 2, jnp.asarray((low + high) / 2, posterior.dtype), nothing, doubt)
 
 
 def _batches(data: Data, rows: np.ndarray, block: int) -> Iterator[PyTree]:
     return (data.batch(rows[low : low + block]) for low in range(0, len(rows), block))
 
 
-def _sweep_over(posterior: LocalPosterior, batches: Iterable[PyTree]) -> tuple[jax.Array, float]:
+def _sweep_over(target: Target, center: Center, batches: Iterable[PyTree]) -> tuple[jax.Array, float]:
     """Return the mean gradient and the mean loss at w* over all examples of `batches`."""
-    gradient, loss, seen = jnp.zeros(()), 0.0, 0
+    gradient, loss, seen = jnp.zeros((), target.layout.dtype), 0.0, 0
     for batch in batches:
         count = jax.tree.leaves(batch)[0].shape[0]
-        losses, block_gradient = _block(posterior.target, posterior.center, batch)
+        losses, block_gradient = _block(target, center, batch)
         seen += count
         gradient, mean = _blend(gradient, block_gradient, losses, count / seen)
         loss += (count / seen) * (float(mean) - loss)
@@ -147,7 +171,7 @@ def _blend(
     return gradient + share * (more - gradient), losses.mean()
 
 
-def mean_over_data(losses_of_batch: Any, data: Data, *, block: int = 2048) -> float:
+def mean_over_data(losses_of_batch: Any, data: Data, *, block: int) -> float:
     """Return the mean of `losses_of_batch(batch)` over all the data."""
     total = 0.0
     for batch in data.blocks(block):
@@ -160,7 +184,10 @@ def _reported(posterior: LocalPosterior, loss: jax.Array) -> jax.Array:
     if not posterior.target.relative or task is None:
         return loss
     params = jax.tree.unflatten(posterior.target.layout.treedef, posterior.center.leaves)
-    return jnp.float32(mean_over_data(lambda batch: _task_losses(task, params, batch), posterior.data))
+    mean = mean_over_data(
+        lambda batch: _task_losses(task, params, batch), posterior.data, block=posterior.block
+    )
+    return jnp.asarray(mean, posterior.dtype)
 
 
 def _task_losses_impl(task: Any, params: PyTree, batch: PyTree) -> jax.Array:

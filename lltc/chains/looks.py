@@ -1,7 +1,7 @@
 """Looking at chains while they draw: the stiff directions' temperature, and whether the steps are small."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def look(run: Run, settings: Settings, positions: jax.Array, number: int) -> Vis
     The identity E[nβ‖∇L‖² + γ(w - w*)·∇L] = E[ΔL] is Stein's for the field ∇L, which weighs directions by
     their curvature: its ratio is the temperature of the stiff directions, 1 at every scale of the loss.
     """
-    batch_key, signs, velocity = _chance(run.key, number, positions.shape)
+    batch_key, signs, velocity = _chance(run.key, number, positions.shape, positions.dtype)
     prober = make_prober(run.posterior, run.anchor, batch_key)
     here = prober(positions, signs, settings.tuning.scale)
     moved, middle = _leap(settings, positions, velocity, here.gradient)
@@ -46,13 +46,15 @@ def look(run: Run, settings: Settings, positions: jax.Array, number: int) -> Vis
     return Visit(to_host(force), to_host(here.bend), np.nan_to_num(acceptance), to_host(here.noise))
 
 
-@partial(jax.jit, static_argnums=2)
-def _chance(key: jax.Array, number: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
+@partial(jax.jit, static_argnums=(2, 3))
+def _chance(
+    key: jax.Array, number: int, shape: tuple[int, ...], dtype: Any
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the key of a look's batch, its random signs and its random velocity."""
     key = jax.random.fold_in(substream(key, RandomStream.looks), number)
     batch_key, sign_key, kick_key = jax.random.split(key, 3)
-    signs = jax.random.rademacher(sign_key, shape, jnp.float32)
-    return batch_key, signs, jax.random.normal(kick_key, shape)
+    signs = jax.random.rademacher(sign_key, shape, dtype)
+    return batch_key, signs, jax.random.normal(kick_key, shape, dtype)
 
 
 @jax.jit

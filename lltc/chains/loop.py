@@ -207,7 +207,7 @@ def _indices(key: jax.Array, numbers: jax.Array, batch_size: int, size: int) -> 
 
 def _draw_indices(key: jax.Array, number: jax.Array, batch_size: int, size: int) -> jax.Array:
     key = jax.random.fold_in(substream(key, RandomStream.batches), number)
-    return jax.random.randint(key, (batch_size,), 0, size)
+    return jax.random.randint(key, (batch_size,), 0, size, jnp.int32)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=2)
@@ -243,7 +243,7 @@ def _advance(
         state, draws, seen = carry
         potential = partial(_potential, target, anchor, settings, slope_at(offset))
         state, info = kernel.step(keys[offset], state, potential, settings.tuning)
-        record = info.aux._replace(accepted=info.accepted.astype(jnp.float32))
+        record = info.aux._replace(accepted=info.accepted.astype(state.position.dtype))
         draws = jax.tree.map(lambda buffer, value: buffer.at[offset].set(value), draws, record)
         if observables:
             seen = jax.lax.cond(
@@ -253,7 +253,7 @@ def _advance(
             )
         return state, draws, seen
 
-    empty = Draws(*(jnp.zeros((room, chains, *tail)) for tail in ((2,), *[()] * 6)))
+    empty = Draws(*(jnp.zeros((room, chains, *tail), state.position.dtype) for tail in ((2,), *[()] * 6)))
     seen = _empty_observations(target, center, observables, room // OBSERVE_EVERY, chains)
     state, draws, seen = jax.lax.fori_loop(0, steps, take, (state, empty, seen))
     if target.placement:

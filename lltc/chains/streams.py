@@ -3,6 +3,7 @@
 from enum import IntEnum
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -32,4 +33,4 @@ def substream(key: jax.Array, stream: RandomStream) -> jax.Array:
 
 def as_seed(key: jax.Array, stream: RandomStream) -> int:
     """Return a seed for NumPy from one stream of a run."""
-    return int(jax.random.randint(substream(key, stream), (), 0, 2**31 - 1))
+    return int(jax.random.randint(substream(key, stream), (), 0, 2**31 - 1, jnp.int32))

@@ -62,7 +62,8 @@ def heat_rate(ladder: Ladder, noise: np.ndarray) -> np.ndarray:
 
 def make_settings(run: Run, ladder: Ladder, nbeta: np.ndarray, tuned: Tuned) -> Settings:
     """Return the settings of a step with nβ `(chain,)`."""
-    column = lambda values: jnp.asarray(ladder.spread(values)[:, None], jnp.float32)
-    tuning = Tuning(column(tuned.step_size), column(tuned.memory), jnp.asarray(tuned.scale, jnp.float32))
-    gamma = jnp.float32(run.posterior.localization)
-    return Settings(jnp.asarray(nbeta, jnp.float32), gamma, tuning)
+    dtype = run.posterior.dtype
+    column = lambda values: jnp.asarray(ladder.spread(values)[:, None], dtype)
+    tuning = Tuning(column(tuned.step_size), column(tuned.memory), jnp.asarray(tuned.scale, dtype))
+    gamma = jnp.asarray(run.posterior.localization, dtype)
+    return Settings(jnp.asarray(nbeta, dtype), gamma, tuning)

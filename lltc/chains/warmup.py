@@ -130,15 +130,17 @@ def _begin(run: Run, ladder: Ladder, step_size: float | None) -> Standing:
     gauge_key, start_key = jax.random.split(substream(run.key, RandomStream.warmup))
     prober = make_prober(run.posterior, run.anchor, gauge_key)
     reach = initial_scale(prober, start_key, num_chains=shape[0])
-    around = reach * jax.random.normal(start_key, shape)
-    gauge = measure(run, ladder, around, random_directions(gauge_key, *shape), gauge_key, rounds=8)
+    around = reach * jax.random.normal(start_key, shape, run.posterior.dtype)
+    gauge = measure(
+        run, ladder, around, random_directions(gauge_key, shape, run.posterior.dtype), gauge_key, rounds=8
+    )
     factor = np.ones(len(ladder.rungs))
     energy = 0.5 * run.posterior.num_params * factor
     if step_size is None:
         tuned = choose_tuning(run, ladder, gauge, energy)
     else:
         tuned = Tuned(step_size * factor, 0 * factor)
-    return Standing(jnp.zeros(shape), gauge, tuned, factor, energy)
+    return Standing(jnp.zeros(shape, run.posterior.dtype), gauge, tuned, factor, energy)
 
 
 def _counted(stage: Standing, trace: Trace) -> Standing:

@@ -48,8 +48,12 @@ class Sampling:
         Optax transformation with a second moment, as pkg.module:attr; frozen after warm-up.
     anchor_examples
         Examples that give the gradient at the checkpoint; default all.
+    memory
+        How much to take, such as 8GB; default most of what is free.
     chain_batch
-        Chains evaluated at once, to bound memory; default all.
+        Chains evaluated at once; default as many as memory allows.
+    micro_batch
+        Examples of a batch evaluated at once; default as many as memory allows.
     mesh
         Devices along the axes chain, data and model, such as chain=4,model=2; default one device.
     """
@@ -68,7 +72,9 @@ class Sampling:
     kernel: str | None = None
     preconditioner: str | None = None
     anchor_examples: int | None = None
+    memory: str | None = None
     chain_batch: int | None = None
+    micro_batch: int | None = None
     mesh: str | None = None
 
 

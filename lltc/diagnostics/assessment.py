@@ -111,7 +111,7 @@ def assess(
         heat=0.5 * abs(heat),
         step_size=0.0 if corrected else step_size_error(llc, temperature),
         anchor=anchor_error(series, slip) if partial_anchor else 0.0,
-        rounding=rounding_error(llc, nbeta, loss, posterior.data.size),
+        rounding=rounding_error(llc, nbeta, loss, posterior.data.size, float(np.finfo(posterior.dtype).eps)),
     )
     moved = acceptance if corrected else 1.0
     return Assessment(

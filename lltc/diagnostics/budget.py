@@ -34,13 +34,13 @@ class ErrorBudget(NamedTuple):
         return float(np.sqrt(np.sum(np.square(self))))
 
 
-def rounding_error(llc: float, nbeta: float, loss: float, size: int) -> float:
-    """Return a per mille of λ̂, and what float32 cannot resolve of the losses that rises are made of.
+def rounding_error(llc: float, nbeta: float, loss: float, size: int, eps: float) -> float:
+    """Return a per mille of λ̂, and what rounding by `eps` leaves unknown of the losses behind rises.
 
-    A loss ℓ is known to ε|ℓ|/√12 with ε = 2⁻²³, at w and at w*; the error at w* is the same in every
+    A loss ℓ is known to ε|ℓ|/√12, ε = 2⁻²³ in float32, at w and at w*; the error at w* is the same in every
     draw, and averages over the n examples only: nβ ε|L_n(w*)|/√(6n).
     """
-    resolution = float(np.finfo(np.float32).eps) * abs(loss)
+    resolution = eps * abs(loss)
     return float(np.hypot(ROUNDING * llc, nbeta * resolution / np.sqrt(6 * size)))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from lltc.chains.gradients import measure_anchor
 from lltc.chains.looks import MOST_VISITS, Visit, look
 from lltc.chains.loop import OBSERVE_EVERY, Draws, Run, Trace, sample
+from lltc.chains.plan import explain_out_of_memory, fit, is_out_of_memory, smaller_plans
 from lltc.chains.rungs import Ladder
 from lltc.chains.streams import RandomStream, as_key, as_seed
 from lltc.chains.warmup import WarmUp, finite, warm_up
@@ -58,6 +59,28 @@ def draw_estimates(
     began = time.perf_counter()
     effort = read_effort(options)
     check_divides(posterior.target.placement, "chain", "num_chains", effort.num_chains)
+    num_chains = effort.num_chains * len(rungs)
+    planned = fit(posterior, num_chains, effort.memory)
+    smaller = next(smaller_plans(planned, num_chains, posterior), None)
+    # What an observer has read of a run that broke off cannot be taken back.
+    for plan in [planned, smaller] if smaller and observe is None else [planned]:
+        try:
+            return _draw_estimates(plan, rungs, effort, options, began, observe)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            shortage = error
+    raise InputError(explain_out_of_memory(planned, num_chains, smaller)) from shortage
+
+
+def _draw_estimates(
+    posterior: LocalPosterior,
+    rungs: np.ndarray,
+    effort: Effort,
+    options: Mapping[str, Any],
+    began: float,
+    observe: Callable[[jax.Array], None] | None,
+) -> tuple[LLCEstimate, ...]:
     kernel = choose_kernel(posterior, effort.kernel, effort.step_size)
     if effort.preconditioner is not None:
         kernel = measuring(kernel, effort.preconditioner)

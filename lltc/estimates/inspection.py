@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lltc.chains.gradients import gradient_at
 from lltc.chains.loop import Run
 from lltc.chains.streams import RandomStream, substream
 from lltc.diagnostics.status import Status
-from lltc.posterior.layout import Center, flatten_leaves, moved_leaves
+from lltc.posterior.layout import Center
 from lltc.posterior.sharding import to_host
 from lltc.posterior.target import Target
 from lltc.types import PyTree
@@ -94,7 +95,7 @@ def _directions(run: Run, key: jax.Array) -> jax.Array:
     owner = np.repeat(np.arange(len(sizes)), sizes)
     owner = owner if center.chosen is None else owner[np.asarray(center.chosen)]
     groups = _split(np.flatnonzero(np.diff(owner, prepend=-1)).tolist(), len(owner))
-    every = jax.random.normal(key, (DIRECTIONS + len(groups), len(owner)))
+    every = jax.random.normal(key, (DIRECTIONS + len(groups), len(owner)), layout.dtype)
     masks = np.zeros(every.shape, bool)
     masks[:DIRECTIONS] = True
     for row, (low, high) in enumerate(groups, DIRECTIONS):
@@ -150,7 +151,7 @@ def _coarsest(target: Target, center: Center, batch: PyTree) -> float:
     """Return the relative rounding of the coarsest floating-point numbers that the loss computes with."""
     program = str(jax.make_jaxpr(partial(target.losses_at_center, center))(batch))
     coarse = [dtype for name, dtype in COARSE.items() if f"{name}[" in program]
-    return max(float(jnp.finfo(dtype).eps) for dtype in [jnp.float32, *coarse])
+    return max(float(jnp.finfo(dtype).eps) for dtype in [target.layout.dtype, *coarse])
 
 
 @partial(jax.jit, static_argnums=0)
@@ -169,11 +170,9 @@ def _rises(target: Target, center: Center, ways: jax.Array, batch: PyTree) -> ja
 def _along(target: Target, center: Center, ways: jax.Array, batch: PyTree) -> tuple[jax.Array, ...]:
     """Return of each way `(path,)` what `Paths` tells."""
     base = target.losses_at_center(center, batch)
-    mean_loss = lambda leaves: target.losses_of(center, leaves, batch).mean()
 
     def work_at(way: jax.Array, node: jax.Array) -> jax.Array:
-        slope = jax.grad(mean_loss)(moved_leaves(target.layout, center, node * way))
-        return flatten_leaves(center, slope) @ way
+        return gradient_at(target, center, node * way, batch)[1] @ way
 
     def one(way: jax.Array) -> tuple[jax.Array, ...]:
         losses = target.losses(center, way, batch)

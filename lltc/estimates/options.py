@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from lltc.chains.memory import read_memory
 from lltc.errors import InputError
 from lltc.kernels import Kernel
 from lltc.posterior.checks import check_anchor_examples, check_counts, check_step_size
@@ -28,6 +29,8 @@ class _AtAnyTemperature(TypedDict, total=False):
     restrict: Restriction | None
     linear: bool
     chain_batch: int | None
+    micro_batch: int | None
+    memory: str | float | None
     mesh: Mesh | None
     num_chains: int
     num_draws: int | None
@@ -71,8 +74,12 @@ class Options(SweepOptions, total=False):
             sees the gradients of the warm-up, and the diagonal scale it implies is then frozen.
         anchor_examples: how many examples, drawn at random, give ∇L_n(w*); default all. The error that part
             of the data brings is in the budget.
-        chain_batch: chains evaluated at once, to bound memory; default all. The numbers stay the same but for
-            rounding.
+        memory: how much a run may take, such as "8 GB" or a number of bytes; default three quarters of what
+            device, machine, control group and `ulimit` leave, rounded down to a power of two. Where all
+            chains and examples of a step need more, fewer are evaluated at once: the numbers stay the same
+            but for rounding.
+        chain_batch: chains evaluated at once; by default all, or as many as `memory` allows.
+        micro_batch: examples of a batch evaluated at once; by default all, or as many as `memory` allows.
         mesh: `jax.sharding.Mesh` with axes among chain, data and model, over which chains, the examples of a
             batch and params (each leaf as its own `NamedSharding` there says) are divided, across processes
             too (`jax.distributed`). The numbers stay the same but for rounding.
@@ -94,7 +101,16 @@ class LadderOptions(_AtAnyTemperature, total=False):
     progress: bool
 
 
-POSTERIOR = ("nbeta", "localization", "batch_size", "restrict", "linear", "chain_batch", "mesh")
+POSTERIOR = (
+    "nbeta",
+    "localization",
+    "batch_size",
+    "restrict",
+    "linear",
+    "chain_batch",
+    "micro_batch",
+    "mesh",
+)
 DEFAULTS: dict[str, Any] = {
     "key": 0,
     "nbeta": None,
@@ -111,6 +127,8 @@ DEFAULTS: dict[str, Any] = {
     "preconditioner": None,
     "anchor_examples": None,
     "chain_batch": None,
+    "micro_batch": None,
+    "memory": None,
     "mesh": None,
     "observables": None,
     "progress": True,
@@ -128,6 +146,7 @@ class Effort(NamedTuple):
     step_size: float | None = None
     preconditioner: Any = None
     anchor_examples: int | None = None
+    memory: int = 0
 
 
 def complete(
@@ -183,6 +202,7 @@ def arrange(
 def read_effort(options: Mapping[str, Any]) -> Effort:
     """Return how much to draw and how; refuse what no run can be made of."""
     effort = Effort(**{name: options[name] for name in Effort._fields})
+    effort = effort._replace(memory=read_memory(options["memory"]))
     check_counts(
         num_chains=effort.num_chains,
         num_draws=effort.num_draws,

@@ -152,7 +152,8 @@ def _nuts(run: Run, effort: Effort, progress: bool) -> tuple[np.ndarray, np.ndar
     start_key, run_key = jax.random.split(run.key)
     prober = make_prober(run.posterior, run.anchor, start_key)
     spread = initial_scale(prober, start_key, num_chains=num_chains) * np.where(is_hot(num_chains), HOT, COLD)
-    starts = spread[:, None] * jax.random.normal(start_key, (num_chains, run.posterior.num_params))
+    shape, dtype = (num_chains, run.posterior.num_params), run.posterior.dtype
+    starts = jnp.asarray(spread[:, None], dtype) * jax.random.normal(start_key, shape, dtype)
     kernel = NUTS(potential_fn=partial(_potential, run), target_accept_prob=ACCEPTANCE)
     mcmc = MCMC(
         kernel,

@@ -71,7 +71,7 @@ class Reader:
 
 def make_reader(posterior: LocalPosterior, data: Data, *, examples: int, seed: tuple[int, int]) -> Reader:
     """Return a reader of `data`; ∇L(w*) is measured where only part of it is read at a time."""
-    nothing = jnp.zeros(posterior.num_params)
+    nothing = jnp.zeros(posterior.num_params, posterior.dtype)
     if data.size <= examples:
         return Reader(
             posterior, data, examples, seed, held_batches(posterior, data, np.arange(data.size)), nothing

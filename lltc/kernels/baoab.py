@@ -34,13 +34,13 @@ def baoab() -> Kernel:
 
     def init(key: jax.Array, position: jax.Array, potential: Potential) -> BaoabState:
         del potential
-        return BaoabState(position, normal(key, position.shape))
+        return BaoabState(position, normal(key, position.shape, position.dtype))
 
     def step(
         key: jax.Array, state: BaoabState, potential: Potential, tuning: Tuning
     ) -> tuple[BaoabState, Info]:
         _, gradient, aux = potential(state.position)
-        noise = normal(key, state.position.shape)
+        noise = normal(key, state.position.shape, state.position.dtype)
         time = jnp.sqrt(tuning.step_size) * tuning.scale
         kicked = state.velocity - time * gradient
         velocity = tuning.memory * kicked + jnp.sqrt(1 - tuning.memory**2) * noise

@@ -38,7 +38,7 @@ def euler() -> Kernel:
     ) -> tuple[EulerState, Info]:
         _, gradient, aux = potential(state.position)
         step_size = tuning.step_size * tuning.scale**2
-        noise = normal(key, state.position.shape)
+        noise = normal(key, state.position.shape, state.position.dtype)
         moved = state.position - 0.5 * step_size * gradient + jnp.sqrt(step_size) * noise
         return EulerState(moved), Info(state.position, aux, jnp.ones(len(state.position), bool))
 

@@ -37,21 +37,21 @@ def ghmc() -> Kernel:
     """
 
     def init(key: jax.Array, position: jax.Array, potential: Potential) -> GhmcState:
-        return GhmcState(position, normal(key, position.shape), *potential(position))
+        return GhmcState(position, normal(key, position.shape, position.dtype), *potential(position))
 
     def step(
         key: jax.Array, state: GhmcState, potential: Potential, tuning: Tuning
     ) -> tuple[GhmcState, Info]:
         noise_key, accept_key = jax.random.split(key)
         time = jnp.sqrt(tuning.step_size) * tuning.scale
-        noise = normal(noise_key, state.position.shape)
+        noise = normal(noise_key, state.position.shape, state.position.dtype)
         velocity = tuning.memory * state.velocity + jnp.sqrt(1 - tuning.memory**2) * noise
         halfway = velocity - 0.5 * time * state.gradient
         position = state.position + time * halfway
         energy, gradient, aux = potential(position)
         arrived = halfway - 0.5 * time * gradient
         rise = energy - state.energy + 0.5 * jnp.sum(arrived**2 - velocity**2, -1)
-        accepted = jnp.log(jax.random.uniform(accept_key, rise.shape)) < -rise
+        accepted = jnp.log(jax.random.uniform(accept_key, rise.shape, rise.dtype)) < -rise
         proposed = GhmcState(position, arrived, energy, gradient, aux)
         stayed = GhmcState(state.position, -velocity, state.energy, state.gradient, state.aux)
         state = jax.tree.map(

@@ -32,14 +32,14 @@ def leimkuhler_matthews() -> Kernel:
 
     def init(key: jax.Array, position: jax.Array, potential: Potential) -> LeimkuhlerMatthewsState:
         del potential
-        return LeimkuhlerMatthewsState(position, normal(key, position.shape))
+        return LeimkuhlerMatthewsState(position, normal(key, position.shape, position.dtype))
 
     def step(
         key: jax.Array, state: LeimkuhlerMatthewsState, potential: Potential, tuning: Tuning
     ) -> tuple[LeimkuhlerMatthewsState, Info]:
         _, gradient, aux = potential(state.position)
         step_size = tuning.step_size * tuning.scale**2
-        noise = normal(key, state.position.shape)
+        noise = normal(key, state.position.shape, state.position.dtype)
         shake = 0.5 * jnp.sqrt(step_size) * (state.noise + noise)
         moved = state.position - 0.5 * step_size * gradient + shake
         return LeimkuhlerMatthewsState(moved, noise), Info(

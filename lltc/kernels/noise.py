@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 ROUNDS = 13
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -10,7 +11,7 @@ PARITY = 0x1BD11BDA
 STRAIGHTENING = (1.6700587, 0.009188004, 0.15357394, -0.1810077, 0.10494259, -0.027984496, 0.0029344071)
 
 
-def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
     """Return standard normal numbers `(chain, d)`, each a function of the key and its own two indices.
 
     The two words of Threefry-2×32 at the counter (coordinate, chain), with 13 rounds, the fewest that pass
@@ -32,7 +33,7 @@ def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     coordinate = jax.lax.broadcasted_iota(jnp.uint32, shape, 1)
     chain = jax.lax.broadcasted_iota(jnp.uint32, shape, 0)
     first, second = threefry(words[0], words[1], coordinate, chain)
-    return straighten(sum_of_halves(first) + sum_of_halves(second))
+    return straighten(sum_of_halves(first) + sum_of_halves(second)).astype(dtype)
 
 
 def sum_of_halves(word: jax.Array) -> jax.Array:

@@ -45,7 +45,7 @@ def measuring(kernel: Kernel, transformation: Any) -> Kernel:
         return with_gradient
 
     def init(key: jax.Array, position: jax.Array, potential: Potential) -> MeasuringState:
-        seen = transformation.init(jnp.zeros(position.shape[1]))
+        seen = transformation.init(jnp.zeros_like(position[0]))
         return MeasuringState(kernel.init(key, position, showing(potential)), seen)
 
     def step(

@@ -46,7 +46,7 @@ def rmsprop(*, decay: float = 0.99, epsilon: float = 1e-5) -> Kernel:
         _, gradient, aux = potential(state.position)
         second_moment = decay * state.second_moment + (1 - decay) * gradient**2
         step_size = tuning.step_size * tuning.scale**2 / (jnp.sqrt(second_moment) + epsilon)
-        noise = normal(key, state.position.shape)
+        noise = normal(key, state.position.shape, state.position.dtype)
         moved = state.position - 0.5 * step_size * gradient + jnp.sqrt(step_size) * noise
         accepted = jnp.ones(len(state.position), bool)
         return RmspropState(moved, second_moment), Info(state.position, aux, accepted)

@@ -41,13 +41,13 @@ def sgnht(*, coupling: float = 0.1) -> Kernel:
 
     def init(key: jax.Array, position: jax.Array, potential: Potential) -> SgnhtState:
         del potential
-        return SgnhtState(position, normal(key, position.shape), jnp.zeros_like(position))
+        return SgnhtState(position, normal(key, position.shape, position.dtype), jnp.zeros_like(position))
 
     def step(
         key: jax.Array, state: SgnhtState, potential: Potential, tuning: Tuning
     ) -> tuple[SgnhtState, Info]:
         _, gradient, aux = potential(state.position)
-        noise = normal(key, state.position.shape)
+        noise = normal(key, state.position.shape, state.position.dtype)
         time = jnp.sqrt(tuning.step_size) * tuning.scale
         injected = 1 - tuning.memory
         rate = coupling * injected**2

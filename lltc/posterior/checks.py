@@ -56,12 +56,12 @@ def check_batch_size(batch_size: int | None, data: Data) -> int:
     return int(batch_size) - int(batch_size) % 2
 
 
-def check_chain_batch(chain_batch: int | None) -> None:
-    """Refuse a number of chains in flight that is none."""
-    whole = isinstance(chain_batch, int | np.integer) and not isinstance(chain_batch, bool)
-    if chain_batch is not None and not (whole and chain_batch >= 1):
+def check_at_once(name: str, things: str, count: int | None) -> None:
+    """Refuse a number of chains or examples in flight that is none."""
+    whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+    if count is not None and not (whole and count >= 1):
         raise InputError(
-            f"chain_batch must be an integer ≥ 1, but {chain_batch!r} was given; pass how many chains may be "
+            f"{name} must be an integer ≥ 1, but {count!r} was given; pass how many {things} may be "
             "evaluated at once, or None for all."
         )
 

@@ -28,8 +28,8 @@ class Followed(NamedTuple):
 
 def held_batches(posterior: LocalPosterior, data: Data, rows: np.ndarray) -> tuple[PyTree, ...]:
     """Return the examples `rows` in batches on the device."""
-    starts = range(0, len(rows), posterior.batch_size)
-    batches = [data.batch(rows[low : low + posterior.batch_size]) for low in starts]
+    starts = range(0, len(rows), posterior.block)
+    batches = [data.batch(rows[low : low + posterior.block]) for low in starts]
     return tuple(jax.tree.map(jnp.asarray, batch) for batch in batches)
 
 

@@ -24,6 +24,12 @@ class Layout:
     dtypes: tuple[Any, ...]
     moved: tuple[bool, ...]
 
+    @property
+    def dtype(self) -> Any:
+        """The floating-point type that chains move in: float64 where a leaf that moves is, else float32."""
+        wide = any(dtype == np.float64 for dtype, moves in zip(self.dtypes, self.moved, strict=True) if moves)
+        return np.dtype(np.float64 if wide else np.float32)
+
 
 class Center(NamedTuple):
     """The checkpoint w*: every leaf, and which coordinates of the leaves that move do, None for all."""
@@ -65,13 +71,13 @@ def count_moved(layout: Layout, center: Center) -> int:
 
 
 def center_leaves(layout: Layout, center: Center) -> tuple[jax.Array, ...]:
-    """Return the leaves that move, in float32, at w*."""
+    """Return the leaves that move, in the chains' type, at w*."""
     leaves = zip(center.leaves, layout.moved, strict=True)
-    return tuple(leaf.astype(jnp.float32) for leaf, moves in leaves if moves)
+    return tuple(leaf.astype(layout.dtype) for leaf, moves in leaves if moves)
 
 
 def moved_leaves(layout: Layout, center: Center, position: jax.Array) -> tuple[jax.Array, ...]:
-    """Return the leaves that move, in float32, at `position` `(d,)`."""
+    """Return the leaves that move, in the chains' type, at `position` `(d,)`."""
     base = center_leaves(layout, center)
     sizes = [leaf.size for leaf in base]
     if center.chosen is not None:
@@ -89,7 +95,7 @@ def flatten_leaves(center: Center, moved: Sequence[jax.Array]) -> jax.Array:
 
 
 def center_vector(layout: Layout, center: Center) -> jax.Array:
-    """Return w* as a float32 vector `(d,)`."""
+    """Return w* as a vector `(d,)`."""
     return flatten_leaves(center, center_leaves(layout, center))
 
 

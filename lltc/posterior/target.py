@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from lltc.posterior.checks import (
+    check_at_once,
     check_batch_size,
     check_callable,
-    check_chain_batch,
     check_finite_params,
     check_model,
     check_positive,
@@ -34,6 +34,7 @@ from lltc.posterior.layout import (
     moved_leaves,
 )
 from lltc.posterior.sharding import Placement, check_divides, make_placement, spread_params
+from lltc.posterior.turns import Turns, cut, joined
 from lltc.types import LossFn, PyTree
 
 
@@ -43,7 +44,8 @@ class Target:
 
     A position is w - w*, so that small steps are not rounded away beside large weights.
     `linear` False takes ∇L_n(w*)·(w - w*) out of the loss the chains move in. `chain_batch` is how many
-    chains are evaluated at once, None for all; `placement` says on which devices.
+    chains are evaluated at once, `micro_batch` how many examples of a batch, None for all; `placement` says
+    on which devices.
     """
 
     model: LossFn
@@ -51,6 +53,7 @@ class Target:
     per_example: bool
     linear: bool = True
     chain_batch: int | None = None
+    micro_batch: int | None = None
     placement: Placement | None = None
 
     @property
@@ -68,8 +71,8 @@ class Target:
             return jax.lax.map(function, positions, batch_size=self.chain_batch)
         # The loop goes over the chains of each device, all devices side by side.
         turns = positions.reshape(groups, count // groups, -1).swapaxes(0, 1)
-        found = jax.lax.map(jax.vmap(function), turns, batch_size=self.chain_batch)
-        return jax.tree.map(lambda a: a.swapaxes(0, 1).reshape(count, *a.shape[2:]), found)
+        results = jax.lax.map(jax.vmap(function), turns, batch_size=self.chain_batch)
+        return jax.tree.map(lambda a: a.swapaxes(0, 1).reshape(count, *a.shape[2:]), results)
 
     def losses(self, center: Center, position: jax.Array, batch: PyTree) -> jax.Array:
         """Return the losses `(batch,)`, or `(2,)` half-batch means of a model that returns means."""
@@ -85,6 +88,19 @@ class Target:
             moved = self.placement.params(moved, self.layout.moved)
             batch = self.placement.batch(batch)
         params = assemble(self.layout, center, moved)
+        turns = self.turns(batch)
+        if turns is None:
+            return self._losses(center, params, batch)
+        count = jax.tree.leaves(batch)[0].shape[0]
+        losses = jax.lax.map(partial(self._losses, center, params), turns.rows)
+        return joined(losses, count, per_example=self.per_example)
+
+    def turns(self, batch: PyTree) -> Turns | None:
+        """Return `batch` in turns of `micro_batch` examples, or None where one is enough."""
+        return cut(batch, self.micro_batch, per_example=self.per_example)
+
+    def _losses(self, center: Center, params: PyTree, batch: PyTree) -> jax.Array:
+        """Return the losses of a batch evaluated at once."""
         if against := comparison(self.model):
             anchor = jax.tree.unflatten(self.layout.treedef, center.leaves)
             losses = against(params, anchor, batch)
@@ -92,7 +108,7 @@ class Target:
             losses = self.model(params, batch)
         else:
             losses = jax.vmap(partial(self.model, params))(_halves(batch))
-        return losses.astype(jnp.float32)
+        return losses.astype(self.layout.dtype)
 
 
 @dataclass(frozen=True)
@@ -109,6 +125,16 @@ class LocalPosterior:
     nbeta: float
     localization: float
     batch_size: int
+
+    @property
+    def dtype(self) -> Any:
+        """The floating-point type that chains move in."""
+        return self.target.layout.dtype
+
+    @property
+    def block(self) -> int:
+        """How many examples are evaluated at once where all of the data are gone through."""
+        return min(self.batch_size, self.target.micro_batch or self.batch_size)
 
     @property
     def num_params(self) -> int:
@@ -137,6 +163,7 @@ def local_posterior(
     restrict: Restriction | None = None,
     linear: bool = True,
     chain_batch: int | None = None,
+    micro_batch: int | None = None,
     mesh: Mesh | None = None,
 ) -> LocalPosterior:
     """Check the arguments and return the local posterior with its defaults filled in.
@@ -162,11 +189,12 @@ def local_posterior(
         zero=True,
     )
     batch_size = check_batch_size(batch_size, data)
-    check_chain_batch(chain_batch)
+    check_at_once("chain_batch", "chains", chain_batch)
+    check_at_once("micro_batch", "examples", micro_batch)
     check_finite_params(params)
     model = model if is_hashable(model) else partial(model)
     per_example = check_model(model, params, data, batch_size)
-    target = Target(model, layout, per_example, linear, chain_batch, placement)
+    target = Target(model, layout, per_example, linear, chain_batch, micro_batch, placement)
     posterior = LocalPosterior(target, center, data, nbeta, gamma, batch_size)
     return _placed(posterior, placement) if placement else posterior
 
@@ -184,6 +212,7 @@ def restricted(posterior: LocalPosterior, restrict: Restriction) -> LocalPosteri
         restrict=restrict,
         linear=target.linear,
         chain_batch=target.chain_batch,
+        micro_batch=target.micro_batch,
         mesh=target.placement.mesh if target.placement else None,
     )
 

@@ -168,10 +168,10 @@ def compression_curve(
     tolerance = (
         1 / posterior.nbeta if tolerance is None else check_positive("tolerance", tolerance, zero=True)
     )
-    resolution = float(np.finfo(np.float32).eps) * (size_of_loss + np.nanmax(np.abs(rise)))
+    resolution = float(np.finfo(posterior.dtype).eps) * (size_of_loss + np.nanmax(np.abs(rise)))
     reach = _reach(steps.fraction, rise, tolerance + resolution)
     left = away + steps.delta[np.searchsorted(steps.fraction, reach)]
-    reduced = unflatten(layout, center, jnp.asarray(left, jnp.float32))
+    reduced = unflatten(layout, center, jnp.asarray(left, posterior.dtype))
     return CompressionCurve(by, steps.fraction, rise, baseline, tolerance, resolution, reduced)
 
 

@@ -112,7 +112,7 @@ class _Product:
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         target, center = self.posterior.target, self.posterior.center
-        rows = jnp.asarray(vectors.T, jnp.float32)
+        rows = jnp.asarray(vectors.T, self.posterior.dtype)
         rows = jnp.pad(rows, ((0, -len(rows) % self.width), (0, 0)))
         total = sum(np.asarray(_times(target, center, rows, batch), np.float64) for batch in self.batches)
         return np.asarray(total)[: vectors.shape[1]].T / self.size
@@ -123,5 +123,5 @@ def _times(target: Target, center: Center, vectors: jax.Array, batch: PyTree) ->
     """Return the examples' number times the Hessian of their mean loss at w*, times each vector."""
     size = jax.tree.leaves(batch)[0].shape[0]
     slope = jax.grad(lambda position: target.losses(center, position, batch).mean())
-    _, times = jax.linearize(slope, jnp.zeros(vectors.shape[-1]))
+    _, times = jax.linearize(slope, jnp.zeros_like(vectors[0]))
     return size * jax.lax.map(times, vectors, batch_size=AT_ONCE)

@@ -25,13 +25,15 @@ class Sight:
         self, posterior: LocalPosterior, directions: np.ndarray, rows: np.ndarray, masks: np.ndarray
     ):
         self.posterior = posterior
-        self.directions, self.masks = jnp.asarray(directions, jnp.float32), jnp.asarray(masks, bool)
+        self.directions, self.masks = jnp.asarray(directions, posterior.dtype), jnp.asarray(masks, bool)
         self.held = held_batches(posterior, posterior.data, rows) if posterior.target.per_example else ()
         self.along: Stream | None = None
         self.each: Stream | None = None
         self.apart: Stream | None = None
         flat = posterior.target.relative or not posterior.target.linear
-        self.gradient = jnp.zeros(posterior.num_params) if flat else measure_anchor(posterior).gradient
+        self.gradient = (
+            jnp.zeros(posterior.num_params, posterior.dtype) if flat else measure_anchor(posterior).gradient
+        )
 
     def __call__(self, positions: jax.Array) -> None:
         """Read the chains at `positions` `(chain, d)`."""

@@ -81,7 +81,7 @@ def measure_rises(
 ) -> tuple[np.ndarray, float]:
     """Return L - L(w*) `(point,)` at `positions` `(point, d)`, and the mean size of the losses at w*."""
     rows = choose_followed(posterior.data.size, examples, (), np.random.default_rng(0)).examples
-    points = jnp.asarray(positions, jnp.float32)
+    points = jnp.asarray(positions, posterior.dtype)
     total, size = np.zeros(len(positions)), 0.0
     for batch in held_batches(posterior, posterior.data, rows):
         rises, sizes = _rises(posterior.target, posterior.center, points, batch)
