@@ -1,4 +1,4 @@
-"""Reading a measured curve: checked arrays, missing points dropped, lone points told."""
+"""Reading a measured curve: checked arrays, missing points dropped."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from lltc.errors import InputError
 
-# Median absolute deviation of a standard normal, and how far beyond both neighbours a point is called lone.
+# Median absolute deviation of a standard normal.
 _NORMAL_MAD = 0.6745
-_LONE = 3.0
 
 
 @dataclass(frozen=True)
@@ -49,25 +48,6 @@ def read_curve(steps: ArrayLike, llc: ArrayLike, llc_se: ArrayLike) -> Curve:
     kept = np.flatnonzero(np.isfinite(value))
     step, value, error = step[kept], value[kept], error[kept]
     return Curve(step, value, error, error, kept, len(np.atleast_1d(llc)))
-
-
-def lone_excess(value: NDArray[np.float64], error: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far each interior point lies beyond both neighbours, on the same side; 0 unless significantly so.
-
-    An outlier is such a point, and so is the tip of a hump; a step, a ramp or a flat hump has none. The first
-    and last points have one neighbour and are never called lone. Significance is judged with the errors
-    times `noise_factor`.
-    """
-    excess = np.zeros_like(value)
-    if len(value) < 3:
-        return excess
-    jump, scale = np.diff(value), np.hypot(error[1:], error[:-1])
-    left, right = jump[:-1], -jump[1:]
-    nearest = np.minimum(np.abs(left), np.abs(right))
-    score = np.minimum(np.abs(left) / scale[:-1], np.abs(right) / scale[1:])
-    lone = (left * right > 0) & (score > _LONE * noise_factor(value, error))
-    excess[1:-1] = np.where(lone, nearest, 0.0)
-    return excess
 
 
 def noise_factor(value: NDArray[np.float64], error: NDArray[np.float64]) -> float:

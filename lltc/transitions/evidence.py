@@ -19,10 +19,16 @@ Array = NDArray[np.float64]
 
 
 class Segments(NamedTuple):
-    """Every segment of n points, flattened to T = n(n+1)/2: its ends and the sums over its points."""
+    """Every segment of m cells, flattened to T = m(m+1)/2: its ends and the sums over its points.
+
+    A cell is a run of points that no change divides, as a rule one point. `start` and `stop` are the first
+    and the last cell of a segment, `first` and `last` its first and last point.
+    """
 
     start: NDArray[np.intp]
     stop: NDArray[np.intp]
+    first: NDArray[np.intp]
+    last: NDArray[np.intp]
     weight: Array
     moment: Array
 
@@ -37,22 +43,29 @@ class Ramps(NamedTuple):
     slope: Array
 
 
-def sum_segments(y: Array, se: Array, scale: float) -> Segments:
-    """`τ² Σ 1/s²` and `τ Σ y/s²` over every segment (start, stop inclusive)."""
-    start, stop = np.triu_indices(len(y))
-    weight = _sums(scale**2 / se**2, start, stop)
-    return Segments(start, stop, weight, _sums(scale * y / se**2, start, stop))
+def sum_segments(y: Array, se: Array, scale: float, cells: NDArray[np.intp]) -> Segments:
+    """`τ² Σ 1/s²` and `τ Σ y/s²` over every segment; `cells` holds the first point of every cell."""
+    start, stop = np.triu_indices(len(cells))
+    first, last = cells[start], np.append(cells[1:], len(y))[stop] - 1
+    weight = _sums(scale**2 / se**2, first, last)
+    return Segments(start, stop, first, last, weight, _sums(scale * y / se**2, first, last))
 
 
 def sum_ramps(y: Array, se: Array, scale: float, x: Array, segments: Segments) -> Ramps:
     """The extra sums a ramp needs, in the abscissa `x`; offsets are taken from each segment's own start."""
     start, stop = segments.start, segments.stop
-    offset = np.triu(x[None, :] - x[:, None])
-    precision = scale**2 / se**2
-    once = np.cumsum(precision * offset, axis=1)[start, stop]
-    twice = np.cumsum(precision * offset**2, axis=1)[start, stop]
-    value = np.cumsum(scale * y / se**2 * offset, axis=1)[start, stop]
-    length = np.where(stop > start, x[stop] - x[start], 1.0)
+    cells = segments.first[start == stop]
+    inside = x - np.repeat(x[cells], np.diff(np.append(cells, len(x))))
+    ahead = x[cells][None, :] - x[cells][:, None]
+    precision, moment = scale**2 / se**2, scale * y / se**2
+    over = lambda values: np.add.reduceat(values, cells)
+    mass, lever = over(precision), over(precision * inside)
+    # An offset from a segment's start is one inside its cell and that of the cell from the start.
+    added = lambda by_cell: np.cumsum(np.triu(by_cell), axis=1)[start, stop]
+    once = added(lever + mass * ahead)
+    twice = added(over(precision * inside**2) + 2 * lever * ahead + mass * ahead**2)
+    value = added(over(moment * inside) + over(moment) * ahead)
+    length = np.where(segments.last > segments.first, x[segments.last] - x[segments.first], 1.0)
     cross = once / length - segments.weight / 2
     square = twice / length**2 - once / length + segments.weight / 4
     return Ramps(x, length, cross, square, value / length - segments.moment / 2)
@@ -78,7 +91,7 @@ def ramp_evidence(segments: Segments, ramps: Ramps, inflation: Array) -> Array:
     )
     total = variance * (variance + trace) + area
     evidence = ((variance * size + turned) / (total * variance) - np.log(total / variance**2)) / 2
-    return np.where(segments.stop - segments.start >= 2, evidence, -np.inf)
+    return np.where(segments.last - segments.first >= 2, evidence, -np.inf)
 
 
 def log_noise(y: Array, se: Array, inflation: Array) -> Array:
@@ -100,7 +113,7 @@ def ramp_line(segments: Segments, ramps: Ramps, inflation: float, scale: float) 
     middle = (variance + ramps.square) * segments.moment - ramps.cross * ramps.slope
     change = (variance + segments.weight) * ramps.slope - ramps.cross * segments.moment
     gradient = scale * change / total / ramps.length
-    centre = ramps.abscissa[segments.start] + ramps.length / 2
+    centre = ramps.abscissa[segments.first] + ramps.length / 2
     return scale * middle / total - gradient * centre, gradient
 
 
@@ -119,6 +132,6 @@ def ramp_variance(
     return share * (variance + ramps.square), share * (variance + segments.weight), -share * ramps.cross
 
 
-def _sums(values: Array, start: NDArray[np.intp], stop: NDArray[np.intp]) -> Array:
+def _sums(values: Array, first: NDArray[np.intp], last: NDArray[np.intp]) -> Array:
     running = np.concatenate([[0.0], np.cumsum(values)])
-    return running[stop + 1] - running[start]
+    return running[last + 1] - running[first]

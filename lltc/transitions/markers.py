@@ -16,6 +16,8 @@ from lltc.transitions.segmentation import Segmentation, segment_curve
 _MIN_PLATEAU = 3
 # A stretch this many times slower (per checkpoint) than the changes on both its sides is a rest that drifts.
 _SLOW = 0.25
+# At how many points of a long bracket it is asked whether the curve has passed its middle.
+_LOOKS = 400
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,9 @@ def find_transitions(
     _check(threshold, min_change, floor)
     if len(read_curve(steps, llc, llc_se).kept) < 3:
         return ()
-    found = segment_curve(steps, llc, llc_se, change_rate=change_rate)
-    brackets = _find_brackets(found, threshold, min_change, floor)
-    return _describe(found, brackets, floor, threshold)
+    segmentation = segment_curve(steps, llc, llc_se, change_rate=change_rate)
+    brackets = _find_brackets(segmentation, threshold, min_change, floor)
+    return _describe(segmentation, brackets, floor, threshold)
 
 
 def find_plateaus(
@@ -140,8 +142,8 @@ def find_plateaus(
     _check(threshold, min_change, floor)
     if len(read_curve(steps, llc, llc_se).kept) < 3:
         return ()
-    found = segment_curve(steps, llc, llc_se, change_rate=change_rate)
-    return _plateaus(found, _find_brackets(found, threshold, min_change, floor), floor)
+    segmentation = segment_curve(steps, llc, llc_se, change_rate=change_rate)
+    return _plateaus(segmentation, _find_brackets(segmentation, threshold, min_change, floor), floor)
 
 
 def _check(threshold: float, min_change: float, floor: float) -> None:
@@ -155,12 +157,14 @@ def _check(threshold: float, min_change: float, floor: float) -> None:
         raise InputError(f"floor is {floor}; pass a relative error in [0, 1), such as 0.01.")
 
 
-def _find_brackets(found: Segmentation, threshold: float, min_change: float, floor: float) -> list[_Bracket]:
+def _find_brackets(
+    segmentation: Segmentation, threshold: float, min_change: float, floor: float
+) -> list[_Bracket]:
     """Shortest brackets, merged; the smallest change goes first until all that remain are large enough."""
-    brackets = _merge(_shortest(found, threshold), found)
-    typical = found.inflation * float(np.median(found.curve.llc_se))
+    brackets = _merge(_shortest(segmentation, threshold), segmentation)
+    typical = segmentation.inflation * float(np.median(segmentation.curve.llc_se))
     while brackets:
-        levels = np.array([plateau.level for plateau in _plateaus(found, brackets, floor)])
+        levels = np.array([plateau.level for plateau in _plateaus(segmentation, brackets, floor)])
         middle = (np.abs(levels[1:]) + np.abs(levels[:-1])) / 2
         change = np.abs(np.diff(levels)) / np.hypot(typical, floor * middle)
         smallest = int(np.argmin(change))
@@ -170,80 +174,88 @@ def _find_brackets(found: Segmentation, threshold: float, min_change: float, flo
     return brackets
 
 
-def _shortest(found: Segmentation, threshold: float) -> list[_Bracket]:
+def _shortest(segmentation: Segmentation, threshold: float) -> list[_Bracket]:
     """Disjoint brackets holding a change with at least `threshold`, the shortest chosen first."""
-    n = len(found.plateau)
+    n = len(segmentation.curve.steps)
+    first = segmentation.cells
+    last = np.append(first[1:], n) - 1
+    width = first[None, :] - last[:, None]
+    change = 1 - segmentation.plateau
+    wanted = (width >= 1) & (width <= min(n - 1, max(4, n // 10))) & (change >= threshold)
+    rows, columns = np.nonzero(np.triu(wanted, 1))
+    order = np.lexsort((rows, -change[rows, columns], width[rows, columns]))
     free = np.ones(n - 1, dtype=bool)
     chosen = []
-    for width in range(1, min(n - 1, max(4, n // 10)) + 1):
-        change = 1 - np.diag(found.plateau, width)
-        for low in np.argsort(-change, kind="stable"):
-            if change[low] < threshold:
-                break
-            if free[low : low + width].all():
-                free[low : low + width] = False
-                rise = found.fitted[low + width] >= found.fitted[low]
-                chosen.append(_Bracket(int(low), int(low) + width, 1 if rise else -1))
+    for low, high in zip(last[rows[order]].tolist(), first[columns[order]].tolist(), strict=True):
+        if free[low:high].all():
+            free[low:high] = False
+            rise = segmentation.fitted[high] >= segmentation.fitted[low]
+            chosen.append(_Bracket(low, high, 1 if rise else -1))
     return sorted(chosen, key=lambda bracket: bracket.low)
 
 
-def _merge(brackets: list[_Bracket], found: Segmentation) -> list[_Bracket]:
+def _merge(brackets: list[_Bracket], segmentation: Segmentation) -> list[_Bracket]:
     """Join the brackets of one transition, leaving out slow stretches between two fast ones."""
-    moving = [bracket for chain in _chains(brackets, found) for bracket in _drop_rests(chain, found)]
-    chains = _chains(moving, found)
+    moving = [
+        bracket for chain in _chains(brackets, segmentation) for bracket in _drop_rests(chain, segmentation)
+    ]
+    chains = _chains(moving, segmentation)
     return [_Bracket(chain[0].low, chain[-1].high, chain[0].sign) for chain in chains]
 
 
-def _chains(brackets: list[_Bracket], found: Segmentation) -> list[list[_Bracket]]:
+def _chains(brackets: list[_Bracket], segmentation: Segmentation) -> list[list[_Bracket]]:
     """Runs of neighbouring brackets in one direction with no rest between them."""
     chains: list[list[_Bracket]] = []
     for bracket in brackets:
         last = chains[-1][-1] if chains else None
-        if last is not None and last.sign == bracket.sign and not _rests(last, bracket, found):
+        if last is not None and last.sign == bracket.sign and not _rests(last, bracket, segmentation):
             chains[-1].append(bracket)
         else:
             chains.append([bracket])
     return chains
 
 
-def _drop_rests(chain: list[_Bracket], found: Segmentation) -> list[_Bracket]:
-    pace = np.array([_pace(found, bracket.low, bracket.high) for bracket in chain])
+def _drop_rests(chain: list[_Bracket], segmentation: Segmentation) -> list[_Bracket]:
+    pace = np.array([_pace(segmentation, bracket.low, bracket.high) for bracket in chain])
     sides = np.minimum(np.maximum.accumulate(pace), np.maximum.accumulate(pace[::-1])[::-1])
     return [bracket for bracket, own, side in zip(chain, pace, sides, strict=True) if own >= _SLOW * side]
 
 
-def _rests(before: _Bracket, after: _Bracket, found: Segmentation) -> bool:
+def _rests(before: _Bracket, after: _Bracket, segmentation: Segmentation) -> bool:
     """Whether three or more checkpoints between two brackets are flat, or far slower than both."""
     if after.low - before.high + 1 < _MIN_PLATEAU:
         return False
-    flat = np.diag(found.plateau, _MIN_PLATEAU - 1)[before.high : after.low - _MIN_PLATEAU + 2]
-    sides = min(_pace(found, before.low, before.high), _pace(found, after.low, after.high))
-    return bool(np.any(flat >= 0.5)) or _pace(found, before.high, after.low) < _SLOW * sides
+    start = np.arange(before.high, after.low - _MIN_PLATEAU + 2)
+    flat = segmentation.on_plateau(start, start + _MIN_PLATEAU - 1)
+    sides = min(_pace(segmentation, before.low, before.high), _pace(segmentation, after.low, after.high))
+    return bool(np.any(flat >= 0.5)) or _pace(segmentation, before.high, after.low) < _SLOW * sides
 
 
-def _pace(found: Segmentation, low: int, high: int) -> float:
-    return abs(found.fitted[high] - found.fitted[low]) / (high - low)
+def _pace(segmentation: Segmentation, low: int, high: int) -> float:
+    return abs(segmentation.fitted[high] - segmentation.fitted[low]) / (high - low)
 
 
-def _plateaus(found: Segmentation, brackets: list[_Bracket], floor: float) -> tuple[Plateau, ...]:
-    last = len(found.curve.steps) - 1
+def _plateaus(segmentation: Segmentation, brackets: list[_Bracket], floor: float) -> tuple[Plateau, ...]:
+    last = len(segmentation.curve.steps) - 1
     starts = [0] + [bracket.high for bracket in brackets]
     stops = [bracket.low for bracket in brackets] + [last]
-    return tuple(_plateau(found, start, stop, floor) for start, stop in zip(starts, stops, strict=True))
+    return tuple(
+        _plateau(segmentation, start, stop, floor) for start, stop in zip(starts, stops, strict=True)
+    )
 
 
-def _plateau(found: Segmentation, start: int, stop: int, floor: float) -> Plateau:
-    curve, span = found.curve, slice(start, stop + 1)
+def _plateau(segmentation: Segmentation, start: int, stop: int, floor: float) -> Plateau:
+    curve, span = segmentation.curve, slice(start, stop + 1)
     precision = curve.weights_se[span] ** -2.0
     level = float(np.average(curve.llc[span], weights=precision))
-    se = float(np.hypot(found.inflation / np.sqrt(precision.sum()), floor * level))
+    se = float(np.hypot(segmentation.inflation / np.sqrt(precision.sum()), floor * level))
     return Plateau(float(curve.steps[start]), float(curve.steps[stop]), level, se)
 
 
 def _describe(
-    found: Segmentation, brackets: list[_Bracket], floor: float, threshold: float
+    segmentation: Segmentation, brackets: list[_Bracket], floor: float, threshold: float
 ) -> tuple[Transition, ...]:
-    plateaus = _plateaus(found, brackets, floor)
+    plateaus = _plateaus(segmentation, brackets, floor)
     transitions = []
     for bracket, (before, after) in zip(brackets, pairwise(plateaus), strict=True):
         delta = after.level - before.level
@@ -254,22 +266,24 @@ def _describe(
                 delta,
                 float(np.hypot(before.se, after.se)),
                 "rise" if delta > 0 else "fall",
-                float(1 - found.plateau[bracket.low, bracket.high]),
-                _halfway(found, bracket, (before.level + after.level) / 2, delta > 0, threshold),
+                float(1 - segmentation.on_plateau(np.intp(bracket.low), np.intp(bracket.high))),
+                _halfway(segmentation, bracket, (before.level + after.level) / 2, delta > 0, threshold),
             )
         )
     return tuple(transitions)
 
 
 def _halfway(
-    found: Segmentation, bracket: _Bracket, middle: float, rises: bool, threshold: float
+    segmentation: Segmentation, bracket: _Bracket, middle: float, rises: bool, threshold: float
 ) -> tuple[float, float]:
     """Checkpoints of the bracket before and after which the curve has passed `middle`, equal tails."""
-    above = probability_above(found.pieces, middle, bracket.low, bracket.high)
+    span = bracket.high - bracket.low
+    points = bracket.low + np.unique(np.linspace(0, span, min(span + 1, _LOOKS)).astype(np.intp))
+    above = probability_above(segmentation.pieces, middle, points)
     passed = above if rises else 1 - above
     before = np.flatnonzero(passed[:-1] <= (1 - threshold) / 2)
     after = np.flatnonzero(passed[1:] >= (1 + threshold) / 2)
-    low = bracket.low + (int(before[-1]) if len(before) else 0)
-    high = bracket.low + 1 + int(after[0]) if len(after) else bracket.high
+    low = int(points[before[-1]]) if len(before) else bracket.low
+    high = int(points[1 + after[0]]) if len(after) else bracket.high
     low, high = (low, high) if low < high else (bracket.low, bracket.high)
-    return float(found.curve.steps[low]), float(found.curve.steps[high])
+    return float(segmentation.curve.steps[low]), float(segmentation.curve.steps[high])

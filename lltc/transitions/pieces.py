@@ -45,31 +45,31 @@ def keep_pieces(model: CurveModel, kinds: list[Array], inflation: float) -> Piec
     found = []
     for index, (probability, line) in enumerate(zip(kinds, lines, strict=True)):
         kept = np.flatnonzero(probability > _RARE)
-        columns = (column[kept] for column in (segments.start, segments.stop, probability, *line))
+        columns = (column[kept] for column in (segments.first, segments.last, probability, *line))
         found.append((np.full(len(kept), index), *columns))
     abscissae = np.array([model.ramps[0].abscissa, *(ramp.abscissa for ramp in model.ramps)])
     pieces = Pieces(abscissae, *(np.concatenate(column) for column in zip(*found, strict=True)))
     return pieces._replace(intercept=pieces.intercept + model.centre)
 
 
-def probability_above(pieces: Pieces, level: float, low: int, high: int) -> Array:
-    """Posterior probability that the curve lies above `level`, at each of the points low..high.
+def probability_above(pieces: Pieces, level: float, points: NDArray[np.intp]) -> Array:
+    """Posterior probability that the curve lies above `level` at each of the `points`.
 
     `Σ P(segment) Φ((mean - level)/sd)` over the segments that hold the point.
     """
-    near = np.flatnonzero((pieces.start <= high) & (pieces.stop >= low))
-    start, stop, kind = (column[near, None] for column in (pieces.start, pieces.stop, pieces.kind))
-    points = np.arange(low, high + 1)
-    rows, columns = np.nonzero((points >= start) & (points <= stop))
-    piece = near[rows]
-    first, last = (pieces.abscissae[kind[rows, 0], end[rows, 0]] for end in (start, stop))
-    x = pieces.abscissae[kind[rows, 0], points[columns]]
+    return np.array([_above(pieces, level, point) for point in points])
+
+
+def _above(pieces: Pieces, level: float, point: int) -> float:
+    at = np.flatnonzero((pieces.start <= point) & (pieces.stop >= point))
+    kind, start, stop = pieces.kind[at], pieces.start[at], pieces.stop[at]
+    first, last, x = (pieces.abscissae[kind, place] for place in (start, stop, point))
     t = (x - first) / np.where(last > first, last - first, 1.0) - 0.5
-    mean = pieces.intercept[piece] + pieces.gradient[piece] * x
-    variance = pieces.height[piece] + 2 * pieces.both[piece] * t + pieces.slope[piece] * t**2
+    mean = pieces.intercept[at] + pieces.gradient[at] * x
+    variance = pieces.height[at] + 2 * pieces.both[at] * t + pieces.slope[at] * t**2
+    share = pieces.probability[at]
     score = (mean - level) / np.sqrt(2 * variance)
     above = (score > 0).astype(float)
-    open_ = np.abs(score) < _CERTAIN
-    above[open_] = (1 + np.asarray(_erf(score[open_]), dtype=float)) / 2
-    share = pieces.probability[piece]
-    return np.bincount(columns, share * above, len(points)) / np.bincount(columns, share, len(points))
+    uncertain = np.abs(score) < _CERTAIN
+    above[uncertain] = (1 + np.asarray(_erf(score[uncertain]), dtype=float)) / 2
+    return float(share @ above / share.sum())

@@ -6,6 +6,7 @@ Arrays over segments have the last axis T = n(n+1)/2 (`lltc.transitions.evidence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lltc.transitions.curve import Curve
 from lltc.transitions.evidence import (
@@ -38,10 +39,10 @@ def level_range(curve: Curve) -> tuple[float, float]:
     return (low + high) / 2, max(high - low, 2 * float(np.median(curve.llc_se)))
 
 
-def build_model(curve: Curve, centre: float, scale: float) -> CurveModel:
-    """The sums of every segment in each abscissa, about a centre and in a scale."""
+def build_model(curve: Curve, centre: float, scale: float, cells: NDArray[np.intp]) -> CurveModel:
+    """The sums of every segment in each abscissa, about a centre and in a scale; `cells` by first point."""
     centred = curve.llc - centre
-    segments = sum_segments(centred, curve.weights_se, scale)
+    segments = sum_segments(centred, curve.weights_se, scale, cells)
     ramps = [sum_ramps(centred, curve.weights_se, scale, x, segments) for x in _abscissae(curve.steps)]
     return CurveModel(segments, ramps, centre, scale)
 
@@ -64,14 +65,14 @@ def sum_segmentations(
 
 def _weighted_kinds(model: CurveModel, grid: Array) -> list[Array]:
     """Log (prior share × evidence) of a plateau and of each ramp, each of shape (inflations, T)."""
-    long_enough = model.segments.stop - model.segments.start >= 2
+    long_enough = model.segments.last - model.segments.first >= 2
     flat = flat_evidence(model.segments, grid) + np.where(long_enough, np.log(1 - _RAMP_SHARE), 0.0)
     share = np.log(_RAMP_SHARE / len(model.ramps))
     return [flat] + [ramp_evidence(model.segments, ramp, grid) + share for ramp in model.ramps]
 
 
 def _segment_log_odds(model: CurveModel, rate: float, grid: Array) -> Array:
-    inside = (model.segments.stop - model.segments.start) * np.log1p(-rate)
+    inside = (model.segments.last - model.segments.first) * np.log1p(-rate)
     return np.logaddexp.reduce(_weighted_kinds(model, grid)) + inside
 
 

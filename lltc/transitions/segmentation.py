@@ -1,13 +1,15 @@
 """The exact posterior over all segmentations of a curve, by a forward and a backward recursion."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lltc.errors import InputError
-from lltc.transitions.curve import Curve, lone_excess, noise_factor, read_curve
+from lltc.transitions.cells import choose_cells
+from lltc.transitions.curve import Curve, noise_factor, read_curve
 from lltc.transitions.evidence import Array, Segments, flat_level, ramp_line
+from lltc.transitions.outliers import widen_outliers
 from lltc.transitions.pieces import Pieces, keep_pieces
 from lltc.transitions.recursion import (
     CurveModel,
@@ -22,7 +24,6 @@ from lltc.transitions.recursion import (
 # rises and falls by many of its errors is then believed, where an even prior over log φ calls it noise.
 INFLATIONS = np.geomspace(1.0, 30.0, 20)
 _INFLATION_PRIOR = np.array([0.5, *(0.5 * INFLATIONS[1:] ** -4 / np.sum(INFLATIONS[1:] ** -4))])
-_OUTLIER_RATE = 0.01
 _NEGLIGIBLE = 1e-6
 
 
@@ -30,18 +31,30 @@ _NEGLIGIBLE = 1e-6
 class Segmentation:
     """What the posterior over segmentations says about a curve.
 
-    `plateau[a, b]` (a ≤ b, shape (kept, kept)) is the probability that the points a..b all lie on one
-    plateau; `fitted` the posterior mean curve, shape (kept,); `inflation` the factor by which the errors
-    are too small (root of its posterior mean square, at least 1); `log_evidence` the log marginal
-    likelihood of the curve; `pieces` its segments, for `probability_above`.
+    `plateau[a, b]` (a ≤ b, shape (cell, cell)) is the probability that the cells a..b all lie on one plateau,
+    `cells` the first point of each: of up to 1,200 points every point is a cell; `fitted` the posterior mean
+    curve, shape (kept,); `inflation` the factor by which the errors are too small (root of its posterior mean
+    square, at least 1); `log_evidence` the log marginal likelihood of the curve; `pieces` its segments, for
+    `probability_above`.
     """
 
     curve: Curve
+    cells: NDArray[np.intp]
     plateau: Array
     fitted: Array
     inflation: float
     log_evidence: float
     pieces: Pieces
+
+    @property
+    def outliers(self) -> NDArray[np.intp]:
+        """The points taken for outliers, as positions in the arrays that came in."""
+        return self.curve.kept[self.curve.weights_se > self.curve.llc_se]
+
+    def on_plateau(self, first: NDArray[np.intp], last: NDArray[np.intp]) -> Array:
+        """Return the probability that the points `first` to `last` all lie on one plateau."""
+        cell = np.searchsorted(self.cells, [first, last], side="right") - 1
+        return self.plateau[cell[0], cell[1]]
 
 
 def segment_curve(
@@ -57,8 +70,9 @@ def segment_curve(
     Prior: each interval holds a change with probability `change_rate`; a segment of three or more points is
     a plateau with probability 0.9, else a ramp (linear in the step or in its logarithm). Levels and ramp
     heights are normal with the curve's range as scale. All errors share an unknown factor φ ≥ 1, averaged
-    over a grid. The sum over all 2^(n-1) segmentations is exact: with m(i, j) the marginal likelihood of the
-    segment i..j,
+    over a grid. The sum over all 2^(n-1) segmentations is exact up to 1,200
+    points, beyond them changes lie between the cells of `lltc.transitions.cells.choose_cells`: with m(i, j)
+    the marginal likelihood of the segment i..j,
 
         Z(j) = Σ_i Z(i) · change_rate · (1 - change_rate)^(j-i-1) · m(i, j-1).
 
@@ -77,8 +91,8 @@ def segment_curve(
         Statistics and Computing 16 (2006), section 2.
 
     Example:
-        >>> found = segment_curve(range(6), [1.0, 1.1, 0.9, 3.0, 3.1, 2.9], [0.1] * 6)
-        >>> bool(found.plateau[0, 2] > 0.9), bool(found.plateau[2, 3] < 0.01)
+        >>> segmentation = segment_curve(range(6), [1.0, 1.1, 0.9, 3.0, 3.1, 2.9], [0.1] * 6)
+        >>> bool(segmentation.plateau[0, 2] > 0.9), bool(segmentation.plateau[2, 3] < 0.01)
         (True, True)
     """
     curve = read_curve(steps, llc, llc_se)
@@ -89,7 +103,7 @@ def segment_curve(
         raise InputError(f"change_rate is {rate}; pass a probability strictly between 0 and 1.")
     guess = min(noise_factor(curve.llc, curve.llc_se), INFLATIONS[-1])
     grid, prior = _read_inflations(inflations, guess, len(curve.kept))
-    return _segment(_widen_outliers(curve, rate, grid, prior), rate, grid, prior)
+    return _segment(widen_outliers(curve, rate, grid, prior), rate, grid, prior)
 
 
 def change_probabilities(
@@ -114,9 +128,11 @@ def change_probabilities(
     probabilities = np.full(max(0, curve.size - 1), np.nan)
     if len(curve.kept) < 3:
         return probabilities
-    found = segment_curve(steps, llc, llc_se, change_rate=change_rate)
+    segmentation = segment_curve(steps, llc, llc_se, change_rate=change_rate)
     first, last = curve.kept[0], curve.kept[-1]
-    probabilities[first:last] = np.repeat(1 - np.diag(found.plateau, 1), np.diff(curve.kept))
+    points = np.arange(len(curve.kept))
+    changes = 1 - segmentation.on_plateau(points[:-1], points[1:])
+    probabilities[first:last] = np.repeat(changes, np.diff(curve.kept))
     return probabilities
 
 
@@ -132,32 +148,9 @@ def _read_inflations(inflations: ArrayLike | None, guess: float, size: int) -> t
     return grid, np.full(len(grid), 1 / len(grid))
 
 
-def _widen_outliers(curve: Curve, rate: float, grid: Array, prior: Array) -> Curve:
-    """Widen the error of each lone point that is likelier an outlier than a change there and one back."""
-    excess = lone_excess(curve.llc, curve.llc_se)
-    candidates = np.flatnonzero(excess)
-    if not len(candidates):
-        return curve
-    odds = np.log(_OUTLIER_RATE) - np.log1p(-_OUTLIER_RATE)
-    frame = level_range(curve)
-    evidence = _log_evidence(curve, frame, rate, grid, prior)
-    for point in candidates[np.argsort(-excess[candidates])]:
-        wider = curve.weights_se.copy()
-        wider[point] = np.hypot(wider[point], excess[point])
-        widened = replace(curve, weights_se=wider)
-        found = _log_evidence(widened, frame, rate, grid, prior)
-        if found + odds > evidence:
-            curve, evidence = widened, found
-    return curve
-
-
-def _log_evidence(curve: Curve, frame: tuple[float, float], rate: float, grid: Array, prior: Array) -> float:
-    model = build_model(curve, *frame)
-    return float(np.logaddexp.reduce(sum_segmentations(curve, model, rate, grid, prior)[0]))
-
-
 def _segment(curve: Curve, rate: float, grid: Array, prior: Array) -> Segmentation:
-    model = build_model(curve, *level_range(curve))
+    cells = choose_cells(curve, rate, grid, prior)
+    model = build_model(curve, *level_range(curve), cells)
     joint, odds, forward = sum_segmentations(curve, model, rate, grid, prior)
     log_evidence = float(np.logaddexp.reduce(joint))
     share = np.exp(joint - log_evidence)
@@ -167,13 +160,13 @@ def _segment(curve: Curve, rate: float, grid: Array, prior: Array) -> Segmentati
     probability = segment_probability(odds[used], forward[used], model.segments, rate)
     kinds = [share @ (probability * kind) for kind in kind_shares(model, grid[used])]
     fitted = model.centre + _fit(model, kinds, inflation, len(curve.kept))
-    plateau = _contains(kinds[0], model.segments, len(curve.kept))
+    plateau = _contains(kinds[0], model.segments, len(cells))
     pieces = keep_pieces(model, kinds, inflation)
-    return Segmentation(curve, plateau, fitted, inflation, log_evidence, pieces)
+    return Segmentation(curve, cells, plateau, fitted, inflation, log_evidence, pieces)
 
 
 def _contains(probability: Array, segments: Segments, n: int) -> Array:
-    """Probability that a segment contains the range a..b, for every a ≤ b; 0 below the diagonal."""
+    """Probability that a segment contains the cells a..b, for every a ≤ b; 0 below the diagonal."""
     square = np.zeros((n, n))
     square[segments.start, segments.stop] = probability
     total = np.cumsum(np.cumsum(square, axis=0)[:, ::-1], axis=1)[:, ::-1]
@@ -191,6 +184,6 @@ def _fit(model: CurveModel, kinds: list[Array], inflation: float, n: int) -> Arr
 
 def _cover(values: Array, segments: Segments, n: int) -> Array:
     """Sum, for every point, of the values of the segments that contain it."""
-    opened = np.bincount(segments.start, values, n)
-    closed = np.bincount(segments.stop, values, n)
+    opened = np.bincount(segments.first, values, n)
+    closed = np.bincount(segments.last, values, n)
     return np.cumsum(opened) - np.concatenate([[0.0], np.cumsum(closed)[:-1]])

@@ -79,7 +79,7 @@ def test_recursion_equals_enumeration(n, inflation):
         above = [norm.sf(level, mean, np.sqrt(spread)) for _, _, mean, spread in terms]
         exact = np.tensordot(weights, np.array(above), 1)
         # Segments rarer than a millionth are left out; there are at most 72 of them here.
-        np.testing.assert_allclose(probability_above(found.pieces, level, 0, n - 1), exact, atol=1e-4)
+        np.testing.assert_allclose(probability_above(found.pieces, level, np.arange(n)), exact, atol=1e-4)
 
 
 def test_inflation_is_averaged_by_its_evidence():
