@@ -1,8 +1,9 @@
 """JAX as every worker must find it: compiled programs kept on disk, the driver's numerics."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,21 @@ def configured(wanted: dict[str, Any]) -> Iterator[None]:
                 jax.config.update(name, value)
                 stack.callback(jax.config.update, name, before)
         yield
+
+
+def broadcasting[**P, T](verb: Callable[P, T]) -> Callable[P, T]:
+    """Let arrays of different ranks be combined inside `verb`, though the user's program forbids it.
+
+    `jax_numpy_rank_promotion="raise"` finds mistakes in a network; here, and in the libraries used, adding a
+    vector to every row of an array is none.
+    """
+
+    @wraps(verb)
+    def allowing(*args: P.args, **kwargs: P.kwargs) -> T:
+        with configured({"jax_numpy_rank_promotion": "allow"}):
+            return verb(*args, **kwargs)
+
+    return allowing
 
 
 def cache_folder() -> Path | None:

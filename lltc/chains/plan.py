@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from lltc.chains.curvature import trace_probe
 from lltc.errors import InputError
@@ -162,4 +161,4 @@ def _is_program(value: Any) -> bool:
 
 
 def _bytes(aval: Any) -> int:
-    return int(getattr(aval, "size", 0)) * jnp.dtype(getattr(aval, "dtype", jnp.float32)).itemsize
+    return int(getattr(aval, "size", 0)) * getattr(getattr(aval, "dtype", None), "itemsize", 0)

@@ -1,5 +1,6 @@
 """How far draws can be trusted: ESS, R-hat, Monte-Carlo error, the hot–cold gap."""
 
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,12 +27,21 @@ def mixing(series: np.ndarray, hot: np.ndarray) -> Mixing:
     """
     if series.shape[1] < 8 or np.ptp(series) == 0:
         return Mixing(np.nan, np.nan, np.nan, np.nan)
-    from arviz_stats.base.array import array_stats
-
+    array_stats = _array_stats()
     ess: Any = array_stats.ess(series, chain_axis=0, draw_axis=1)
     rhat: Any = array_stats.rhat(series, chain_axis=0, draw_axis=1)
     gap, gap_se = hot_cold_gap(series, hot)
     return Mixing(float(ess), float(rhat), gap, gap_se)
+
+
+def _array_stats() -> Any:
+    """Return ArviZ's statistics of arrays; it adds to docstrings, of which `python -OO` leaves none."""
+    from arviz_stats.base import stats_utils
+    from arviz_stats.base.array import array_stats
+
+    if sys.flags.optimize > 1:
+        stats_utils.update_docstring = lambda *_, **__: None
+    return array_stats
 
 
 def hot_cold_gap(series: np.ndarray, hot: np.ndarray) -> tuple[float, float]:
@@ -55,10 +65,8 @@ def monte_carlo_error(series: np.ndarray) -> float:
     """
     if series.shape[1] < 8 or np.ptp(series) == 0:
         return float("nan") if series.shape[1] < 8 else 0.0
-    from arviz_stats.base.array import array_stats
-
     averaged = series.mean(0)
-    ess: Any = array_stats.ess(averaged[None], chain_axis=0, draw_axis=1, method="mean")
+    ess: Any = _array_stats().ess(averaged[None], chain_axis=0, draw_axis=1, method="mean")
     of_series = averaged.std(ddof=1) / np.sqrt(float(ess))
     of_chains = series.mean(1).std(ddof=1) / np.sqrt(series.shape[0])
     return float(max(of_series, of_chains))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import jax
 import numpy as np
 
+from lltc.compilation import broadcasting
 from lltc.errors import InputError
 from lltc.estimates.estimator import draw_estimates
 from lltc.estimates.options import Options, arrange, complete
@@ -82,6 +83,7 @@ class LLCTeam:
         )
 
 
+@broadcasting
 def estimate_llc_team(
     model: LossFn | LocalPosterior,
     params: PyTree = None,

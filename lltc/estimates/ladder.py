@@ -6,6 +6,7 @@ from typing import Unpack
 
 import numpy as np
 
+from lltc.compilation import broadcasting
 from lltc.diagnostics.measured import Measured
 from lltc.errors import InputError
 from lltc.estimates.estimator import draw_estimates
@@ -50,6 +51,7 @@ class LLCLadder:
         return f"LLCLadder(slope {measured(*self.slope)}; llc at nβ {rungs})"
 
 
+@broadcasting
 def estimate_llc_ladder(
     model: LossFn | LocalPosterior,
     params: PyTree = None,

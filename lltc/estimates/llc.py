@@ -4,6 +4,7 @@ from typing import Unpack
 
 import numpy as np
 
+from lltc.compilation import broadcasting
 from lltc.estimates.estimator import draw_estimates
 from lltc.estimates.options import Options, arrange, complete
 from lltc.estimates.record import LLCEstimate
@@ -12,6 +13,7 @@ from lltc.posterior.target import LocalPosterior
 from lltc.types import LossFn, PyTree
 
 
+@broadcasting
 def estimate_llc(
     model: LossFn | LocalPosterior,
     params: PyTree = None,

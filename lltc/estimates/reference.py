@@ -13,6 +13,7 @@ from lltc.chains.curvature import initial_scale, make_prober
 from lltc.chains.gradients import full_slope
 from lltc.chains.loop import Draws, Run
 from lltc.chains.rungs import is_hot
+from lltc.compilation import broadcasting
 from lltc.diagnostics.assessment import assess
 from lltc.diagnostics.status import Status
 from lltc.errors import InputError
@@ -35,6 +36,7 @@ CHOSEN = (
 )
 
 
+@broadcasting
 def reference_llc(
     model: LossFn | LocalPosterior,
     params: PyTree = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 import numpy as np
 
 from lltc.chains.streams import as_key
+from lltc.compilation import broadcasting
 from lltc.diagnostics.covariances import covariance
 from lltc.diagnostics.measured import Measured, Pairs
 from lltc.diagnostics.status import Status
@@ -84,6 +85,7 @@ class Susceptibilities:
         return table.merge(self.loss_kernel.to_dataset(self.components, self.slices))
 
 
+@broadcasting
 def susceptibilities(
     model: LossFn | LocalPosterior,
     params: PyTree = None,

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from lltc.compilation import broadcasting
 from lltc.posterior.checks import (
     check_at_once,
     check_batch_size,
@@ -152,6 +153,7 @@ class LocalPosterior:
         return self.data.in_memory and self.batch_size >= self.data.size
 
 
+@broadcasting
 def local_posterior(
     model: LossFn,
     params: PyTree,

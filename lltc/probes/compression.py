@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lltc.compilation import broadcasting
 from lltc.errors import InputError
 from lltc.estimates.options import Options, arrange, complete
 from lltc.posterior.checks import check_positive
@@ -78,6 +79,7 @@ class CompressionCurve:
         return plot_compression(self, ax=ax)
 
 
+@broadcasting
 def compression_curve(
     model: LossFn | LocalPosterior,
     params: PyTree = None,

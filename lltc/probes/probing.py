@@ -8,6 +8,7 @@ from typing import Any, Unpack
 import jax
 import numpy as np
 
+from lltc.compilation import broadcasting
 from lltc.diagnostics.measured import Measured
 from lltc.errors import InputError
 from lltc.estimates.estimator import draw_estimates
@@ -22,6 +23,7 @@ from lltc.probes.stiffness import compare_stiffness
 from lltc.types import LossFn, PyTree
 
 
+@broadcasting
 def probe(
     model: LossFn | LocalPosterior,
     before: PyTree | LocalPosterior,
