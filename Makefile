@@ -5,7 +5,7 @@ export UV_COMPILE_BYTECODE = 1
 export JAX_PLATFORMS ?= cpu
 export KERAS_BACKEND = jax
 
-.PHONY: demo test test-all test-isa test-keys check setup format constraints bench-accuracy bench-accuracy-quick bench-curves bench-first bench-memory bench-peers bench-reading bench-refinement bench-profile bench-speed bench-speed-gpu bench-speed-peers bench-time bench-transitions clean
+.PHONY: demo test test-all test-isa test-keys fuzz check setup format constraints bench-accuracy bench-accuracy-quick bench-curves bench-first bench-memory bench-peers bench-reading bench-refinement bench-profile bench-speed bench-speed-gpu bench-speed-peers bench-time bench-transitions clean
 
 demo: .venv/ready
 	.venv/bin/lltc demo --out lltc-demo
@@ -28,6 +28,11 @@ test-isa: .venv/ready
 test-keys: .venv/ready
 	for key in 1 2 3 4 5; do $(PYTEST) -m statistical --base-key $$key || exit 1; done
 
+# Every reader of foreign files, on inputs that Atheris makes up; what is found lies in build/fuzz.
+FUZZ_SECONDS ?= 300
+fuzz: .venv/ready
+	$(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
 check: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -44,7 +49,7 @@ setup: .venv/ready
 	@touch $@
 
 constraints:
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.12 --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o constraints.txt
+	PATH="$$PATH:.venv/bin" uv pip compile pyproject.toml --group dev --universal --python-version 3.12 --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o constraints.txt
 
 bench-accuracy: .venv/ready
 	$(PYTHON) benchmarks/accuracy.py

@@ -113,8 +113,9 @@ def start(run: Run, positions: jax.Array, settings: Settings, *, number: int = 0
     posterior = run.posterior
     arrays = posterior.data.arrays if posterior.full_batch else None
     key = jax.random.fold_in(substream(run.key, RandomStream.start), number)
+    positions = jnp.array(positions, posterior.dtype)
     return _start(
-        posterior.target, run.kernel, key, posterior.center, run.anchor, positions.copy(), settings, arrays
+        posterior.target, run.kernel, key, posterior.center, run.anchor, positions, settings, arrays
     )
 
 

@@ -60,17 +60,23 @@ def draw_estimates(
     effort = read_effort(options)
     check_divides(posterior.target.placement, "chain", "num_chains", effort.num_chains)
     num_chains = effort.num_chains * len(rungs)
-    planned = fit(posterior, num_chains, effort.memory)
-    smaller = next(smaller_plans(planned, num_chains, posterior), None)
-    # What an observer has read of a run that broke off cannot be taken back.
-    for plan in [planned, smaller] if smaller and observe is None else [planned]:
-        try:
-            return _draw_estimates(plan, rungs, effort, options, began, observe)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            shortage = error
-    raise InputError(explain_out_of_memory(planned, num_chains, smaller)) from shortage
+    plan = fit(posterior, num_chains, effort.memory)
+    smaller = next(smaller_plans(plan, num_chains, posterior), None)
+    try:
+        return _draw_estimates(plan, rungs, effort, options, began, observe)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        # What an observer has read of a run that broke off cannot be taken back.
+        if smaller is None or observe is not None:
+            raise InputError(explain_out_of_memory(plan, num_chains, smaller)) from error
+    try:
+        return _draw_estimates(smaller, rungs, effort, options, began, observe)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        least = next(smaller_plans(smaller, num_chains, posterior), None)
+        raise InputError(explain_out_of_memory(smaller, num_chains, least)) from error
 
 
 def _draw_estimates(

@@ -154,7 +154,8 @@ def _nuts(run: Run, effort: Effort, progress: bool) -> tuple[np.ndarray, np.ndar
     start_key, run_key = jax.random.split(run.key)
     prober = make_prober(run.posterior, run.anchor, start_key)
     spread = initial_scale(prober, start_key, num_chains=num_chains) * np.where(is_hot(num_chains), HOT, COLD)
-    shape, dtype = (num_chains, run.posterior.num_params), run.posterior.dtype
+    # NumPyro adapts in the default floating-point type, so that positions have it too.
+    shape, dtype = (num_chains, run.posterior.num_params), jnp.result_type(float)
     starts = jnp.asarray(spread[:, None], dtype) * jax.random.normal(start_key, shape, dtype)
     kernel = NUTS(potential_fn=partial(_potential, run), target_accept_prob=ACCEPTANCE)
     mcmc = MCMC(
@@ -169,7 +170,7 @@ def _nuts(run: Run, effort: Effort, progress: bool) -> tuple[np.ndarray, np.ndar
     fields = mcmc.get_extra_fields(group_by_chain=True)
     positions: Any = mcmc.get_samples(group_by_chain=True)
     step_size = float(np.mean(np.asarray(fields["adapt_state.step_size"])[:, -1] ** 2))
-    return np.asarray(positions), ~np.asarray(fields["diverging"]), step_size
+    return np.asarray(positions, run.posterior.dtype), ~np.asarray(fields["diverging"]), step_size
 
 
 def _record(run: Run, positions: np.ndarray, followed: np.ndarray) -> tuple[Draws, dict[str, np.ndarray]]:

@@ -266,7 +266,7 @@ def _describe(
                 delta,
                 float(np.hypot(before.se, after.se)),
                 "rise" if delta > 0 else "fall",
-                float(1 - segmentation.on_plateau(np.intp(bracket.low), np.intp(bracket.high))),
+                float(1 - segmentation.on_plateau(bracket.low, bracket.high)),
                 _halfway(segmentation, bracket, (before.level + after.level) / 2, delta > 0, threshold),
             )
         )

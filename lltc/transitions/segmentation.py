@@ -51,7 +51,7 @@ class Segmentation:
         """The points taken for outliers, as positions in the arrays that came in."""
         return self.curve.kept[self.curve.weights_se > self.curve.llc_se]
 
-    def on_plateau(self, first: NDArray[np.intp], last: NDArray[np.intp]) -> Array:
+    def on_plateau(self, first: ArrayLike, last: ArrayLike) -> Array:
         """Return the probability that the points `first` to `last` all lie on one plateau."""
         cell = np.searchsorted(self.cells, [first, last], side="right") - 1
         return self.plateau[cell[0], cell[1]]

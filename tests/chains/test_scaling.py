@@ -70,7 +70,8 @@ def test_drawing_holds_four_copies_of_the_parameters_a_chain(chains):
     half a copy. A copy of the positions, made lest they be written over while read, would be one too many.
     """
     wide = mlp(784, 256, 256, 10, num_examples=600, num_chains=chains, batch_size=16)
-    assert drawing(wide, None) < (4 * chains + 4.5) * 4 * wide.num_params
+    width = jax.tree.leaves(wide.params)[0].dtype.itemsize
+    assert drawing(wide, None) < (4 * chains + 4.5) * width * wide.num_params
 
 
 @pytest.mark.parametrize("chain_batch", [0, -1, 2.5, True, "two"])

@@ -57,7 +57,8 @@ def fuzz() -> None:
     import atheris
 
     name = sys.argv.pop(1)
-    with atheris.instrument_imports(include=["lltc.checkpoints"]):
+    instrument = atheris.instrument_imports  # pyright: ignore[reportAttributeAccessIssue]
+    with instrument(include=["lltc.checkpoints"]):
         import lltc.checkpoints  # noqa: F401
     with tempfile.TemporaryDirectory(prefix="lltc-fuzz-") as scratch:
         atheris.Setup([sys.argv[0], *sys.argv[1:]], target(name, Path(scratch)))

@@ -42,7 +42,7 @@ STARTS = jax.random.normal(jax.random.key(7), (3, 2))
 def test_info_describes_one_draw(factory):
     state, info = walk(factory(), STARTS)
     assert state.position.shape == info.position.shape == (3, 2)
-    assert state.position.dtype == jnp.float32
+    assert state.position.dtype == STARTS.dtype
     assert (info.accepted.shape, info.accepted.dtype) == ((3,), bool)
     np.testing.assert_allclose(info.aux["energy"], quadratic(info.position)[0], rtol=1e-6)
     assert np.all(np.asarray(state.position) != np.asarray(STARTS))

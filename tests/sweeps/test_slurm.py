@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,30 @@ def test_jobs_and_local_workers_give_the_same_bits(place):
     ):
         assert line in script
     assert "--lifetime 3300s" in script
+
+
+def test_a_preempted_job_exits_in_time_and_goes_on_when_requeued(place):
+    """What SLURM does to a job with --requeue: SIGTERM, some seconds, and the same script again."""
+    script = ROOT / "docs" / "preemptible.sbatch"
+    assert "#SBATCH --requeue" in script.read_text()
+    words = ["checkpoints", "--model", "network:model", "--data", "network:data", "--num-draws", "200000"]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    start = lambda out: subprocess.Popen(
+        ["bash", script, *words, "--out", out], cwd=place, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    job = start("preempted")
+    results = place / "preempted" / "results"
+    deadline = time.monotonic() + 200
+    while not (finished := sorted(results.glob("*.nc"))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    stamps = {path: path.stat().st_mtime_ns for path in finished}
+    began = time.monotonic()
+    job.terminate()
+    said = job.communicate(timeout=60)[1]
+    assert (job.returncode, time.monotonic() - began < 5) == (143, True)
+    assert "the same command goes on from there" in said
+    assert start("preempted").wait(timeout=300) == 0
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert start("whole").wait(timeout=300) == 0
+    preempted, whole = (lltc.Sweep.open(place / out).curve.llc.values for out in ("preempted", "whole"))
+    np.testing.assert_array_equal(preempted, whole)
