@@ -87,22 +87,21 @@ def test_a_preempted_job_exits_in_time_and_goes_on_when_requeued(place):
     assert "#SBATCH --requeue" in script.read_text()
     words = ["checkpoints", "--model", "network:model", "--data", "network:data", "--num-draws", "200000"]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    start = lambda out: subprocess.Popen(
-        ["bash", script, *words, "--out", out], cwd=place, env=environment, stderr=subprocess.PIPE, text=True
-    )
-    job = start("preempted")
-    results = place / "preempted" / "results"
-    deadline = time.monotonic() + 200
-    while not (finished := sorted(results.glob("*.nc"))) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    stamps = {path: path.stat().st_mtime_ns for path in finished}
-    began = time.monotonic()
-    job.terminate()
-    said = job.communicate(timeout=60)[1]
+    common = {"cwd": place, "env": environment, "text": True}
+    command = ["bash", str(script), *words, "--out"]
+    results = place / "preempted"
+    with subprocess.Popen([*command, "preempted"], stderr=subprocess.PIPE, **common) as job:
+        deadline = time.monotonic() + 200
+        while not (finished := sorted(results.glob("step_*.nc"))) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        stamps = {path: path.stat().st_mtime_ns for path in finished}
+        began = time.monotonic()
+        job.terminate()
+        said = job.communicate(timeout=60)[1]
     assert (job.returncode, time.monotonic() - began < 5) == (143, True)
     assert "the same command goes on from there" in said
-    assert start("preempted").wait(timeout=300) == 0
+    for out in ("preempted", "whole"):
+        subprocess.run([*command, out], capture_output=True, timeout=300, check=True, **common)
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    assert start("whole").wait(timeout=300) == 0
     preempted, whole = (lltc.Sweep.open(place / out).curve.llc.values for out in ("preempted", "whole"))
     np.testing.assert_array_equal(preempted, whole)
