@@ -15,6 +15,8 @@ SHARE = 0.75
 UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]i?)?b?\s*", re.IGNORECASE)
 CGROUPS = Path("/sys/fs/cgroup")
+NAMES = ("memory.max", "memory.current")
+NAMES_BEFORE = ("memory.limit_in_bytes", "memory.usage_in_bytes")  # version 1 of control groups
 
 
 def read_memory(memory: str | float | None) -> int:
@@ -65,21 +67,18 @@ def _left_in_cgroup() -> int:
     with suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            names = ("memory.max", "memory.current") if not controllers else _NAMES_BEFORE
+            names = NAMES if not controllers else NAMES_BEFORE
             if controllers and "memory" not in controllers.split(","):
                 continue
             top = CGROUPS / "memory" if controllers else CGROUPS
             for folder in [top / path.lstrip("/"), *(top / path.lstrip("/")).parents]:
-                room = min(room, _left_in(folder, *names))
+                room = min(room, left_in(folder, *names))
                 if folder == top:
                     break
     return room
 
 
-_NAMES_BEFORE = ("memory.limit_in_bytes", "memory.usage_in_bytes")
-
-
-def _left_in(folder: Path, limit: str, used: str) -> int:
+def left_in(folder: Path, limit: str, used: str) -> int:
     """Return what one control group leaves; files it caches can be given up."""
     with suppress(OSError, ValueError):
         caches = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())

@@ -3,10 +3,11 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
+from lltc.chains.cost import Footprint, measure_footprint
 from lltc.chains.curvature import trace_probe
 from lltc.errors import InputError
 from lltc.posterior.target import LocalPosterior
@@ -14,20 +15,6 @@ from lltc.posterior.target import LocalPosterior
 LEAST_AT_ONCE = 8
 REUSE = 8
 CACHED, OVERHEAD = 64e6, 100
-
-
-class Footprint(NamedTuple):
-    """The bytes of all values that the probe computes: of each chain, and of each example of each chain.
-
-    XLA holds a tenth or less of them at a time, so that they bound what a program needs.
-    """
-
-    chain: float
-    example: float
-
-    def total(self, num_chains: int, examples: int) -> float:
-        """Return the bytes of so many examples of so many chains, and of w* beside them."""
-        return (num_chains + 1) * (self.chain + examples * self.example)
 
 
 def fit(posterior: LocalPosterior, num_chains: int, budget: int) -> LocalPosterior:
@@ -56,13 +43,6 @@ def fit(posterior: LocalPosterior, num_chains: int, budget: int) -> LocalPosteri
             if needed <= budget:
                 return plan
     raise InputError(too_little(posterior, num_chains, needed, budget))
-
-
-def measure_footprint(posterior: LocalPosterior) -> Footprint:
-    """Return the footprint of a network, without compiling or running anything."""
-    whole = replace(posterior, target=replace(posterior.target, micro_batch=None, chain_batch=None))
-    few, more = (_values(trace_probe(whole, 1, size).jaxpr.jaxpr) / 2 for size in (2, 4))
-    return Footprint(few - (more - few), (more - few) / 2)
 
 
 def quick_plan(posterior: LocalPosterior, num_chains: int, footprint: Footprint) -> LocalPosterior:
@@ -144,21 +124,3 @@ def explain_out_of_memory(posterior: LocalPosterior, num_chains: int, smaller: L
         f"chain_batch={now.chain_batch} and {num_chains} chains of {posterior.num_params:,} parameters; pass "
         f"{advice}, or a lower memory, by which a run divides itself."
     )
-
-
-def _values(program: Any) -> int:
-    """Return the bytes of everything a traced program computes, loops counted once."""
-    total = 0
-    for equation in program.eqns:
-        total += sum(_bytes(out.aval) for out in equation.outvars)
-        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program):
-            total += _values(getattr(value, "jaxpr", value)) if _is_program(value) else 0
-    return total
-
-
-def _is_program(value: Any) -> bool:
-    return hasattr(value, "eqns")
-
-
-def _bytes(aval: Any) -> int:
-    return int(getattr(aval, "size", 0)) * getattr(getattr(aval, "dtype", None), "itemsize", 0)

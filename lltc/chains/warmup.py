@@ -1,6 +1,6 @@
 """Warm-up that measures instead of asking: starts, step size, hot and cold chains; then all is frozen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,6 +21,9 @@ HOT_FACTOR = 0.25
 GROWTH = 4.0
 RESCUES = 6
 MOST_RISE = 100.0
+PRODUCTS = 4
+MOST_STEPS, SHORT = 1000, 16
+STEADY, CLOSE = 0.25, 0.01
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def warm_up(
     run: Run,
     ladder: Ladder,
     *,
-    num_warmup: int,
+    num_warmup: int | None,
     step_size: float | None,
     on_chunk: Callable[[int], None] = lambda _: None,
 ) -> WarmUp:
@@ -79,13 +82,16 @@ def warm_up(
     (`choose_tuning`). A round that leaves the finite numbers, or throws a chain so far that it may not be
     back in time, is undone and run again at ε/4. With `step_size` given, ε is fixed, without memory, and only
     the starts are made. The scale of a `measuring` kernel is read off after each round.
+
+    `num_warmup` None is for steps that cost much: the eight rounds are short, and longer ones follow until
+    hot and cold chains agree and ε stays, or a thousand steps are made.
     """
-    stage, taken = _begin(run, ladder, step_size), 0
+    products = PRODUCTS if num_warmup is not None else 1
+    stage, taken = _begin(run, ladder, step_size, 2 * PRODUCTS if num_warmup is not None else PRODUCTS), 0
     tries = RESCUES if step_size is None else 1
-    for number in range(ROUNDS):
+    for number, steps in enumerate(round_lengths(num_warmup)):
         at_nbeta = ~ladder.hot | (number >= HOT_ROUNDS)
         nbeta = ladder.spread(ladder.rungs) * np.where(at_nbeta, 1.0, HOT_FACTOR)
-        steps = num_warmup * (number + 1) // ROUNDS - num_warmup * number // ROUNDS
         stage, trace = _run_round(run, ladder, stage, Round(nbeta, taken, steps, tries), on_chunk)
         taken += steps
         if not trace.complete or not finite(trace):
@@ -95,11 +101,13 @@ def warm_up(
         stage = stage._replace(
             positions=trace.state.position, energy=mean_energy(ladder, trace, at_nbeta, stage.energy)
         )
-        stage = _measured(run, ladder, stage, number, scale)
+        stage, before = _measured(run, ladder, stage, number, scale, products), stage.tuned
         if step_size is None:
             stage = _retuned(run, ladder, stage, trace, scale)
         else:
             stage = stage._replace(tuned=stage.tuned._replace(scale=scale))
+        if num_warmup is None and number + 1 >= ROUNDS and settled(ladder, trace, before, stage.tuned):
+            break
     settings = make_settings(run, ladder, ladder.spread(ladder.rungs), stage.tuned)
     state = start(run, stage.positions, settings, number=taken)
     return _freeze(stage, state, settings, taken, complete=True, ok=True)
@@ -124,16 +132,15 @@ def _run_round(
             return stage, trace
 
 
-def _begin(run: Run, ladder: Ladder, step_size: float | None) -> Standing:
+def _begin(run: Run, ladder: Ladder, step_size: float | None, products: int) -> Standing:
     """Return chains at w*, tuned by what is found around it."""
     shape = (ladder.hot.size, run.posterior.num_params)
     gauge_key, start_key = jax.random.split(substream(run.key, RandomStream.warmup))
     prober = make_prober(run.posterior, run.anchor, gauge_key)
     reach = initial_scale(prober, start_key, num_chains=shape[0])
     around = reach * jax.random.normal(start_key, shape, run.posterior.dtype)
-    gauge = measure(
-        run, ladder, around, random_directions(gauge_key, shape, run.posterior.dtype), gauge_key, rounds=8
-    )
+    vectors = random_directions(gauge_key, shape, run.posterior.dtype)
+    gauge = measure(run, ladder, around, vectors, gauge_key, rounds=products)
     factor = np.ones(len(ladder.rungs))
     energy = 0.5 * run.posterior.num_params * factor
     if step_size is None:
@@ -154,11 +161,13 @@ def _rescued(stage: Standing) -> Standing:
     return stage._replace(tuned=tuned, factor=0.25 * stage.factor)
 
 
-def _measured(run: Run, ladder: Ladder, stage: Standing, number: int, scale: jax.Array | float) -> Standing:
+def _measured(
+    run: Run, ladder: Ladder, stage: Standing, number: int, scale: jax.Array | float, products: int
+) -> Standing:
     key = jax.random.fold_in(jax.random.split(substream(run.key, RandomStream.warmup))[0], number)
     floor = stage.gauge if isinstance(scale, float) else None
     vectors = stage.gauge.vectors
-    gauge = measure(run, ladder, stage.positions, vectors, key, rounds=4, floor=floor, scale=scale)
+    gauge = measure(run, ladder, stage.positions, vectors, key, rounds=products, floor=floor, scale=scale)
     return stage._replace(gauge=gauge)
 
 
@@ -187,6 +196,38 @@ def mean_energy(ladder: Ladder, trace: Trace, at_nbeta: np.ndarray, otherwise: n
     means = energy[:, energy.shape[1] // 2 :].mean((1, 2))
     means = np.where(at_nbeta, means, np.nan)
     return ladder.rungs * np.nanmean(ladder.split(means), axis=1)
+
+
+def round_lengths(num_warmup: int | None) -> Iterator[int]:
+    """Yield the steps of each round: eight equal ones, or short ones and then ever longer, in all a thousand.
+
+    Example:
+        >>> list(round_lengths(1000)) == [125] * 8, sum(round_lengths(None))
+        (True, 1000)
+    """
+    if num_warmup is not None:
+        for number in range(ROUNDS):
+            yield num_warmup * (number + 1) // ROUNDS - num_warmup * number // ROUNDS
+        return
+    left, steps = MOST_STEPS, SHORT
+    while left:
+        taken = MOST_STEPS - left
+        steps = SHORT if taken < ROUNDS * SHORT else round(1.5 * steps)
+        yield min(steps, left)
+        left -= min(steps, left)
+
+
+def settled(ladder: Ladder, trace: Trace, before: Tuned, after: Tuned) -> bool:
+    """True where hot and cold chains agree within their scatter, or one per cent, and ε has stayed."""
+    change = np.abs(np.log(after.step_size / before.step_size))
+    means = ladder.split(np.asarray(trace.draws.energy).mean((1, 2)))
+    hot = ladder.split(ladder.hot)[0]
+    if hot.all() or not hot.any():
+        return bool(np.all(change < STEADY))
+    gap = np.abs(means[:, hot].mean(1) - means[:, ~hot].mean(1))
+    scatter = np.hypot(means[:, hot].std(1), means[:, ~hot].std(1)) / np.sqrt(max(hot.sum() - 1, 1))
+    met = gap <= np.maximum(2 * scatter, CLOSE * np.abs(means.mean(1)))
+    return bool(np.all(change < STEADY) and np.all(met))
 
 
 def flung(ladder: Ladder, trace: Trace) -> bool:

@@ -31,9 +31,9 @@ class Sampling:
     num_draws
         Draws a chain; by default as many as target_rel_se needs.
     num_warmup
-        Steps before drawing.
+        Steps before drawing; default 1000, fewer where they cost much.
     batch_size
-        Examples a step; default 512, or all of up to 1024.
+        Examples a step; default 512, or all of up to 1024, fewer where they cost much.
     step_size
         Step size ε; measured when not given.
     target_rel_se
@@ -63,7 +63,7 @@ class Sampling:
     localization: float | None = None
     num_chains: int = 8
     num_draws: int | None = None
-    num_warmup: int = 1000
+    num_warmup: int | None = None
     batch_size: int | None = None
     step_size: float | None = None
     target_rel_se: float = 0.02

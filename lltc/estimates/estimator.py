@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lltc.chains.cost import is_costly
 from lltc.chains.gradients import measure_anchor
 from lltc.chains.looks import MOST_VISITS, Visit, look
 from lltc.chains.loop import OBSERVE_EVERY, Draws, Run, Trace, sample
@@ -28,6 +29,7 @@ from lltc.posterior.sharding import check_divides
 from lltc.posterior.target import LocalPosterior
 
 FIRST_DRAWS, MOST_DRAWS, MOST_CHEAP_DRAWS = 1000, 16_000, 64_000
+TYPICAL_WARMUP, FEW_DRAWS = 1000, 128
 MARGIN, LEAST_GROWTH, MOST_GROWTH = 1.2, 1.25, 2.0
 MOST_EXACT = 512
 EXPLORED = 0.9
@@ -97,21 +99,25 @@ def _draw_estimates(
         kernel=kernel,
         anchor_examples=effort.anchor_examples,
     )
-    wrong = inspect(run)
+    costly = is_costly(posterior, effort.num_chains * len(rungs))
+    wrong = inspect(run, thorough=not costly)
+    first_draws = FEW_DRAWS if costly else FIRST_DRAWS
     if wrong and effort.num_draws is None:
-        effort = effort._replace(num_draws=FIRST_DRAWS)
+        effort = effort._replace(num_draws=first_draws)
+    num_warmup = effort.num_warmup or (None if costly else TYPICAL_WARMUP)
     ladder = Ladder(rungs, effort.num_chains)
-    with Progress(effort.num_warmup + (effort.num_draws or FIRST_DRAWS), show=options["progress"]) as bar:
+    expected = (num_warmup or FEW_DRAWS) + (effort.num_draws or first_draws)
+    with Progress(expected, show=options["progress"]) as bar:
         warm = warm_up(
             run,
             ladder,
-            num_warmup=effort.num_warmup,
+            num_warmup=num_warmup,
             step_size=effort.step_size,
             on_chunk=bar.advance,
         )
-        drawn = _draw(run, ladder, warm, effort, bar, observe)
+        drawn = _draw(run, ladder, warm, effort, first_draws, bar, observe)
     seconds = time.perf_counter() - began
-    estimates = [_conclude(drawn, rung, effort.num_warmup, seconds) for rung in range(len(rungs))]
+    estimates = [_conclude(drawn, rung, seconds) for rung in range(len(rungs))]
     return tuple(_flagged(estimate, wrong) for estimate in estimates)
 
 
@@ -186,10 +192,11 @@ def _draw(
     ladder: Ladder,
     warm: WarmUp,
     effort: Effort,
+    first_draws: int,
     bar: Progress,
     observe: Callable[[jax.Array], None] | None,
 ) -> Drawn:
-    """Draw `num_draws`, or grow from a thousand until error and status are good or the budget ends."""
+    """Draw `num_draws`, or grow from `first_draws` until error and status are good or the budget ends."""
     visits: list[Visit] = []
 
     def visit(positions: jax.Array) -> None:
@@ -208,7 +215,7 @@ def _draw(
             observe=observe,
         )
 
-    count = (effort.num_draws or FIRST_DRAWS) if warm.complete and warm.finite else 0
+    count = (effort.num_draws or first_draws) if warm.complete and warm.finite else 0
     trace = draw(warm.state, 1 + warm.steps, count)
     drawn = Drawn(run, ladder, warm, trace, tuple(visits))
     growing = effort.num_draws is None and count > 0
@@ -272,7 +279,7 @@ def _extend(trace: Trace, more: Trace) -> Trace:
     return Trace(draws, seen, more.state, more.complete)
 
 
-def _conclude(drawn: Drawn, rung: int, num_warmup: int, seconds: float) -> LLCEstimate:
+def _conclude(drawn: Drawn, rung: int, seconds: float) -> LLCEstimate:
     posterior, tuning = drawn.run.posterior, drawn.warm.settings.tuning
     draws = drawn.trace.draws
     return LLCEstimate(
@@ -284,7 +291,7 @@ def _conclude(drawn: Drawn, rung: int, num_warmup: int, seconds: float) -> LLCEs
         step_size=float(_rung(drawn, tuning.step_size, rung)[0, 0]),
         memory=float(_rung(drawn, tuning.memory, rung)[0, 0]),
         num_params=posterior.num_params,
-        num_warmup=num_warmup,
+        num_warmup=drawn.warm.steps,
         batch_size=posterior.batch_size,
         nonfinite_share=drawn.warm.broken,
         seconds=seconds,

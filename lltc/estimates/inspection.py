@@ -19,6 +19,7 @@ from lltc.types import PyTree
 
 EXAMPLES = 64
 DIRECTIONS, GROUPS = 8, 32
+FEW_EXAMPLES, FEW_GROUPS = 16, 8
 HALVINGS = 24
 MISMATCH, MISMATCH_OF_A_GROUP = 0.1, 0.5
 APART = 1e-3
@@ -45,23 +46,24 @@ class Paths(NamedTuple):
     size: np.ndarray
 
 
-def inspect(run: Run) -> Status | None:
+def inspect(run: Run, *, thorough: bool = True) -> Status | None:
     """Return what is wrong with the loss, `coupled`, `unused` or `wrong_gradient`, or None.
 
     On up to 64 examples: the loss of an example must be the same in any batch; the loss must depend on the
     parameters that move; and along straight ways from w*, as far as the posterior reaches, ∫ ∇L(w)·dw must be
     the rise of L, in eight random directions and in up to 32 groups of coordinates, leaves or parts of them.
+    Not `thorough`, where examples cost much, it is 16 examples and 8 groups.
     """
     posterior = run.posterior
     target, center = posterior.target, posterior.center
-    size = min(EXAMPLES, posterior.batch_size)
+    size = min(EXAMPLES if thorough else FEW_EXAMPLES, posterior.batch_size)
     size -= size % 4
     if size < 4:
         return None
     key = substream(run.key, RandomStream.inspection)
     rows = np.asarray(jax.random.choice(key, posterior.data.size, (size,), replace=False))
     batch = jax.tree.map(jnp.asarray, posterior.data.batch(rows))
-    directions = _directions(run, key)
+    directions = _directions(run, key, GROUPS if thorough else FEW_GROUPS)
     reach, rises = _reach(run, directions[:DIRECTIONS], batch)
     if not np.isfinite(rises).all():
         return None
@@ -88,13 +90,13 @@ def _disagree(paths: Paths, eps: float) -> bool:
     return bool(together or np.any(gap[DIRECTIONS:] > MISMATCH_OF_A_GROUP * scale[DIRECTIONS:]))
 
 
-def _directions(run: Run, key: jax.Array) -> jax.Array:
+def _directions(run: Run, key: jax.Array, count: int) -> jax.Array:
     """Return random directions `(path, d)`: eight of all that moves, then one of each group."""
     layout, center = run.posterior.target.layout, run.posterior.center
     sizes = [int(np.prod(shape)) for shape, moves in zip(layout.shapes, layout.moved, strict=True) if moves]
     owner = np.repeat(np.arange(len(sizes)), sizes)
     owner = owner if center.chosen is None else owner[np.asarray(center.chosen)]
-    groups = _split(np.flatnonzero(np.diff(owner, prepend=-1)).tolist(), len(owner))
+    groups = _split(np.flatnonzero(np.diff(owner, prepend=-1)).tolist(), len(owner), count)
     every = jax.random.normal(key, (DIRECTIONS + len(groups), len(owner)), layout.dtype)
     masks = np.zeros(every.shape, bool)
     masks[:DIRECTIONS] = True
@@ -103,19 +105,19 @@ def _directions(run: Run, key: jax.Array) -> jax.Array:
     return jnp.where(masks, every, 0.0)
 
 
-def _split(starts: list[int], length: int) -> list[tuple[int, int]]:
-    """Return at most 32 ranges of coordinates: leaves, the longest halved while there are fewer.
+def _split(starts: list[int], length: int, count: int) -> list[tuple[int, int]]:
+    """Return at most `count` ranges of coordinates: leaves, the longest halved while there are fewer.
 
     Example:
-        >>> _split([0, 1], 4)
+        >>> _split([0, 1], 4, 32)
         [(0, 1), (1, 2), (2, 3), (3, 4)]
     """
     bounds = [*starts, length]
-    every = len(starts) / GROUPS
+    every = len(starts) / count
     groups = list(pairwise(bounds))
     if every > 1:
-        return [groups[int(place * every)] for place in range(GROUPS)]
-    while len(groups) < min(GROUPS, length):
+        return [groups[int(place * every)] for place in range(count)]
+    while len(groups) < min(count, length):
         low, high = longest = max(groups, key=lambda group: group[1] - group[0])
         groups.remove(longest)
         groups += [(low, (low + high) // 2), ((low + high) // 2, high)]

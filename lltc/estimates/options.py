@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from lltc.chains.cost import with_affordable_batch
 from lltc.chains.memory import read_memory
 from lltc.errors import InputError
 from lltc.kernels import Kernel
@@ -34,7 +35,7 @@ class _AtAnyTemperature(TypedDict, total=False):
     mesh: Mesh | None
     num_chains: int
     num_draws: int | None
-    num_warmup: int
+    num_warmup: int | None
     target_rel_se: float
     step_size: float | None
     kernel: Kernel | None
@@ -60,8 +61,11 @@ class Options(SweepOptions, total=False):
             status is ok and 90 % of the virial is there, or 16,000 are made: as many more as the error is
             expected to need, at most twice as many at a time. Where a step sees all the data and at most 512
             parameters move, draws are doubled, that must hold twice in a row, and up to 64,000 are made.
-        num_warmup: steps before drawing; default 1000.
-        batch_size: examples a step; default 512, or all of up to 1024.
+        num_warmup: steps before drawing; default 1000. Where a step costs much (it computes more than a
+            gigabyte of values), by default from 128 up, until hot and cold chains agree and ε stays, and the
+            first look at the error comes after 128 draws.
+        batch_size: examples a step; default 512, or all of up to 1024, fewer where they cost much
+            (down to 16).
         step_size: ε of uncorrected, memoryless moves w ← w - (ε/2)∇U + √ε·noise; measured when None.
         target_rel_se: wanted `llc_se`/λ̂ when `num_draws` is None; default 0.02.
         restrict: which parameters move: a glob or globs over paths, a function `(path, leaf) -> mask`, or a
@@ -117,7 +121,7 @@ DEFAULTS: dict[str, Any] = {
     "localization": None,
     "num_chains": 8,
     "num_draws": None,
-    "num_warmup": 1000,
+    "num_warmup": None,
     "batch_size": None,
     "step_size": None,
     "target_rel_se": TARGET_REL_SE,
@@ -140,7 +144,7 @@ class Effort(NamedTuple):
 
     num_chains: int
     num_draws: int | None
-    num_warmup: int
+    num_warmup: int | None
     target_rel_se: float = TARGET_REL_SE
     kernel: Kernel | None = None
     step_size: float | None = None
@@ -185,7 +189,10 @@ def arrange(
                 f"data is missing: {verb} takes (model, params, data), or one lltc.local_posterior(…) in "
                 "their place; pass all three."
             )
-        return local_posterior(model, params, data, **{name: options[name] for name in POSTERIOR})
+        posterior = local_posterior(model, params, data, **{name: options[name] for name in POSTERIOR})
+        if options["batch_size"] is None:
+            return with_affordable_batch(posterior, options["num_chains"])
+        return posterior
     if params is not None or data is not None:
         raise InputError(
             f"params or data were given beside a posterior, which holds its own; pass {verb} the posterior "

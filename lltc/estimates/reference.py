@@ -29,7 +29,7 @@ from lltc.types import LossFn, PyTree
 COLD, HOT = 0.1, 2.0
 ACCEPTANCE = 0.99
 MOST_DIVERGING = 0.01
-OWN: dict[str, Any] = {"num_chains": 4, "num_draws": 2000, "progress": False}
+OWN: dict[str, Any] = {"num_chains": 4, "num_draws": 2000, "num_warmup": 1000, "progress": False}
 CHOSEN = (
     *("batch_size", "step_size", "target_rel_se", "kernel", "preconditioner"),
     *("anchor_examples", "chain_batch", "mesh"),

@@ -156,14 +156,16 @@ def is_hashable(model: LossFn) -> bool:
     return True
 
 
-def check_counts(*, num_chains: int, num_draws: int | None, num_warmup: int, target_rel_se: float) -> None:
+def check_counts(
+    *, num_chains: int, num_draws: int | None, num_warmup: int | None, target_rel_se: float
+) -> None:
     """Refuse counts that no run can be made of."""
     for name, value, least in (
         ("num_chains", num_chains, 2),
         ("num_draws", num_draws, 8),
         ("num_warmup", num_warmup, 8),
     ):
-        if name == "num_draws" and value is None:
+        if value is None and name != "num_chains":
             continue
         if not isinstance(value, int | np.integer) or value < least:
             raise InputError(

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lltc.chains.cost import is_costly
+from lltc.estimates.estimator import FEW_DRAWS, TYPICAL_WARMUP
 from lltc.estimates.llc import estimate_llc
 from lltc.posterior.data import Data
 from lltc.sweeps.jobs.plan import Plan, plan_runs, plan_sweep
@@ -111,11 +113,13 @@ def _seconds(plans: Sequence[Plan], works: Sequence[Work]) -> tuple[float, str]:
 
 def _time_one(plan: Plan) -> float:
     setup = plan.setup
-    params, _ = find_reference(plan.tasks, setup.model, setup.data, setup.template, setup.options)
+    params, posterior = find_reference(plan.tasks, setup.model, setup.data, setup.template, setup.options)
     _time(setup, params, SHORT_RUN)
     short, longer = (_time(setup, params, draws) for draws in (SHORT_RUN, LONGER_RUN))
     a_draw = max(0.0, longer - short) / (LONGER_RUN - SHORT_RUN)
-    steps = setup.options["num_warmup"] + (setup.options["num_draws"] or TYPICAL_DRAWS)
+    costly = is_costly(posterior, setup.options["num_chains"])
+    warmup, draws = (FEW_DRAWS, 2 * FEW_DRAWS) if costly else (TYPICAL_WARMUP, TYPICAL_DRAWS)
+    steps = (setup.options["num_warmup"] or warmup) + (setup.options["num_draws"] or draws)
     return short + a_draw * max(0, steps - 2 * SHORT_RUN)
 
 

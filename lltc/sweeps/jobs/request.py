@@ -8,6 +8,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from lltc.chains.cost import with_affordable_batch
 from lltc.chains.streams import as_key
 from lltc.compilation import NUMERICS
 from lltc.errors import CheckpointError, InputError
@@ -186,10 +187,13 @@ def find_reference(
             errors.append(error)
             continue
         try:
-            return params, local_posterior(model, params, data, **chosen)
+            posterior = local_posterior(model, params, data, **chosen)
         except InputError as error:
             errors.append(error)
             misfits += 1
+        else:
+            fixed = options["batch_size"] is not None
+            return params, posterior if fixed else with_affordable_batch(posterior, options["num_chains"])
         if misfits == MISFITS:
             break
     raise errors[0]
