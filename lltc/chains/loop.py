@@ -1,5 +1,6 @@
 """Running chains: steps looped inside one compiled program, chunks of steps driven from the host."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from lltc.types import PyTree
 CHUNK = 256
 OBSERVE_EVERY = 16
 LARGE = 1 << 16
+LEAST_STEPS = 32
 
 
 class Settings(NamedTuple):
@@ -129,36 +131,41 @@ def sample(
     on_chunk: Callable[[int], None] = lambda _: None,
     visit: Callable[[jax.Array], None] = lambda _: None,
     observe: Callable[[jax.Array], None] | None = None,
+    until: float | None = None,
 ) -> Trace:
     """Advance the chains by `count` steps numbered from `first` and return what they recorded.
 
     Every step's randomness comes from its number alone, so that chunks do not change the numbers. Ctrl-C
     returns the draws made so far; chains that leave the finite numbers end the run early. `on_chunk(steps)`
     reports progress, `visit(positions)` sees the chains `(chain, d)` at the end of each chunk, and
-    `observe(positions)`, where given, every 16 steps.
+    `observe(positions)`, where given, every 16 steps. After 32 steps none begins once `until`, a moment of
+    `time.perf_counter`, has passed.
     """
     parts: list[Draws] = []
-    seen: list[dict[str, np.ndarray]] = []
+    observations: list[dict[str, np.ndarray]] = []
     done, complete = 0, True
     while done < count:
-        steps = min(CHUNK if observe is None else OBSERVE_EVERY, count - done)
+        steps = min(CHUNK if observe is None and until is None else OBSERVE_EVERY, count - done)
         try:
             state, draws, observed = _chunk(run, state, settings, first + done, steps)
             parts.append(jax.tree.map(lambda a, steps=steps: np.asarray(a)[:steps], draws))
-            kept = -(-steps // OBSERVE_EVERY)
-            seen.append({name: np.asarray(values)[:kept] for name, values in observed.items()})
+            rows = -(-steps // OBSERVE_EVERY)
+            observations.append({name: np.asarray(values)[:rows] for name, values in observed.items()})
             done += steps
             on_chunk(steps)
             if observe is not None:
                 observe(state.position)
-            if done % CHUNK == 0 or done == count:
+            late = until is not None and done >= LEAST_STEPS and time.perf_counter() > until
+            if done % CHUNK == 0 or done == count or late:
                 visit(state.position)
+            if late:
+                break
         except KeyboardInterrupt:
             complete = False
             break
         if not np.isfinite(parts[-1].energy[-1]).all():
             break
-    return Trace(_join(parts, state), _join_observed(seen), state, complete)
+    return Trace(_join(parts, state), _join_observed(observations), state, complete)
 
 
 def _join(parts: list[Draws], state: Any) -> Draws:
@@ -168,10 +175,10 @@ def _join(parts: list[Draws], state: Any) -> Draws:
     return Draws(*(np.moveaxis(np.concatenate(columns), 0, 1) for columns in zip(*parts, strict=True)))
 
 
-def _join_observed(seen: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    if not seen:
+def _join_observed(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    if not parts:
         return {}
-    return {name: np.moveaxis(np.concatenate([part[name] for part in seen]), 0, 1) for name in seen[0]}
+    return {name: np.moveaxis(np.concatenate([part[name] for part in parts]), 0, 1) for name in parts[0]}
 
 
 def _chunk(run: Run, state: Any, settings: Settings, first: int, steps: int) -> tuple[Any, Draws, dict]:

@@ -38,9 +38,14 @@ def acceptance_factor(run: Run, ladder: Ladder, trace: Trace) -> np.ndarray:
 
 
 def choose_tuning(
-    run: Run, ladder: Ladder, gauge: Gauge, energy: np.ndarray, scale: jax.Array | float = 1.0
+    run: Run,
+    ladder: Ladder,
+    gauge: Gauge,
+    energy: np.ndarray,
+    scale: jax.Array | float = 1.0,
+    heat: float = HEAT_FRACTION,
 ) -> Tuned:
-    """Return ε and c: a tenth of the stability limit and .95, less where noise would heat λ̂ by 1 %.
+    """Return ε and c: a tenth of the stability limit and .95, less where noise would heat λ̂ by `heat`.
 
     The stability limit is 4/(nβ h_max + γ). The heat ε(nβ)² tr C/8 is that of the slow directions' reach
     ε(1 + c)/(1 - c), so memory is given up first, then step size; kernels without inertia have none.
@@ -49,7 +54,7 @@ def choose_tuning(
     pull = run.posterior.localization * largest**2
     stable = STABLE_FRACTION * 4.0 / (ladder.rungs * gauge.curvature + pull + 1e-30)
     with np.errstate(divide="ignore"):
-        reach = HEAT_FRACTION * np.maximum(energy, 0.05) / heat_rate(ladder, gauge.noise)
+        reach = heat * np.maximum(energy, 0.05) / heat_rate(ladder, gauge.noise)
     most = MEMORY if run.kernel.inertial else 0.0
     memory = np.clip(1 - 2 * stable / (reach + stable), 0.0, most)
     return Tuned(np.minimum(stable, reach), memory, scale)

@@ -12,7 +12,7 @@ from lltc.chains.curvature import Gauge, initial_scale, make_prober, measure, ra
 from lltc.chains.loop import Run, Settings, Trace, sample, start
 from lltc.chains.rungs import Ladder
 from lltc.chains.streams import RandomStream, substream
-from lltc.chains.tuning import Tuned, acceptance_factor, choose_tuning, make_settings
+from lltc.chains.tuning import HEAT_FRACTION, Tuned, acceptance_factor, choose_tuning, make_settings
 from lltc.kernels import MeasuringState, scale_of
 
 ROUNDS = 8
@@ -22,8 +22,9 @@ GROWTH = 4.0
 RESCUES = 6
 MOST_RISE = 100.0
 PRODUCTS = 4
-MOST_STEPS, SHORT = 1000, 16
+MOST_STEPS, SHORT = 1000, (8, 8, 8, 8, 32, 32, 16, 16)
 STEADY, CLOSE = 0.25, 0.01
+EARLY, EARLY_HEAT = 6, 0.1
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,12 @@ def warm_up(
     the starts are made. The scale of a `measuring` kernel is read off after each round.
 
     `num_warmup` None is for steps that cost much: the eight rounds are short, and longer ones follow until
-    hot and cold chains agree and ε stays, or a thousand steps are made.
+    hot and cold chains agree and ε stays, or a thousand steps are made. The first six may heat λ̂ ten times
+    as much as draws may, so that flat directions, which are far from where they will be, get there soon; the
+    heat lies in stiffer ones and is gone as soon.
     """
-    products = PRODUCTS if num_warmup is not None else 1
-    stage, taken = _begin(run, ladder, step_size, 2 * PRODUCTS if num_warmup is not None else PRODUCTS), 0
+    costly = num_warmup is None
+    stage, taken = _begin(run, ladder, step_size, costly=costly), 0
     tries = RESCUES if step_size is None else 1
     for number, steps in enumerate(round_lengths(num_warmup)):
         at_nbeta = ~ladder.hot | (number >= HOT_ROUNDS)
@@ -101,12 +104,13 @@ def warm_up(
         stage = stage._replace(
             positions=trace.state.position, energy=mean_energy(ladder, trace, at_nbeta, stage.energy)
         )
-        stage, before = _measured(run, ladder, stage, number, scale, products), stage.tuned
+        stage, before = _measured(run, ladder, stage, number, scale, 1 if costly else PRODUCTS), stage.tuned
         if step_size is None:
-            stage = _retuned(run, ladder, stage, trace, scale)
+            heat = EARLY_HEAT if costly and number + 1 < EARLY else HEAT_FRACTION
+            stage = _retuned(run, ladder, stage, trace, scale, heat)
         else:
             stage = stage._replace(tuned=stage.tuned._replace(scale=scale))
-        if num_warmup is None and number + 1 >= ROUNDS and settled(ladder, trace, before, stage.tuned):
+        if costly and number + 1 >= ROUNDS and settled(ladder, trace, before, stage.tuned):
             break
     settings = make_settings(run, ladder, ladder.spread(ladder.rungs), stage.tuned)
     state = start(run, stage.positions, settings, number=taken)
@@ -132,22 +136,23 @@ def _run_round(
             return stage, trace
 
 
-def _begin(run: Run, ladder: Ladder, step_size: float | None, products: int) -> Standing:
-    """Return chains at w*, tuned by what is found around it."""
+def _begin(run: Run, ladder: Ladder, step_size: float | None, *, costly: bool) -> Standing:
+    """Return chains at w*, tuned by what is found around it; of a costly run the hot ones start around it."""
     shape = (ladder.hot.size, run.posterior.num_params)
     gauge_key, start_key = jax.random.split(substream(run.key, RandomStream.warmup))
     prober = make_prober(run.posterior, run.anchor, gauge_key)
     reach = initial_scale(prober, start_key, num_chains=shape[0])
     around = reach * jax.random.normal(start_key, shape, run.posterior.dtype)
     vectors = random_directions(gauge_key, shape, run.posterior.dtype)
-    gauge = measure(run, ladder, around, vectors, gauge_key, rounds=products)
+    gauge = measure(run, ladder, around, vectors, gauge_key, rounds=PRODUCTS if costly else 2 * PRODUCTS)
     factor = np.ones(len(ladder.rungs))
     energy = 0.5 * run.posterior.num_params * factor
     if step_size is None:
         tuned = choose_tuning(run, ladder, gauge, energy)
     else:
         tuned = Tuned(step_size * factor, 0 * factor)
-    return Standing(jnp.zeros(shape, run.posterior.dtype), gauge, tuned, factor, energy)
+    starts = jnp.where(ladder.hot[:, None], around, 0.0) if costly else jnp.zeros_like(around)
+    return Standing(starts, gauge, tuned, factor, energy)
 
 
 def _counted(stage: Standing, trace: Trace) -> Standing:
@@ -171,10 +176,12 @@ def _measured(
     return stage._replace(gauge=gauge)
 
 
-def _retuned(run: Run, ladder: Ladder, stage: Standing, trace: Trace, scale: jax.Array | float) -> Standing:
+def _retuned(
+    run: Run, ladder: Ladder, stage: Standing, trace: Trace, scale: jax.Array | float, heat: float
+) -> Standing:
     """Return the stage with ε and c chosen anew; ε at most quadruples, in the same coordinates."""
     factor = stage.factor * acceptance_factor(run, ladder, trace)
-    chosen = choose_tuning(run, ladder, stage.gauge, stage.energy, scale)
+    chosen = choose_tuning(run, ladder, stage.gauge, stage.energy, scale, heat)
     same = isinstance(scale, float) or not isinstance(stage.tuned.scale, float)
     limit = GROWTH * stage.tuned.step_size if same else np.inf
     tuned = chosen._replace(step_size=np.minimum(factor * chosen.step_size, limit))
@@ -209,12 +216,12 @@ def round_lengths(num_warmup: int | None) -> Iterator[int]:
         for number in range(ROUNDS):
             yield num_warmup * (number + 1) // ROUNDS - num_warmup * number // ROUNDS
         return
-    left, steps = MOST_STEPS, SHORT
+    yield from SHORT
+    left, steps = MOST_STEPS - sum(SHORT), SHORT[-1]
     while left:
-        taken = MOST_STEPS - left
-        steps = SHORT if taken < ROUNDS * SHORT else round(1.5 * steps)
-        yield min(steps, left)
-        left -= min(steps, left)
+        steps = min(round(1.5 * steps), left)
+        yield steps
+        left -= steps
 
 
 def settled(ladder: Ladder, trace: Trace, before: Tuned, after: Tuned) -> bool:

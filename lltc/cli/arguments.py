@@ -48,6 +48,8 @@ class Sampling:
         Optax transformation with a second moment, as pkg.module:attr; frozen after warm-up.
     anchor_examples
         Examples that give the gradient at the checkpoint; default all.
+    time
+        When to stop drawing, such as 10m; what there is by then is assessed.
     memory
         How much to take, such as 8GB; default most of what is free.
     chain_batch
@@ -72,6 +74,7 @@ class Sampling:
     kernel: str | None = None
     preconditioner: str | None = None
     anchor_examples: int | None = None
+    time: str | None = None
     memory: str | None = None
     chain_batch: int | None = None
     micro_batch: int | None = None

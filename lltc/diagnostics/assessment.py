@@ -102,7 +102,7 @@ def assess(
     spread = (
         0.0
         if sharp.coefficient
-        else spread_error(by_gamma.value, virial.mean(), gamma * distance.mean(), dimension)
+        else spread_error(llc, by_gamma.value, virial.mean(), gamma * distance.mean(), dimension)
     )
     budget = ErrorBudget(
         monte_carlo=monte_carlo_error(sharp.series),

@@ -77,15 +77,17 @@ def step_size_error(llc: float, temperature: Measured) -> float:
     return abs(llc) * max(float(beyond), 0.0) if np.isfinite(beyond) else 0.0
 
 
-def spread_error(by_gamma: float, virial: float, prior_energy: float, dimension: int) -> float:
+def spread_error(llc: float, by_gamma: float, virial: float, prior_energy: float, dimension: int) -> float:
     """Return how far λ̂ may still move because flat directions have not spread out.
 
     In equilibrium nβ E[(w - w*)·∇L] + γ E‖w - w*‖² = d (`virial`). Chains that fall short of it
     look like equilibrated ones of a stronger localization γ' = γ + deficit/E‖w - w*‖²; at the measured
     sensitivity ∂λ̂/∂log γ that is |∂λ̂/∂log γ · log(γ'/γ)|, and no more than d/2, the largest λ. Its
-    own noise is not allowed for: what chains miss of a far arm does not show in their spread.
+    own noise is not allowed for: what chains miss of a far arm does not show in their spread. Of a quadratic
+    the sensitivity is at most λ; beyond twice λ̂ a measured one is noise, which grows with d.
     """
+    by_gamma = min(abs(by_gamma), 2 * abs(llc))
     deficit = max(dimension - virial, 0.0)
     if prior_energy <= 0:
         return 0.0
-    return float(min(abs(by_gamma) * np.log1p(deficit / prior_energy), dimension / 2))
+    return float(min(by_gamma * np.log1p(deficit / prior_energy), dimension / 2))

@@ -1,7 +1,7 @@
 """From a posterior to estimates: warm up, draw until the error is small enough, assess each rung."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -115,7 +115,9 @@ def _draw_estimates(
             step_size=effort.step_size,
             on_chunk=bar.advance,
         )
-        drawn = _draw(run, ladder, warm, effort, first_draws, bar, observe)
+        until = np.inf if costly else None
+        until = began + effort.time if effort.time is not None else until
+        drawn = _draw(run, ladder, warm, effort, first_draws, bar, observe, until)
     seconds = time.perf_counter() - began
     estimates = [_conclude(drawn, rung, seconds) for rung in range(len(rungs))]
     return tuple(_flagged(estimate, wrong) for estimate in estimates)
@@ -195,8 +197,12 @@ def _draw(
     first_draws: int,
     bar: Progress,
     observe: Callable[[jax.Array], None] | None,
+    until: float | None,
 ) -> Drawn:
-    """Draw `num_draws`, or grow from `first_draws` until error and status are good or the budget ends."""
+    """Draw `num_draws`, or grow from `first_draws` until error and status are good or the budget ends.
+
+    The budget is a number of draws, and the moment `until` where there is one.
+    """
     visits: list[Visit] = []
 
     def visit(positions: jax.Array) -> None:
@@ -213,8 +219,10 @@ def _draw(
             on_chunk=bar.advance,
             visit=visit,
             observe=observe,
+            until=until,
         )
 
+    began = time.perf_counter()
     count = (effort.num_draws or first_draws) if warm.complete and warm.finite else 0
     trace = draw(warm.state, 1 + warm.steps, count)
     drawn = Drawn(run, ladder, warm, trace, tuple(visits))
@@ -222,30 +230,43 @@ def _draw(
     cheap = is_small(run.posterior)
     # Chains that have missed a far arm look precise; where steps are cheap, two looks in a row must agree.
     met, wanted, most = (0, 2, MOST_CHEAP_DRAWS) if cheap else (0, 1, MOST_DRAWS)
-    while growing and trace.complete and finite(trace) and count < most:
-        found = (_assess(drawn, rung) for rung in range(len(ladder.rungs)))
-        growth = max(_growth(rung, effort.target_rel_se) for rung in found)
+    while growing and trace.complete and finite(trace) and count < most and not _is_late(until):
+        assessments = [_assess(drawn, rung) for rung in range(len(ladder.rungs))]
+        growth = max(_growth(rung, effort.target_rel_se) for rung in assessments)
         met = met + 1 if growth == 1 else 0
         if met == wanted:
             break
         more = min(count if cheap else round(count * (growth - 1)), most - count)
         bar.extend(more)
+        bar.tell(_outlook(assessments, effort.target_rel_se, (time.perf_counter() - began) * more / count))
         trace = _extend(trace, draw(trace.state, 1 + warm.steps + count, more))
-        drawn, count = Drawn(run, ladder, warm, trace, tuple(visits)), count + more
+        drawn, count = Drawn(run, ladder, warm, trace, tuple(visits)), trace.draws.distance.shape[1]
     return drawn
 
 
-def _growth(found: Assessment, target_rel_se: float) -> float:
+def _is_late(until: float | None) -> bool:
+    return until is not None and time.perf_counter() > until
+
+
+def _outlook(assessments: Sequence[Assessment], target_rel_se: float, seconds: float) -> str:
+    """Return how far the error is, and how long the next draws take."""
+    error = max(assessment.llc_se / abs(assessment.llc or 1) for assessment in assessments)
+    return f"{error:.2g} of λ̂ known to, {target_rel_se:.2g} wanted; looking again in {seconds:.0f} s"
+
+
+def _growth(assessment: Assessment, target_rel_se: float) -> float:
     """Return by what to multiply the draws: 1 where they are enough, 2 where more than the error is amiss."""
-    if found.status is Status.negative:
+    if assessment.status is Status.negative:
         return 1.0
-    if found.status is not Status.ok or found.virial_share < EXPLORED:
+    if assessment.status is not Status.ok or assessment.virial_share < EXPLORED:
         return MOST_GROWTH
-    allowed = target_rel_se * abs(found.llc)
-    if found.llc_se <= allowed:
+    allowed = target_rel_se * abs(assessment.llc)
+    if assessment.llc_se <= allowed:
         return 1.0
-    shrinking = found.budget.monte_carlo**2 + found.budget.equilibration**2 + found.budget.spread**2
-    room = allowed**2 - (found.llc_se**2 - shrinking)
+    shrinking = (
+        assessment.budget.monte_carlo**2 + assessment.budget.equilibration**2 + assessment.budget.spread**2
+    )
+    room = allowed**2 - (assessment.llc_se**2 - shrinking)
     return float(np.clip(MARGIN * shrinking / room, LEAST_GROWTH, MOST_GROWTH)) if room > 0 else MOST_GROWTH
 
 

@@ -1,6 +1,7 @@
 """The arguments that all verbs share: named, documented, completed and checked in one place."""
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
@@ -20,6 +21,8 @@ from lltc.types import LossFn, PyTree
 
 Observable = Callable[[PyTree], jax.Array]
 TARGET_REL_SE = 0.02
+DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(s|sec|m|min|h|)\s*", re.IGNORECASE)
+UNITS = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
 
 
 class _AtAnyTemperature(TypedDict, total=False):
@@ -41,6 +44,7 @@ class _AtAnyTemperature(TypedDict, total=False):
     kernel: Kernel | None
     preconditioner: Any
     anchor_examples: int | None
+    time: str | float | None
 
 
 class SweepOptions(_AtAnyTemperature, total=False):
@@ -78,6 +82,8 @@ class Options(SweepOptions, total=False):
             sees the gradients of the warm-up, and the diagonal scale it implies is then frozen.
         anchor_examples: how many examples, drawn at random, give ∇L_n(w*); default all. The error that part
             of the data brings is in the budget.
+        time: seconds, or such as "10 min", after which no more draws are begun; what there is by then is
+            assessed. Warm-up is made in any case. Default no end.
         memory: how much a run may take, such as "8 GB" or a number of bytes; default three quarters of what
             device, machine, control group and `ulimit` leave, rounded down to a power of two. Where all
             chains and examples of a step need more, fewer are evaluated at once: the numbers stay the same
@@ -133,6 +139,7 @@ DEFAULTS: dict[str, Any] = {
     "chain_batch": None,
     "micro_batch": None,
     "memory": None,
+    "time": None,
     "mesh": None,
     "observables": None,
     "progress": True,
@@ -151,6 +158,7 @@ class Effort(NamedTuple):
     preconditioner: Any = None
     anchor_examples: int | None = None
     memory: int = 0
+    time: float | None = None
 
 
 def complete(
@@ -206,10 +214,29 @@ def arrange(
     return model
 
 
+def read_time(time: str | float | None) -> float | None:
+    """Return seconds: a number of them, or a text such as "90 s", "10 min" or "2h"; None for no end.
+
+    Example:
+        >>> read_time("10m"), read_time("1.5 h"), read_time(None)
+        (600.0, 5400.0, None)
+    """
+    if time is None:
+        return None
+    match = DURATION.fullmatch(time) if isinstance(time, str) else None
+    seconds = float(match[1]) * UNITS[match[2].lower()] if match else time
+    if isinstance(seconds, str | bool) or not isinstance(seconds, int | float) or not 0 < seconds < np.inf:
+        raise InputError(
+            f"time must be a number of seconds > 0 or such as '10 min', but {time!r} was given; pass one, or "
+            "None for no end."
+        )
+    return float(seconds)
+
+
 def read_effort(options: Mapping[str, Any]) -> Effort:
     """Return how much to draw and how; refuse what no run can be made of."""
     effort = Effort(**{name: options[name] for name in Effort._fields})
-    effort = effort._replace(memory=read_memory(options["memory"]))
+    effort = effort._replace(memory=read_memory(options["memory"]), time=read_time(options["time"]))
     check_counts(
         num_chains=effort.num_chains,
         num_draws=effort.num_draws,

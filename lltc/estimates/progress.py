@@ -24,6 +24,10 @@ class Progress:
         self._bar.total = (self._bar.total or 0) + steps
         self._bar.refresh()
 
+    def tell(self, text: str) -> None:
+        """Show `text` beside the bar."""
+        self._bar.set_postfix_str(text)
+
     def __enter__(self) -> Self:
         return self
 

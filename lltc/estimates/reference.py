@@ -32,7 +32,7 @@ MOST_DIVERGING = 0.01
 OWN: dict[str, Any] = {"num_chains": 4, "num_draws": 2000, "num_warmup": 1000, "progress": False}
 CHOSEN = (
     *("batch_size", "step_size", "target_rel_se", "kernel", "preconditioner"),
-    *("anchor_examples", "chain_batch", "mesh"),
+    *("anchor_examples", "chain_batch", "micro_batch", "memory", "time", "mesh"),
 )
 
 
@@ -57,7 +57,8 @@ def reference_llc(
         options: as in `lltc.Options`, with other defaults: 4 chains, 2000 draws of up to 1023 gradients each,
             after 1000 that adapt step size and metric, and no progress bar. Observables are recorded at every
             draw. What NUTS chooses by itself cannot be given: batch_size, step_size, target_rel_se, kernel,
-            preconditioner, anchor_examples, chain_batch, mesh.
+            preconditioner, anchor_examples, chain_batch, micro_batch, memory, time,
+            mesh.
 
     Returns:
         An `LLCEstimate` without minibatch heat. `acceptance` is the share of moves that NUTS could follow;

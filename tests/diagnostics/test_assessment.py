@@ -120,8 +120,8 @@ def test_virial_and_prior_shares_of_an_equilibrated_quadratic():
 
 
 def test_spread_is_the_move_along_log_localization():
-    assert spread_error(-0.5, 5.0, 1.0, 6) == pytest.approx(0.5 * np.log(2))
-    assert spread_error(-0.5, 6.2, 1.0, 6) == 0
+    assert spread_error(2.0, -0.5, 5.0, 1.0, 6) == pytest.approx(0.5 * np.log(2))
+    assert spread_error(2.0, -0.5, 6.2, 1.0, 6) == 0
 
 
 def test_hot_and_cold_chains_meet_from_both_sides():
@@ -199,8 +199,16 @@ def test_chains_that_are_far_from_equilibrium_are_told():
 def test_the_spread_error_is_no_more_than_the_largest_coefficient():
     """λ ≤ d/2: chains that drift make the sensitivity to γ, by which spread is judged, very large."""
     virial = 4.0
-    assert spread_error(-1e6, virial, 2.0, 10) == 5.0
-    assert spread_error(-1.0, virial, 2.0, 10) == pytest.approx(np.log1p(6 / 2))
+    assert spread_error(1e6, -1e6, virial, 2.0, 10) == 5.0
+    assert spread_error(2.0, -1.0, virial, 2.0, 10) == pytest.approx(np.log1p(6 / 2))
+
+
+def test_a_sensitivity_beyond_any_quadratics_is_noise():
+    """Of ½ Σ h w² it is Σ -½ nβh γ/(nβh + γ)², which no h makes larger than λ = Σ ½ nβh/(nβh + γ)."""
+    stiffness, gamma = np.geomspace(1e-6, 1e6, 1000), 1.0
+    llc = np.sum(0.5 * stiffness / (stiffness + gamma))
+    assert 0 < np.sum(0.5 * stiffness * gamma / (stiffness + gamma) ** 2) < llc
+    assert spread_error(1.0, -1e3, 9.0, 9.0, 10) == pytest.approx(2 * np.log1p(1 / 9))
 
 
 def test_large_losses_are_rounded_and_the_bar_says_so():
