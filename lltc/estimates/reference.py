@@ -114,7 +114,7 @@ def reference_llc(
         step_size=step_size,
         memory=0.0,
         num_params=posterior.num_params,
-        num_warmup=effort.num_warmup,
+        num_warmup=settings["num_warmup"],
         batch_size=posterior.batch_size,
         nonfinite_share=0.0,
         seconds=time.perf_counter() - began,

@@ -17,7 +17,7 @@ ROUNDS = 3
 MARKING_ODDS = 9.0
 
 
-class Run(NamedTuple):
+class Suspect(NamedTuple):
     """The `points` that lie at least `excess` beyond their neighbours, all on one side."""
 
     points: NDArray[np.intp]
@@ -51,41 +51,41 @@ def widen_outliers(curve: Curve, rate: float, grid: Array, prior: Array) -> Curv
     return _judge(curve, _ends(curve, scatter), share, MARKING_ODDS, setting)
 
 
-def _interior(curve: Curve, scatter: float, width: int) -> list[Run]:
-    """Return the runs of `width` usable points that stand out from those beside them, the farthest first."""
+def _interior(curve: Curve, scatter: float, width: int) -> list[Suspect]:
+    """Return the suspects of `width` usable points that stand out from those beside them, the farthest first."""
     usable = np.flatnonzero(curve.weights_se == curve.llc_se)
     if len(usable) < width + 2:
         return []
     windows = np.lib.stride_tricks.sliding_window_view(usable, width + 2)
     gaps, aside = _aside(curve, scatter, windows[:, 1:-1, None], windows[:, None, [0, -1]])
-    runs = [Run(windows[at, 1:-1], float(gaps[at].min())) for at in np.flatnonzero(aside)]
-    return sorted(runs, key=lambda run: -run.excess)
+    suspects = [Suspect(windows[at, 1:-1], float(gaps[at].min())) for at in np.flatnonzero(aside)]
+    return sorted(suspects, key=lambda run: -run.excess)
 
 
-def _ends(curve: Curve, scatter: float) -> list[Run]:
+def _ends(curve: Curve, scatter: float) -> list[Suspect]:
     """Return the first and the last point where they stand out from the two usable points beside them."""
     usable = np.flatnonzero(curve.weights_se == curve.llc_se)
-    runs = []
+    suspects = []
     for own, *beside in (usable[:3], usable[:-4:-1]) if len(usable) > 3 else ():
         points = np.array([own])
         gaps, aside = _aside(curve, scatter, points[None, :, None], np.array(beside)[None, None])
-        runs += [Run(points, float(gaps.min()))] if aside[0] else []
-    return runs
+        suspects += [Suspect(points, float(gaps.min()))] if aside[0] else []
+    return suspects
 
 
 def _aside(
     curve: Curve, scatter: float, own: NDArray[np.intp], others: NDArray[np.intp]
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Return how far points `own` lie from `others`, and which runs (the first axis) all do on one side."""
+    """Return how far points `own` lie from `others`, and which suspects (the first axis) all do on one side."""
     gaps = curve.llc[own] - curve.llc[others]
     clear = LONE * scatter * np.hypot(curve.weights_se[own], curve.weights_se[others])
     aside = np.all(gaps > clear, (1, 2)) | np.all(gaps < -clear, (1, 2))
     return np.abs(gaps), aside
 
 
-def _judge(curve: Curve, runs: list[Run], share: float, least: float, setting: Setting) -> Curve:
+def _judge(curve: Curve, suspects: list[Suspect], share: float, least: float, setting: Setting) -> Curve:
     """Return the curve with each run widened that is an outlier with odds above 1 : `least`."""
-    for points, excess in runs:
+    for points, excess in suspects:
         wider = curve.weights_se.copy()
         wider[points] = np.hypot(wider[points], excess)
         widened = replace(curve, weights_se=wider)

@@ -53,7 +53,7 @@ class Segmentation:
 
     def on_plateau(self, first: ArrayLike, last: ArrayLike) -> Array:
         """Return the probability that the points `first` to `last` all lie on one plateau."""
-        cell = np.searchsorted(self.cells, [first, last], side="right") - 1
+        cell = np.searchsorted(self.cells, np.stack([first, last]), side="right") - 1
         return self.plateau[cell[0], cell[1]]
 
 

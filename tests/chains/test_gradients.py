@@ -91,7 +91,7 @@ def test_anchor_from_part_of_the_data_knows_its_own_doubt():
     whole = measure_anchor(posterior).gradient
     parts = [measure_anchor(posterior, examples=400, seed=seed) for seed in range(200)]
     errors = np.stack([part.gradient - whole for part in parts])
-    doubts = np.stack([part.doubt for part in parts])
+    doubts = np.stack([np.asarray(part.doubt) for part in parts])
     np.testing.assert_array_less(np.abs(errors.mean(0)), 4 * errors.std(0) / np.sqrt(200))
     ratio = np.sum(errors**2, 0) / np.sum(doubts**2, 0)
     np.testing.assert_allclose(ratio, 1, atol=4 * np.sqrt(4 / 200))
