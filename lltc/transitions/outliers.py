@@ -52,14 +52,14 @@ def widen_outliers(curve: Curve, rate: float, grid: Array, prior: Array) -> Curv
 
 
 def _interior(curve: Curve, scatter: float, width: int) -> list[Suspect]:
-    """Return the suspects of `width` usable points that stand out from those beside them, the farthest first."""
+    """Return the runs of `width` usable points that stand out on both sides, the farthest first."""
     usable = np.flatnonzero(curve.weights_se == curve.llc_se)
     if len(usable) < width + 2:
         return []
     windows = np.lib.stride_tricks.sliding_window_view(usable, width + 2)
     gaps, aside = _aside(curve, scatter, windows[:, 1:-1, None], windows[:, None, [0, -1]])
     suspects = [Suspect(windows[at, 1:-1], float(gaps[at].min())) for at in np.flatnonzero(aside)]
-    return sorted(suspects, key=lambda run: -run.excess)
+    return sorted(suspects, key=lambda suspect: -suspect.excess)
 
 
 def _ends(curve: Curve, scatter: float) -> list[Suspect]:
@@ -76,7 +76,7 @@ def _ends(curve: Curve, scatter: float) -> list[Suspect]:
 def _aside(
     curve: Curve, scatter: float, own: NDArray[np.intp], others: NDArray[np.intp]
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Return how far points `own` lie from `others`, and which suspects (the first axis) all do on one side."""
+    """Return how far points `own` lie from `others`, and which of them (first axis) all do on one side."""
     gaps = curve.llc[own] - curve.llc[others]
     clear = LONE * scatter * np.hypot(curve.weights_se[own], curve.weights_se[others])
     aside = np.all(gaps > clear, (1, 2)) | np.all(gaps < -clear, (1, 2))
