@@ -5,7 +5,7 @@ export UV_COMPILE_BYTECODE = 1
 export JAX_PLATFORMS ?= cpu
 export KERAS_BACKEND = jax
 
-.PHONY: demo test test-all test-isa test-keys fuzz check setup format constraints bench-accuracy bench-accuracy-quick bench-curves bench-first bench-memory bench-peers bench-reading bench-refinement bench-profile bench-speed bench-speed-gpu bench-speed-peers bench-time bench-transitions clean
+.PHONY: demo test test-all test-isa test-keys fuzz check setup format constraints bench-accuracy bench-accuracy-quick bench-curves bench-first bench-memory bench-peers bench-reading bench-refinement bench-profile bench-size bench-speed bench-speed-gpu bench-speed-peers bench-time bench-transitions clean
 
 demo: .venv/ready
 	.venv/bin/lltc demo --out lltc-demo
@@ -77,6 +77,9 @@ bench-refinement: .venv/ready
 
 bench-profile: .venv/ready
 	$(PYTHON) benchmarks/profile_step.py
+
+bench-size: .venv/ready
+	$(PYTHON) benchmarks/size.py
 
 bench-speed: .venv/ready
 	$(PYTHON) benchmarks/speed.py

@@ -14,7 +14,10 @@ Loss = Callable[[PyTree, PyTree], jax.Array]
 
 
 class Network(NamedTuple):
-    """A loss `(params, batch) -> (batch,)`, its params and data, and the chains and examples of a step."""
+    """A loss `(params, batch) -> (batch,)`, its params and data, and the chains and examples of a step.
+
+    `outputs` are what a language model predicts, `(params, batch) -> (batch, token, class)`.
+    """
 
     name: str
     loss: Loss
@@ -22,6 +25,7 @@ class Network(NamedTuple):
     data: PyTree
     num_chains: int
     batch_size: int
+    outputs: Callable[[PyTree, PyTree], jax.Array] | None = None
 
     @property
     def num_params(self) -> int:
@@ -98,18 +102,20 @@ def transformer(
         mixed = jax.nn.dot_product_attention(q, k, v, is_causal=True)
         return mixed.reshape(count, length, width) @ layer["out"]
 
-    def loss(params: PyTree, batch: PyTree) -> jax.Array:
-        tokens = batch["tokens"]
-        hidden = params["embed"][tokens[:, :-1]] + params["position"]
+    def outputs(params: PyTree, batch: PyTree) -> jax.Array:
+        hidden = params["embed"][batch["tokens"][:, :-1]] + params["position"]
         for layer in params["blocks"]:
             hidden = hidden + attend(layer, norm(hidden))
             if feed_forward:
                 hidden = hidden + jax.nn.gelu(norm(hidden) @ layer["up"]) @ layer["down"]
-        return cross_entropy(norm(hidden) @ params["unembed"], tokens[:, 1:]).mean(-1)
+        return norm(hidden) @ params["unembed"]
+
+    def loss(params: PyTree, batch: PyTree) -> jax.Array:
+        return cross_entropy(outputs(params, batch), batch["tokens"][:, 1:]).mean(-1)
 
     data = {"tokens": rng.integers(0, vocabulary, (512, context + 1))}
     name = f"{layers}-layer {'transformer' if feed_forward else 'attention-only'}"
-    return Network(name, loss, params, data, num_chains, batch_size)
+    return Network(name, loss, params, data, num_chains, batch_size, outputs)
 
 
 def speed_networks() -> tuple[Network, ...]:

@@ -109,10 +109,10 @@ def largest_curvature(
 
     ‖SHSv‖ bounds the largest eigenvalue from below; the largest over chains is what stability is judged by.
     """
-    found = prober(positions, vectors, scale)
+    surroundings = prober(positions, vectors, scale)
     for _ in range(rounds - 1):
-        found = prober(positions, found.direction, scale)
-    return found
+        surroundings = prober(positions, surroundings.direction, scale)
+    return surroundings
 
 
 def trace_probe(posterior: LocalPosterior, num_chains: int, size: int) -> Any:
@@ -144,8 +144,8 @@ def _probe(
     points, tangents = jnp.concatenate([positions, nothing]), jnp.concatenate([scale * vectors, nothing])
 
     def look(at: jax.Array) -> tuple[jax.Array, jax.Array]:
-        seen = [losses_and_gradient(target, center, at, side) for side in sides]
-        losses, gradients = zip(*seen, strict=True)
+        evaluated = [losses_and_gradient(target, center, at, side) for side in sides]
+        losses, gradients = zip(*evaluated, strict=True)
         return jnp.stack(gradients), jnp.stack([loss - loss[-1] for loss in losses]).mean((0, 2))
 
     (gradients, rises), (products, _) = jax.jvp(look, (points,), (tangents,))
@@ -194,7 +194,7 @@ def measure(
 ) -> Gauge:
     """Return the largest curvature over chains, at least half of `floor`'s, and the mean gradient noise."""
     prober = make_prober(run.posterior, run.anchor, key)
-    found = largest_curvature(prober, positions, vectors, rounds=rounds, scale=scale)
-    curvature = np.fmax.reduce(ladder.split(found.curvature), axis=1)
+    surroundings = largest_curvature(prober, positions, vectors, rounds=rounds, scale=scale)
+    curvature = np.fmax.reduce(ladder.split(surroundings.curvature), axis=1)
     curvature = np.maximum(curvature, 0.5 * floor.curvature) if floor else curvature
-    return Gauge(curvature, ladder.split(found.noise).mean(1), found.direction)
+    return Gauge(curvature, ladder.split(surroundings.noise).mean(1), surroundings.direction)

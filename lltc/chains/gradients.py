@@ -154,13 +154,13 @@ def _batches(data: Data, rows: np.ndarray, block: int) -> Iterator[PyTree]:
 
 def _sweep_over(target: Target, center: Center, batches: Iterable[PyTree]) -> tuple[jax.Array, float]:
     """Return the mean gradient and the mean loss at w* over all examples of `batches`."""
-    gradient, loss, seen = jnp.zeros((), target.layout.dtype), 0.0, 0
+    gradient, loss, total = jnp.zeros((), target.layout.dtype), 0.0, 0
     for batch in batches:
         count = jax.tree.leaves(batch)[0].shape[0]
         losses, block_gradient = _block(target, center, batch)
-        seen += count
-        gradient, mean = _blend(gradient, block_gradient, losses, count / seen)
-        loss += (count / seen) * (float(mean) - loss)
+        total += count
+        gradient, mean = _blend(gradient, block_gradient, losses, count / total)
+        loss += (count / total) * (float(mean) - loss)
     return gradient, loss
 
 

@@ -204,8 +204,8 @@ def _hosted(
         state, draws, observed = _advance(
             run.program, run.origin, state, settings, (first + done, count), Batches(batches)
         )
-        kept = jax.tree.map(lambda a, count=count: np.asarray(a)[:count], draws)
-        yield state, kept, {name: np.asarray(values)[:1] for name, values in observed.items()}
+        records = jax.tree.map(lambda a, count=count: np.asarray(a)[:count], draws)
+        yield state, records, {name: np.asarray(values)[:1] for name, values in observed.items()}
 
 
 @partial(jax.jit, static_argnums=(2, 3))
@@ -248,25 +248,27 @@ def _advance(
         return lambda positions: anchored_slope(target, center, positions, batch)
 
     def take(offset: jax.Array, carry: tuple) -> tuple:
-        state, draws, seen = carry
+        state, draws, observations = carry
         potential = partial(_potential, target, anchor, settings, slope_at(offset))
         state, info = kernel.step(keys[offset], state, potential, settings.tuning)
         record = info.aux._replace(accepted=info.accepted.astype(state.position.dtype))
         draws = jax.tree.map(lambda buffer, value: buffer.at[offset].set(value), draws, record)
         if observables:
-            seen = jax.lax.cond(
+            observations = jax.lax.cond(
                 offset % OBSERVE_EVERY == 0,
-                lambda: _observe(target, center, observables, info.position, seen, offset // OBSERVE_EVERY),
-                lambda: seen,
+                lambda: _observe(
+                    target, center, observables, info.position, observations, offset // OBSERVE_EVERY
+                ),
+                lambda: observations,
             )
-        return state, draws, seen
+        return state, draws, observations
 
     empty = Draws(*(jnp.zeros((room, chains, *tail), state.position.dtype) for tail in ((2,), *[()] * 6)))
-    seen = _empty_observations(target, center, observables, room // OBSERVE_EVERY, chains)
-    state, draws, seen = jax.lax.fori_loop(0, steps, take, (state, empty, seen))
+    observations = _empty_observations(target, center, observables, room // OBSERVE_EVERY, chains)
+    state, draws, observations = jax.lax.fori_loop(0, steps, take, (state, empty, observations))
     if target.placement:
-        draws, seen = target.placement.whole((draws, seen))
-    return _in_place(target, state), draws, seen
+        draws, observations = target.placement.whole((draws, observations))
+    return _in_place(target, state), draws, observations
 
 
 @partial(jax.jit, static_argnums=(0, 1))

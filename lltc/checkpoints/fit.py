@@ -52,11 +52,11 @@ def fit_params(params: Any, template: Any, *, transpose: Literal["torch"] | None
     if transpose not in (None, "torch"):
         raise InputError(f"transpose is {transpose!r}, but must be 'torch' or None; pass one of these.")
     saved = jax.tree_util.tree_flatten_with_path(params)[0]
-    found = _by_levels([(path, leaf) for path, leaf in saved if not _is_random_stream(path)])
+    leaves_by_path = _by_levels([(path, leaf) for path, leaf in saved if not _is_random_stream(path)])
     slots, treedef = jax.tree_util.tree_flatten_with_path(template)
     wanted = _by_levels([(path, slot) for path, slot in slots if _is_filled(path, slot)])
     spelled = {_as_torch(name): slot for name, slot in wanted.items()} if transpose else wanted
-    stripped, depth = _align(found, spelled)
+    stripped, depth = _align(leaves_by_path, spelled)
     inner = {name[depth:]: slot for name, slot in wanted.items()}
     if transpose:
         stripped = _turn_weights(stripped, inner)

@@ -64,9 +64,9 @@ def find_checkpoints(
         [0, 20, 100]
     """
     with plain_messages():
-        found = _numbered(as_path(folder), loader)
+        numbered = _numbered(as_path(folder), loader)
         return tuple(
-            Checkpoint(step, entry, kind, params_key, loader, transpose) for step, entry, kind in found
+            Checkpoint(step, entry, kind, params_key, loader, transpose) for step, entry, kind in numbered
         )
 
 

@@ -39,10 +39,10 @@ def components(
 
     reading = as_reading(loading)
     try:
-        found = open_checkpoint(checkpoint, **reading)
+        record = open_checkpoint(checkpoint, **reading)
     except InputError:
-        found = find_checkpoints(checkpoint, **reading)[-1]
-    params = found.load(as_template(loading))
+        record = find_checkpoints(checkpoint, **reading)[-1]
+    params = record.load(as_template(loading))
     if not patterns:
         print(list_components(params))
     for pattern in patterns:

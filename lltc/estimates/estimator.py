@@ -293,11 +293,11 @@ def _assess(drawn: Drawn, rung: int) -> Assessment:
 
 def _extend(trace: Trace, more: Trace) -> Trace:
     draws = Draws(*(np.concatenate(pair, axis=1) for pair in zip(trace.draws, more.draws, strict=True)))
-    seen = {
+    observables = {
         name: np.concatenate([values, more.observables[name]], axis=1) if name in more.observables else values
         for name, values in trace.observables.items()
     }
-    return Trace(draws, seen, more.state, more.complete)
+    return Trace(draws, observables, more.state, more.complete)
 
 
 def _conclude(drawn: Drawn, rung: int, seconds: float) -> LLCEstimate:

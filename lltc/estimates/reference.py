@@ -184,8 +184,8 @@ def _record(run: Run, positions: np.ndarray, followed: np.ndarray) -> tuple[Draw
         params = jax.vmap(partial(unflatten, target.layout, center))(points)
         return slope, {name: jax.vmap(function)(params) for name, function in run.observables}
 
-    found = jax.jit(lambda points: jax.lax.map(at, points))(jnp.asarray(positions.swapaxes(0, 1)))
-    slope, seen = jax.tree.map(lambda a: np.asarray(a).swapaxes(0, 1), found)
+    evaluated = jax.jit(lambda points: jax.lax.map(at, points))(jnp.asarray(positions.swapaxes(0, 1)))
+    slope, observables = jax.tree.map(lambda a: np.asarray(a).swapaxes(0, 1), evaluated)
     removed = positions @ np.asarray(_removed(run))
     draws = Draws(
         energy=slope.energy - removed[..., None],
@@ -196,4 +196,4 @@ def _record(run: Run, positions: np.ndarray, followed: np.ndarray) -> tuple[Draw
         control=np.zeros(followed.shape),
         accepted=followed,
     )
-    return draws, seen
+    return draws, observables

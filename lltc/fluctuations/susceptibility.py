@@ -47,13 +47,13 @@ class Susceptibilities:
     estimate: LLCEstimate
 
     def __repr__(self) -> str:
-        found = self.estimate
+        estimate = self.estimate
         width = max(map(len, self.components), default=0)
         more = ", …" if len(self.slices) > MOST_SHOWN else ""
         head = (
             f"Susceptibilities(heat capacity {measured(*self.heat_capacity)}, singular fluctuation "
-            f"{measured(*self.singular_fluctuation)}, llc {measured(found.llc, found.llc_se)}, "
-            f"{found.status.name}, nβ {found.nbeta:.4g}, γ {found.localization:.3g})"
+            f"{measured(*self.singular_fluctuation)}, llc {measured(estimate.llc, estimate.llc_se)}, "
+            f"{estimate.status.name}, nβ {estimate.nbeta:.4g}, γ {estimate.localization:.3g})"
         )
         rows = []
         for name, pairs in zip(self.components[:MOST_SHOWN], np.stack(self.chi, -1), strict=False):

@@ -51,12 +51,12 @@ def scale_of(state: Any, *, epsilon: float = 0.01) -> jax.Array:
     """
     import optax
 
-    found = optax.tree_utils.tree_get_all_with_path(state, "nu")
-    if len(found) != 1:
+    moments = optax.tree_utils.tree_get_all_with_path(state, "nu")
+    if len(moments) != 1:
         raise InputError(
             "preconditioner, an Optax transformation, must keep one second moment ν in its state, but it "
-            f"keeps {len(found)}; pass optax.scale_by_rms(0.99) or optax.scale_by_adam()."
+            f"keeps {len(moments)}; pass optax.scale_by_rms(0.99) or optax.scale_by_adam()."
         )
-    size = jnp.sqrt(found[0][1])
+    size = jnp.sqrt(moments[0][1])
     scale = (jnp.where(size.mean() > 0, size, 1.0) + epsilon * size.mean()) ** -0.5
     return scale / jnp.exp(jnp.log(scale).mean())

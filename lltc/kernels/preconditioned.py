@@ -45,15 +45,15 @@ def measuring(kernel: Kernel, transformation: Any) -> Kernel:
         return with_gradient
 
     def init(key: jax.Array, position: jax.Array, potential: Potential) -> MeasuringState:
-        seen = transformation.init(jnp.zeros_like(position[0]))
-        return MeasuringState(kernel.init(key, position, showing(potential)), seen)
+        statistics = transformation.init(jnp.zeros_like(position[0]))
+        return MeasuringState(kernel.init(key, position, showing(potential)), statistics)
 
     def step(
         key: jax.Array, state: MeasuringState, potential: Potential, tuning: Tuning
     ) -> tuple[MeasuringState, Info]:
         inner, info = kernel.step(key, state.inner, showing(potential), tuning)
         aux, gradient = info.aux
-        _, seen = transformation.update(jnp.sqrt((gradient**2).mean(0)), state.seen)
-        return MeasuringState(inner, seen), info._replace(aux=aux)
+        _, statistics = transformation.update(jnp.sqrt((gradient**2).mean(0)), state.seen)
+        return MeasuringState(inner, statistics), info._replace(aux=aux)
 
     return kernel._replace(init=init, step=step)

@@ -99,8 +99,8 @@ def orthonormal(columns: np.ndarray, *, least: float = 1e-5, scale: float | None
     """
     values, vectors = np.linalg.eigh(np.matmul(columns.T, columns, dtype=np.float64))
     largest = max(values.max(initial=0.0), 1e-30) if scale is None else scale**2
-    kept = values > least**2 * largest
-    return columns @ (vectors[:, kept] / np.sqrt(values[kept])).astype(columns.dtype)
+    large = values > least**2 * largest
+    return columns @ (vectors[:, large] / np.sqrt(values[large])).astype(columns.dtype)
 
 
 class _Product:

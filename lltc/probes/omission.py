@@ -43,11 +43,11 @@ def drop_directions(delta: np.ndarray, stiffness: Stiffness) -> Steps:
     """Return δ with fewer and fewer of its coordinates along the directions; the first point has it all."""
     coordinates, size = stiffness.directions.T @ delta, len(delta)
     ranks = [_rank(coordinates**2 * _held(stiffness.precision, stiffness)), _rank(coordinates**2)]
-    seen = len(coordinates)
-    gone = np.unique(np.round(np.linspace(0, seen, min(POINTS, seen + 1))))[:, None]
+    number = len(coordinates)
+    gone = np.unique(np.round(np.linspace(0, number, min(POINTS, number + 1))))[:, None]
     left = [np.where(rank >= gone, coordinates, 0.0) @ stiffness.directions.T for rank in ranks]
-    fraction = (size - seen + gone[:, 0]) / size
-    if seen < size:
+    fraction = (size - number + gone[:, 0]) / size
+    if number < size:
         fraction = np.concatenate([[0.0], fraction])
         left = [np.concatenate([delta[None], some]) for some in left]
     return Steps(fraction, left[0], left[1])

@@ -120,11 +120,11 @@ def compare_stiffness(before: Stiffness, after: Stiffness) -> StiffnessChange:
     """Return what became stiff or soft, and by how much."""
     old, new = (found.directions[:, found.stiff] for found in (before, after))
     left, cosines, right = np.linalg.svd(old.T @ new)
-    kept = int(np.sum(cosines**2 >= TURNED))
+    unturned = int(np.sum(cosines**2 >= TURNED))
     size, directions = _difference(before, after)
     return StiffnessChange(
-        stiffened=new @ right[kept:].T,
-        softened=old @ left[:, kept:],
+        stiffened=new @ right[unturned:].T,
+        softened=old @ left[:, unturned:],
         size=size,
         directions=directions,
         lower_bound=before.lower_bound or after.lower_bound,

@@ -102,14 +102,14 @@ def measure_plateaus(columns: Columns, transitions: Iterable[Any]) -> list[Shown
     starts = [-np.inf, *(t.step_high for t in ordered)]
     ends = [*(t.step_low for t in ordered), np.inf]
     usable = np.isfinite(columns.llc_se) & (columns.llc_se > 0)
-    found = []
+    described = []
     for start, end in zip(starts, ends, strict=True):
         inside = usable & columns.between(start, end)
         if inside.any():
             mean, se = average(columns.llc[inside], columns.llc_se[inside])
             where = columns.steps[inside]
-            found.append(ShownPlateau(float(where[0]), float(where[-1]), mean, se, int(inside.sum())))
-    return found
+            described.append(ShownPlateau(float(where[0]), float(where[-1]), mean, se, int(inside.sum())))
+    return described
 
 
 def average(values: np.ndarray, errors: np.ndarray) -> tuple[float, float]:

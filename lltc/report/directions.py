@@ -62,9 +62,9 @@ def plot_compression(curve: Any, *, ax: Any = None) -> Any:
 
 def _draw(ax: Any, stiffness: Any, label: str, colour: str, mark: str, size: int) -> None:
     rank, height = np.arange(1, len(stiffness.curvature) + 1), stiffness.nbeta * stiffness.curvature
-    seen = height > 0
-    ax.plot(rank[seen], height[seen], color=colour, lw=0.8, alpha=0.6)
+    visible = height > 0
+    ax.plot(rank[visible], height[visible], color=colour, lw=0.8, alpha=0.6)
     common = {"color": colour, "marker": mark, "ls": "none", "ms": size}
     ax.plot(rank[stiffness.stiff], height[stiffness.stiff], **common, label=label)
-    rest = seen & ~stiffness.stiff
+    rest = visible & ~stiffness.stiff
     ax.plot(rank[rest], height[rest], **common, markerfacecolor="none")

@@ -161,6 +161,6 @@ def pick_first(parts: Sequence[Part]) -> list[int]:
     """The run and checkpoint shown before one is chosen: the last good one, with chains if any has them."""
     columns, chains = parts[0].columns, parts[0].chains
     last = len(columns.steps) - 1
-    kept = list(range(last + 1)) if chains is None else [i for i, c in enumerate(chains) if c is not None]
-    good = [i for i in kept if columns.good[i]]
-    return [0, (good or kept or [last])[-1]]
+    chosen = list(range(last + 1)) if chains is None else [i for i, c in enumerate(chains) if c is not None]
+    good = [i for i in chosen if columns.good[i]]
+    return [0, (good or chosen or [last])[-1]]

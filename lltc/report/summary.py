@@ -18,8 +18,8 @@ def write_lead(parts: Sequence[Part]) -> str:
     where = f"from step {first} to {last}" if high > low else f"at step {first}"
     runs = f"{len(parts)} runs, " if len(parts) > 1 else ""
     checkpoints = f"{runs}{count} checkpoint{'s' if count != 1 else ''}"
-    found = {0: "no transition is marked", 1: "one transition is marked"}
-    return minus(f"{checkpoints} {where}; {found.get(marked, f'{marked} transitions are marked')}.")
+    counted = {0: "no transition is marked", 1: "one transition is marked"}
+    return minus(f"{checkpoints} {where}; {counted.get(marked, f'{marked} transitions are marked')}.")
 
 
 def write_figures(parts: Sequence[Part]) -> str:

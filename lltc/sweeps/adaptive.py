@@ -75,8 +75,8 @@ def sweep_adaptively(
     run = lambda chosen: sweep(chosen, model, data, out=out, **arguments)
     if len(tasks) <= budget:
         return run(tasks)
-    seen = look_everywhere(tasks, model, data, arguments.get("template"), arguments.get("observables") or {})
-    steps, passed = np.array([task.step for task in tasks], dtype=float), pace(seen, len(tasks))
+    looks = look_everywhere(tasks, model, data, arguments.get("template"), arguments.get("observables") or {})
+    steps, passed = np.array([task.step for task in tasks], dtype=float), pace(looks, len(tasks))
     done = coarse_grid(passed, max(4, budget // 3))
     while True:
         swept = run([tasks[place] for place in done])
@@ -102,10 +102,10 @@ def look_everywhere(
     data = as_data(data)
     template = getattr(model, "params", None) if template is None else template
     functions = name_observables(observables, model, data)
-    seen = [values for values, _ in look_at(tasks, model, data, template, functions)]
+    looks = [values for values, _ in look_at(tasks, model, data, template, functions)]
     table: dict[str, list[float]] = {}
-    for name in dict.fromkeys(name for values in seen for name in values):
-        table |= spread(name, [values.get(name, np.nan) for values in seen])
+    for name in dict.fromkeys(name for values in looks for name in values):
+        table |= spread(name, [values.get(name, np.nan) for values in looks])
     return {name: _filled(np.array(values)) for name, values in table.items()}
 
 

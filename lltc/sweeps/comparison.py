@@ -163,19 +163,23 @@ def compare(sweeps: Mapping[str, Sweep] | Sequence[Sweep], *, structure: str = W
         1.0
     """
     named = _name(sweeps)
-    found = {run: _transitions(run, swept, structure) for run, swept in named.items()}
-    sizes = [[t.delta_llc for t in each] for each in found.values()]
+    transitions = {run: _transitions(run, swept, structure) for run, swept in named.items()}
+    sizes = [[t.delta_llc for t in each] for each in transitions.values()]
     names = list(named)
     best = find_reference(sizes)
     matched = [dict(match_in_order(sizes[best], other)) for other in sizes]
-    partners = {run: _partners(swept, found[run], structure) for run, swept in named.items()}
+    partners = {run: _partners(swept, transitions[run], structure) for run, swept in named.items()}
     stages = tuple(
-        _stage({names[k]: pairs[place] for k, pairs in enumerate(matched) if place in pairs}, found, partners)
+        _stage(
+            {names[k]: pairs[place] for k, pairs in enumerate(matched) if place in pairs},
+            transitions,
+            partners,
+        )
         for place in range(len(sizes[best]))
     )
     used = {run: set(matched[k].values()) for k, run in enumerate(names)}
     unmatched = {
-        run: tuple(t for k, t in enumerate(each) if k not in used[run]) for run, each in found.items()
+        run: tuple(t for k, t in enumerate(each) if k not in used[run]) for run, each in transitions.items()
     }
     score = lambda orders: agreement([[run[i] for i in o] for run, o in zip(sizes, orders, strict=True)])
     known = any(sizes)

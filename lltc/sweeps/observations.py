@@ -112,10 +112,10 @@ def observe(
     template = getattr(model, "params", None) if template is None else template
     data = as_data(data)
     functions = name_observables(observables, model, data)
-    seen = look_at(tasks, model, data, template, functions, examples=examples)
-    if not any(values for values, _ in seen):
-        raise InputError(f"checkpoints could not be read at any step; the first reason: {seen[0][1]}")
-    return Observations(_make_curve(tasks, seen, functions))
+    looks = look_at(tasks, model, data, template, functions, examples=examples)
+    if not any(values for values, _ in looks):
+        raise InputError(f"checkpoints could not be read at any step; the first reason: {looks[0][1]}")
+    return Observations(_make_curve(tasks, looks, functions))
 
 
 def look_at(

@@ -117,8 +117,8 @@ def describe_components(curve: "Dataset") -> dict[int, dict[str, str]]:
 
 def reported(settings: SweepSettings) -> dict[str, Any]:
     """Return the settings that a reader of the page wants to see."""
-    kept = {name: value for name, value in asdict(settings).items() if name not in UNREPORTED}
-    return kept | {name: ", ".join(kept.get(name) or ()) for name in HASHED if name in kept}
+    reported = {name: value for name, value in asdict(settings).items() if name not in UNREPORTED}
+    return reported | {name: ", ".join(reported.get(name) or ()) for name in HASHED if name in reported}
 
 
 def shared(sweeps: Iterable[Swept]) -> dict[str, Any]:

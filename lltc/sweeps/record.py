@@ -186,11 +186,11 @@ def _component_columns(rows: list[dict[str, Any]], names: list[str]) -> dict[str
     if not names:
         return {}
     nothing = {"llc": np.nan, "llc_se": np.nan, "status": "failed"}
-    found = [[row["components"].get(name, nothing) for row in rows] for name in names]
+    estimates = [[row["components"].get(name, nothing) for row in rows] for name in names]
     dims, shape = ("component", "step"), (len(names), len(rows))
     columns: dict[str, Any] = {"component": ("component", names)}
     for value, kind in (("llc", float), ("llc_se", float), ("status", object)):
-        array = np.array([[row[value] for row in each] for each in found], dtype=kind).reshape(shape)
+        array = np.array([[row[value] for row in each] for each in estimates], dtype=kind).reshape(shape)
         columns[f"component_{value}"] = (dims, array)
     return columns
 

@@ -120,15 +120,15 @@ class BottleneckRun:
     @cached_property
     def plateaus(self) -> tuple[KnownPlateau, ...]:
         """The stretches where r modes are learnt (s ≥ .9 of the teacher's) and no other shows (t s² ≤ .1)."""
-        found = []
+        crossings = []
         widths = (len(self.data["x"]), self.singular_values.shape[1], self.data["y"].shape[1])
         for rank in range(len(self.teacher) + 1):
             inside = np.flatnonzero(self._learnt[:, :rank].all(1) & ~self._seen[:, rank:].any(1))
             if len(inside):
                 value = self.exact_llc(int(inside[len(inside) // 2]))
                 limit = deep_linear_llc(widths, rank=rank).llc
-                found.append(KnownPlateau(int(inside[0]), int(inside[-1]), rank, *value, llc_limit=limit))
-        return tuple(found)
+                crossings.append(KnownPlateau(int(inside[0]), int(inside[-1]), rank, *value, llc_limit=limit))
+        return tuple(crossings)
 
     @cached_property
     def transitions(self) -> tuple[KnownTransition, ...]:

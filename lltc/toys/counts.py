@@ -182,8 +182,8 @@ def best_fit(model: Model, start: Any, cells: Any, counts: np.ndarray) -> Any:
             return float(value), np.asarray(gradient)
 
         options = {"gtol": 1e-10}
-        found = minimize(value_and_gradient, np.asarray(center), jac=True, method="BFGS", options=options)
-        return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), unravel(jnp.asarray(found.x)))
+        optimum = minimize(value_and_gradient, np.asarray(center), jac=True, method="BFGS", options=options)
+        return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), unravel(jnp.asarray(optimum.x)))
 
 
 def _doubled(leaf: Any) -> np.ndarray:

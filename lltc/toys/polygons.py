@@ -95,10 +95,10 @@ def polygon(sides: int) -> dict[str, jax.Array]:
             value, gradient = loss(point)
             return float(value), np.asarray(gradient)
 
-        found = minimize(value_and_gradient, np.array(_START[sides]), jac=True, tol=1e-14).x
+        optimum = minimize(value_and_gradient, np.array(_START[sides]), jac=True, tol=1e-14).x
     return {
-        "W": jnp.asarray(found[0] * circle, jnp.float32),
-        "b": jnp.full(sides, found[1], jnp.float32),
+        "W": jnp.asarray(optimum[0] * circle, jnp.float32),
+        "b": jnp.full(sides, optimum[1], jnp.float32),
     }
 
 

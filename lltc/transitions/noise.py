@@ -28,12 +28,12 @@ def estimate_noise(values: ArrayLike, *, least: float = 0.0) -> float:
         >>> round(estimate_noise([0.0, 1.0, 0.0, 1.0, 0.0, 1.0]), 2)
         2.02
     """
-    kept = np.asarray(values, dtype=float)
-    kept = kept[np.isfinite(kept)]
-    if len(kept) < 3 or np.ptp(kept) == 0:
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
+    if len(finite) < 3 or np.ptp(finite) == 0:
         return 0.0
-    bend = np.median(np.abs(kept[1:-1] - (kept[:-2] + kept[2:]) / 2)) / _BEND
-    return float(np.sqrt(((1 + 4 / len(kept)) * bend) ** 2 + (_SHARE * np.ptp(kept)) ** 2 + least**2))
+    bend = np.median(np.abs(finite[1:-1] - (finite[:-2] + finite[2:]) / 2)) / _BEND
+    return float(np.sqrt(((1 + 4 / len(finite)) * bend) ** 2 + (_SHARE * np.ptp(finite)) ** 2 + least**2))
 
 
 def find_changes(

@@ -42,13 +42,13 @@ def keep_pieces(model: CurveModel, kinds: list[Array], inflation: float) -> Piec
     for ramp in model.ramps:
         line = ramp_line(segments, ramp, inflation, model.scale)
         lines.append((*line, *ramp_variance(segments, ramp, inflation, model.scale)))
-    found = []
+    tables = []
     for index, (probability, line) in enumerate(zip(kinds, lines, strict=True)):
-        kept = np.flatnonzero(probability > _RARE)
-        columns = (column[kept] for column in (segments.first, segments.last, probability, *line))
-        found.append((np.full(len(kept), index), *columns))
+        likely = np.flatnonzero(probability > _RARE)
+        columns = (column[likely] for column in (segments.first, segments.last, probability, *line))
+        tables.append((np.full(len(likely), index), *columns))
     abscissae = np.array([model.ramps[0].abscissa, *(ramp.abscissa for ramp in model.ramps)])
-    pieces = Pieces(abscissae, *(np.concatenate(column) for column in zip(*found, strict=True)))
+    pieces = Pieces(abscissae, *(np.concatenate(column) for column in zip(*tables, strict=True)))
     return pieces._replace(intercept=pieces.intercept + model.centre)
 
 

@@ -49,14 +49,14 @@ def _find_runs(folder: Path, out: Path, pattern: str) -> list[Path]:
         raise InputError(
             f"folder '{folder}' is no folder, but one whose sub-folders are runs is needed; check the path."
         )
-    found = sorted(path for path in folder.glob(pattern) if path.is_dir() and not path.name.startswith("."))
-    found = [path for path in found if path.resolve() != out.resolve()]
-    if not found:
+    folders = sorted(path for path in folder.glob(pattern) if path.is_dir() and not path.name.startswith("."))
+    folders = [path for path in folders if path.resolve() != out.resolve()]
+    if not folders:
         raise InputError(
             f"folder '{folder}' holds no sub-folder like {pattern!r}, but each run is one; pass the folder "
             "that holds the runs, or another pattern."
         )
-    return found
+    return folders
 
 
 def _common_setup(tasks: dict[str, tuple[Task, ...]], request: Request, out: Path) -> Setup:

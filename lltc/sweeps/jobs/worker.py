@@ -82,10 +82,10 @@ def _estimate(setup: Setup, work: Work, content: str, params: Any, component: st
     """Estimate the whole, or one of its components, and write the result."""
     step = work.task.step
     identity = {"configuration": setup.settings.configuration_of(component), "checkpoint": content}
-    found = store.read_result(setup.out, step, component)
-    if found and {name: found[name] for name in identity} == identity:
+    stored = store.read_result(setup.out, step, component)
+    if stored and {name: stored[name] for name in identity} == identity:
         path = store.result_path(setup.out, step, component)
-        return _row(work, path, found)  # A killed worker had written it.
+        return _row(work, path, stored)  # A killed worker had written it.
     estimate = _draw(setup, checkpoint_key(setup.key, step), params, component)
     if estimate.status is Status.interrupted:
         raise KeyboardInterrupt

@@ -63,22 +63,22 @@ def choose_critical(
     good = usable & (curve["status"].to_numpy() == "ok")
     columns = (curve[name].to_numpy()[usable] for name in ("step", "llc", "llc_se"))
     plateaus = find_plateaus(*columns, floor=floor)
-    found = [
+    points = [
         CriticalCheckpoint(_middle(steps, usable, good, plateau), "plateau", number, plateau)
         for number, plateau in enumerate(plateaus)
     ]
     for number, transition in enumerate(transitions):
         level = (plateaus[number].level + plateaus[number + 1].level) / 2
         step = _halfway(steps, llc, usable, good, transition, level)
-        found.append(CriticalCheckpoint(step, "transition", number, transition))
-    ordered = sorted(found, key=lambda critical: (critical.marker.step_low, critical.step))
+        points.append(CriticalCheckpoint(step, "transition", number, transition))
+    ordered = sorted(points, key=lambda critical: (critical.marker.step_low, critical.step))
     return tuple(_with_record(critical, records) for critical in ordered)
 
 
 def _middle(steps: np.ndarray, usable: np.ndarray, good: np.ndarray, plateau: Plateau) -> int:
     inside = (steps >= plateau.step_low) & (steps <= plateau.step_high)
-    kept = steps[inside & good] if np.any(inside & good) else steps[inside & usable]
-    return int(kept[(len(kept) - 1) // 2])
+    steps_inside = steps[inside & good] if np.any(inside & good) else steps[inside & usable]
+    return int(steps_inside[(len(steps_inside) - 1) // 2])
 
 
 def _halfway(
@@ -90,10 +90,10 @@ def _halfway(
     level: float,
 ) -> int:
     inside = (steps > transition.step_low) & (steps < transition.step_high)
-    kept = inside & good if np.any(inside & good) else inside & usable
-    if not kept.any():
+    inside_good = inside & good if np.any(inside & good) else inside & usable
+    if not inside_good.any():
         return int(transition.step_high)
-    return int(steps[kept][np.argmin(np.abs(llc[kept] - level))])
+    return int(steps[inside_good][np.argmin(np.abs(llc[inside_good] - level))])
 
 
 def _records(folder: str | PathLike[str] | Iterable[Checkpoint] | None) -> dict[int, Checkpoint]:

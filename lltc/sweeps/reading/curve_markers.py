@@ -75,8 +75,8 @@ def find_partings(curve: "Dataset") -> tuple[Parting, ...]:
     level belongs.
     """
     names = curve["component"].values.tolist() if "component" in curve.dims else []
-    found = [parting for pair in combinations(names, 2) for parting in _part(curve, *pair)]
-    return tuple(sorted(found, key=lambda parting: (parting.marker.step_low, parting.components)))
+    partings = [parting for pair in combinations(names, 2) for parting in _part(curve, *pair)]
+    return tuple(sorted(partings, key=lambda parting: (parting.marker.step_low, parting.components)))
 
 
 def _part(curve: "Dataset", first: str, second: str) -> list[Parting]:

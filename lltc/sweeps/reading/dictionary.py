@@ -150,8 +150,8 @@ def make_dictionary(
         partners = [*_partners("component", others), *_partners("observable", observables)]
         for transition in found:
             each = [_entry(grid, structure, transition, *partner) for partner in partners]
-            kept = [entry for entry in each if entry is not None]
-            entries += sorted(kept, key=lambda entry: (entry.chance, -entry.overlap, entry.partner))
+            present = [entry for entry in each if entry is not None]
+            entries += sorted(present, key=lambda entry: (entry.chance, -entry.overlap, entry.partner))
             tested += len(partners)
         whole = [_companion(grid, structure, found, *partner) for partner in partners]
         rest = [companion for companion in whole if companion is not None]
@@ -221,6 +221,6 @@ def chance_of(here: Gaps, there: Gaps) -> float:
         >>> chance_of(here, there)
         0.25
     """
-    found = overlaps(here, there).max()
+    overlap = overlaps(here, there).max()
     shifted = [overlaps(here, np.roll(there, shift, -1)).max() for shift in range(len(here))]
-    return float(np.mean(np.array(shifted) >= found - 1e-12))
+    return float(np.mean(np.array(shifted) >= overlap - 1e-12))

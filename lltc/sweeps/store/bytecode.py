@@ -75,8 +75,8 @@ def _names(code: CodeType) -> list[str]:
 
 
 def _closed_over(function: FunctionType) -> list[Any]:
-    found = []
+    names = []
     for cell in function.__closure__ or ():
         with suppress(ValueError):  # A name that is yet to be given its value.
-            found.append(cell.cell_contents)
-    return found
+            names.append(cell.cell_contents)
+    return names

@@ -214,10 +214,10 @@ def _observed(fingerprint: Any, value: Any, error: Any = "") -> Observed:
 
 def read_components(out: Path, step: int, settings: SweepSettings, content: str) -> dict[str, dict[str, Any]]:
     """Return the components' results made with these settings of the checkpoint with the hash `content`."""
-    found = {name: read_result(out, step, name) for name in settings.components}
+    stored = {name: read_result(out, step, name) for name in settings.components}
     return {
         name: row
-        for name, row in found.items()
+        for name, row in stored.items()
         if row
         and (row["configuration"], row["checkpoint"]) == (settings.configuration_of(name), content)
         and row.get("component") == name
