@@ -60,9 +60,19 @@ def simulate_shape(rng, n, shape):
         "hump, flat top": lambda: 10.0 * ((x > 0.4) & (x < 0.6)),
         "hump, pointed": lambda: 20 * np.maximum(0, 1 - np.abs(x - 0.5) / 0.25),
         "saturating growth": lambda: 30 * (1 - np.exp(-6 * x)),
+        "sigmoid over a third": lambda: 30 / (1 + np.exp(-(x - 0.5) / 0.0375)),
+        "overshoot": lambda: 20.0 * (x >= 0.5) + 10 * np.exp(-(((x - 0.56) / 0.05) ** 2)),
         "one outlier of 20 se": lambda: 20.0 * (np.arange(n) == rng.integers(1, n - 1)),
     }[shape]()
     return Simulated(clean + rng.standard_normal(n), np.ones(n))
+
+
+def simulate_failed(rng, n, height=0.0, share=0.05):
+    """A step of `height` in the middle, or none, and `share` of the checkpoints 8 to 40 errors off."""
+    y = height * (np.arange(n) >= n // 2) + rng.standard_normal(n)
+    off = rng.random(n) < share
+    y[off] += rng.uniform(8, 40, off.sum()) * rng.choice([-1, 1], off.sum())
+    return Simulated(y, np.ones(n))
 
 
 def simulate_six(rng, height):

@@ -27,6 +27,7 @@ from ruptures.version import version as ruptures_version
 from simulated import (
     SIX,
     simulate_climb,
+    simulate_failed,
     simulate_flat,
     simulate_levels,
     simulate_shape,
@@ -172,8 +173,15 @@ def settings_scan(pool, count, n=50):
 
 def shapes(pool, count):
     names = ["ramp", "ramp over the whole curve", "hump, flat top", "hump, pointed", "saturating growth"]
-    names.append("one outlier of 20 se")
+    names += ["sigmoid over a third", "overshoot", "one outlier of 20 se"]
     cases = {f"{s}, {n} checkpoints": partial(simulate_shape, n=n, shape=s) for s in names for n in (20, 100)}
+    cases |= {
+        f"{'step of 10 se' if height else 'flat'}, one in twenty failed, {n} checkpoints": partial(
+            simulate_failed, n=n, height=height
+        )
+        for height in (0.0, 10.0)
+        for n in (20, 50, 100)
+    }
     cases |= {
         f"{', '.join(map(str, SIX))}, range {h} se": partial(simulate_six, height=h) for h in (20, 50, 100)
     }
@@ -218,7 +226,7 @@ def describe_kinds(answers):
 
 def seconds_taken():
     cells = []
-    for n in (50, 100, 200, 500):
+    for n in (50, 100, 200, 500, 1000, 10_000):
         curve, best = simulate_flat(np.random.default_rng(0), n), np.inf
         for _ in range(3):
             started = time.process_time()
