@@ -167,8 +167,8 @@ def complete(
     """Return `options` with every default filled in, `changed` ones first; refuse a name that is none.
 
     Example:
-        >>> complete("estimate_llc", {"num_chains": 4})["num_warmup"]
-        1000
+        >>> complete("estimate_llc", {"num_draws": 400})["num_chains"]
+        8
     """
     for name in options:
         if name not in defaults:
