@@ -8,11 +8,10 @@ import argparse
 import re
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.fuzz.targets import TARGETS, seeds, target
+from tests.fuzz.targets import TARGETS, seeds
 
 BUILD = Path("build") / "fuzz"
 LIMITS = ("-rss_limit_mb=3000", "-timeout=30", "-max_len=65536", "-print_final_stats=1")
@@ -39,7 +38,7 @@ def run(name: str, seconds: int) -> bool:
     for number, content in enumerate(seeds(name)):
         (corpus / f"seed-{number}").write_bytes(content)
     limits = (*LIMITS, f"-max_total_time={seconds}", f"-artifact_prefix={found}/", str(corpus))
-    command = [sys.executable, "-c", "from tests.fuzz.__main__ import fuzz; fuzz()", name, *limits]
+    command = [sys.executable, "-m", "tests.fuzz.fuzzing", name, *limits]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     (BUILD / name / "log").write_text(done.stdout + done.stderr)
     inputs, peak = (
@@ -50,19 +49,6 @@ def run(name: str, seconds: int) -> bool:
     outcome = f"failed: {BUILD / name / 'log'}" if done.returncode else "no fault"
     print(f"{name:14}{told[0]:>12}{told[1]:>9}  {outcome}", flush=True)
     return bool(done.returncode)
-
-
-def fuzz() -> None:
-    """Fuzz the target that is the first argument, in this process, for ever."""
-    import atheris
-
-    name = sys.argv.pop(1)
-    instrument = atheris.instrument_imports  # pyright: ignore[reportAttributeAccessIssue]
-    with instrument(include=["lltc.checkpoints"]):
-        import lltc.checkpoints  # noqa: F401
-    with tempfile.TemporaryDirectory(prefix="lltc-fuzz-") as scratch:
-        atheris.Setup([sys.argv[0], *sys.argv[1:]], target(name, Path(scratch)))
-        atheris.Fuzz()
 
 
 if __name__ == "__main__":
