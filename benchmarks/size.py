@@ -24,7 +24,10 @@ from typing import Any
 HERE = Path(__file__).parent
 LENGTH, SEQUENCES, CHARACTERS = 65, 17_159, 64
 STEPS, RATE = 600, 1e-3
-SIZES = {"small": {"layers": 3, "width": 128, "heads": 4}, "large": {"layers": 6, "width": 384, "heads": 6}}
+SIZES: dict[str, dict[str, Any]] = {
+    "small": {"layers": 3, "width": 128, "heads": 4},
+    "large": {"layers": 6, "width": 384, "heads": 6},
+}
 MEMORY = {"small": "8 GB", "large": "12 GB"}
 SHARE = 16
 PINNED = {"batch_size": 32, "num_chains": 4, "num_warmup": 1000, "num_draws": 1000}
