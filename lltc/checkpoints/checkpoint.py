@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lltc.checkpoints.budget import Budget, Limits
-from lltc.checkpoints.equinox import read_equinox
-from lltc.checkpoints.files import digest_files, file_size, is_file, reading
 from lltc.checkpoints.fit import fit_params
-from lltc.checkpoints.flax import read_msgpack
-from lltc.checkpoints.messages import first_line, plain_messages
-from lltc.checkpoints.npz import read_npz
-from lltc.checkpoints.orbax import orbax_files, read_orbax
+from lltc.checkpoints.formats.equinox import read_equinox
+from lltc.checkpoints.formats.flax import read_msgpack
+from lltc.checkpoints.formats.npz import read_npz
+from lltc.checkpoints.formats.orbax import orbax_files, read_orbax
+from lltc.checkpoints.formats.safetensors import read_safetensors
+from lltc.checkpoints.formats.shards import weight_files
+from lltc.checkpoints.formats.torch import read_torch
+from lltc.checkpoints.intake.budget import Budget, Limits
+from lltc.checkpoints.intake.files import digest_files, file_size, is_file, reading
+from lltc.checkpoints.intake.messages import first_line, plain_messages
+from lltc.checkpoints.intake.tree import select_params
 from lltc.checkpoints.remote import local_copy
-from lltc.checkpoints.safetensors import read_safetensors
-from lltc.checkpoints.shards import weight_files
-from lltc.checkpoints.torch import read_torch
-from lltc.checkpoints.tree import select_params
 from lltc.errors import CheckpointError, InputError
 
 _READERS = {

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lltc.checkpoints.tree import key_names
+from lltc.checkpoints.intake.tree import key_names
 from lltc.errors import CheckpointError, InputError
 
 Leaves = dict[tuple[str, ...], Any]

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lltc.checkpoints.checkpoint import Checkpoint
-from lltc.checkpoints.files import list_folder, path_kind
-from lltc.checkpoints.messages import plain_messages, printable
-from lltc.checkpoints.orbax import is_orbax
+from lltc.checkpoints.formats.orbax import is_orbax
+from lltc.checkpoints.formats.shards import SUFFIXES, weight_format
+from lltc.checkpoints.intake.files import list_folder, path_kind
+from lltc.checkpoints.intake.messages import plain_messages, printable
+from lltc.checkpoints.intake.steps import parse_step
 from lltc.checkpoints.remote import as_path
-from lltc.checkpoints.shards import SUFFIXES, weight_format
-from lltc.checkpoints.steps import parse_step
 from lltc.errors import InputError
 
 _FORMATS = "Orbax, .safetensors, .npz, .msgpack, .eqx, .pt, .pth, .bin or .ckpt, as files or in folders"

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path, PurePath
 from typing import Any, cast
 
-from lltc.checkpoints.messages import first_line, printable
+from lltc.checkpoints.intake.messages import first_line, printable
 from lltc.errors import CheckpointError, InputError
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)

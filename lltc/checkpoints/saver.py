@@ -7,8 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, SupportsIndex
 
-from lltc.checkpoints.npz import save_npz
-from lltc.checkpoints.safetensors import save_safetensors
+from lltc.checkpoints.formats.npz import save_npz
+from lltc.checkpoints.formats.safetensors import save_safetensors
 from lltc.errors import InputError
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jax.typing import ArrayLike
 
 from lltc.checkpoints import fit_params, open_checkpoint, save_npz, save_safetensors
-from lltc.checkpoints.tree import flatten, nest
+from lltc.checkpoints.intake.tree import flatten, nest
 from lltc.errors import CheckpointError, InputError
 
 W, B = np.arange(6.0).reshape(2, 3), np.array([1.0, -1.0])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lltc.checkpoints.opcodes import Opaque, read_opcodes
+from lltc.checkpoints.formats.opcodes import Opaque, read_opcodes
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lltc.checkpoints import open_checkpoint
-from lltc.checkpoints.steps import parse_step
+from lltc.checkpoints.intake.steps import parse_step
 from lltc.errors import CheckpointError, InputError
 from lltc.sweeps.store.settings import SweepSettings
 

@@ -18,8 +18,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lltc.checkpoints.archives import open_archive, read_member
-from lltc.checkpoints.arrays import (
+from lltc.checkpoints.formats.archives import open_archive, read_member
+from lltc.checkpoints.formats.npy import fill
+from lltc.checkpoints.formats.opcodes import Global, Opaque, make_dict, read_opcodes
+from lltc.checkpoints.formats.shards import check_shards, split_index, weight_files
+from lltc.checkpoints.intake.arrays import (
     as_view,
     checked_length,
     checked_shape,
@@ -27,13 +30,10 @@ from lltc.checkpoints.arrays import (
     num_bytes,
     number_type,
 )
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.files import open_file, reading
-from lltc.checkpoints.messages import printable
-from lltc.checkpoints.npy import fill
-from lltc.checkpoints.opcodes import Global, Opaque, make_dict, read_opcodes
-from lltc.checkpoints.shards import check_shards, split_index, weight_files
-from lltc.checkpoints.tree import keep_arrays, map_leaves, nest, select_params
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.files import open_file, reading
+from lltc.checkpoints.intake.messages import printable
+from lltc.checkpoints.intake.tree import keep_arrays, map_leaves, nest, select_params
 from lltc.errors import CheckpointError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

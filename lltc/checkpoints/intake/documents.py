@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.files import read_file
-from lltc.checkpoints.messages import printable
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.files import read_file
+from lltc.checkpoints.intake.messages import printable
 
 # An empty list, two characters and a comma, becomes an object of 56 bytes and a pointer to it.
 _GROWTH = 32

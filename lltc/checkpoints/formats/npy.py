@@ -5,9 +5,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from lltc.checkpoints.arrays import as_array, checked_shape, num_bytes, number_type
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.messages import printable
+from lltc.checkpoints.intake.arrays import as_array, checked_shape, num_bytes, number_type
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.messages import printable
 
 MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 10_000

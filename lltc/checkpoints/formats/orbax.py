@@ -16,17 +16,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lltc.checkpoints.arrays import is_number_type
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.documents import read_json
-from lltc.checkpoints.files import file_size, is_file, reading
-from lltc.checkpoints.flax import as_number, unpack_msgpack
-from lltc.checkpoints.messages import printable
-from lltc.checkpoints.ocdbt import MANIFEST, read_index
-from lltc.checkpoints.steps import parse_step
-from lltc.checkpoints.tree import keep_arrays, map_leaves, select_params
-from lltc.checkpoints.values import Value
-from lltc.checkpoints.zarr import check_array
+from lltc.checkpoints.formats.flax import as_number, unpack_msgpack
+from lltc.checkpoints.formats.ocdbt import MANIFEST, read_index
+from lltc.checkpoints.formats.values import Value
+from lltc.checkpoints.formats.zarr import check_array
+from lltc.checkpoints.intake.arrays import is_number_type
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.documents import read_json
+from lltc.checkpoints.intake.files import file_size, is_file, reading
+from lltc.checkpoints.intake.messages import printable
+from lltc.checkpoints.intake.steps import parse_step
+from lltc.checkpoints.intake.tree import keep_arrays, map_leaves, select_params
 from lltc.errors import CheckpointError, InputError
 
 _METADATA = "_METADATA"

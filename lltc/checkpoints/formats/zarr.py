@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lltc.checkpoints.arrays import checked_shape, num_bytes, number_type
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.documents import parse_json
-from lltc.checkpoints.messages import printable
-from lltc.checkpoints.packing import PACKINGS, check_unpacking
-from lltc.checkpoints.values import Value
+from lltc.checkpoints.formats.packing import PACKINGS, check_unpacking
+from lltc.checkpoints.formats.values import Value
+from lltc.checkpoints.intake.arrays import checked_shape, num_bytes, number_type
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.documents import parse_json
+from lltc.checkpoints.intake.messages import printable
 
 _FILES = {"zarr": ".zarray", "zarr3": "zarr.json"}
 _MAX_METADATA = 1 << 20

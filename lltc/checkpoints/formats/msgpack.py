@@ -4,8 +4,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.documents import unique_keys
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.documents import unique_keys
 
 _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
 _CODES = (">f", ">d", ">B", ">H", ">I", ">Q", ">b", ">h", ">i", ">q")

@@ -2,8 +2,8 @@
 
 import zlib
 
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.zstd import Read, unpacked_bound
+from lltc.checkpoints.formats.zstd import Read, unpacked_bound
+from lltc.checkpoints.intake.budget import Budget
 
 PACKINGS = ("zstd", "gzip", "zlib", "blosc")
 _PIECE = 1 << 16

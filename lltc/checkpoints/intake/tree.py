@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.messages import printable
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.messages import printable
 from lltc.errors import CheckpointError
 
 OPTIMIZER_KEYS = frozenset(

@@ -7,9 +7,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.messages import printable
-from lltc.checkpoints.npy import fill
+from lltc.checkpoints.formats.npy import fill
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.messages import printable
 
 # Others need decoders that may take gigabytes for a few bytes, and no writer of checkpoints uses them.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

@@ -9,7 +9,7 @@ import pickletools
 from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO
 
-from lltc.checkpoints.budget import Budget
+from lltc.checkpoints.intake.budget import Budget
 
 _MARK = object()
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lltc.checkpoints.messages import printable
+from lltc.checkpoints.intake.messages import printable
 
 _STANDARD = frozenset(
     ["bool"]

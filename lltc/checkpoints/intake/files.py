@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.messages import printable
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.messages import printable
 from lltc.errors import CheckpointError, InputError
 
 _CHUNK = 1 << 20

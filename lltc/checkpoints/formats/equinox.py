@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.files import open_file, reading
-from lltc.checkpoints.npy import MAGIC, read_header, read_numbers
-from lltc.checkpoints.tree import key_names
+from lltc.checkpoints.formats.npy import MAGIC, read_header, read_numbers
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.files import open_file, reading
+from lltc.checkpoints.intake.tree import key_names
 from lltc.errors import CheckpointError, InputError
 
 _MAX_LINE = 1 << 26

@@ -7,14 +7,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lltc.checkpoints.archives import open_archive, open_member
-from lltc.checkpoints.arrays import is_number_type, number_type
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.documents import parse_json
-from lltc.checkpoints.files import open_file, reading
-from lltc.checkpoints.messages import printable
-from lltc.checkpoints.npy import read_header, read_numbers, read_text
-from lltc.checkpoints.tree import flatten, nest, select_params
+from lltc.checkpoints.formats.archives import open_archive, open_member
+from lltc.checkpoints.formats.npy import read_header, read_numbers, read_text
+from lltc.checkpoints.intake.arrays import is_number_type, number_type
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.documents import parse_json
+from lltc.checkpoints.intake.files import open_file, reading
+from lltc.checkpoints.intake.messages import printable
+from lltc.checkpoints.intake.tree import flatten, nest, select_params
 from lltc.errors import CheckpointError, InputError
 from lltc.files import write_whole
 

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.files import file_size, open_file
-from lltc.checkpoints.zstd import Read
+from lltc.checkpoints.formats.zstd import Read
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.files import file_size, open_file
 
 
 class Value(NamedTuple):

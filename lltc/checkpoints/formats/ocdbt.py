@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.values import Value
-from lltc.checkpoints.zstd import unpacked_bound
+from lltc.checkpoints.formats.values import Value
+from lltc.checkpoints.formats.zstd import unpacked_bound
+from lltc.checkpoints.intake.budget import Budget
 
 MANIFEST = "manifest.ocdbt"
 _MANIFEST_MAGIC, _NODE_MAGIC = bytes.fromhex("0cdb3a2a"), bytes.fromhex("0cdb20de")

@@ -8,14 +8,14 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from lltc.checkpoints.arrays import as_array, checked_length, checked_shape, number_type
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.documents import parse_json
-from lltc.checkpoints.files import open_file, reading
-from lltc.checkpoints.messages import printable
-from lltc.checkpoints.npy import fill
-from lltc.checkpoints.shards import check_shards, split_index, weight_files
-from lltc.checkpoints.tree import flatten, nest, select_params
+from lltc.checkpoints.formats.npy import fill
+from lltc.checkpoints.formats.shards import check_shards, split_index, weight_files
+from lltc.checkpoints.intake.arrays import as_array, checked_length, checked_shape, number_type
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.documents import parse_json
+from lltc.checkpoints.intake.files import open_file, reading
+from lltc.checkpoints.intake.messages import printable
+from lltc.checkpoints.intake.tree import flatten, nest, select_params
 from lltc.errors import CheckpointError, InputError
 from lltc.files import write_whole
 

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from lltc.checkpoints.budget import Budget
-from lltc.checkpoints.documents import read_json
-from lltc.checkpoints.files import reading
-from lltc.checkpoints.messages import printable
-from lltc.checkpoints.steps import parse_step
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.documents import read_json
+from lltc.checkpoints.intake.files import reading
+from lltc.checkpoints.intake.messages import printable
+from lltc.checkpoints.intake.steps import parse_step
 from lltc.errors import CheckpointError
 
 SUFFIXES = {

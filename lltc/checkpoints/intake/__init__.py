@@ -1,0 +1,1 @@
+"""What every reader keeps to: names and steps, one budget a checkpoint, numbers only, one sentence."""
