@@ -119,7 +119,8 @@ def trace_probe(posterior: LocalPosterior, num_chains: int, size: int) -> Any:
     """Return the probe of `num_chains` chains on a batch of `size` as JAX traces it, without any array."""
     dtype, dimension = posterior.dtype, posterior.num_params
     one = posterior.data.arrays if posterior.data.in_memory else posterior.data.batch(np.arange(1))
-    batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct((size, *a.shape[1:]), jnp.asarray(a[:1]).dtype), one)
+    typed = lambda a: jax.ShapeDtypeStruct((size, *a.shape[1:]), jax.dtypes.canonicalize_dtype(a.dtype))
+    batch = jax.tree.map(typed, one)
     chains = jax.ShapeDtypeStruct((num_chains, dimension), dtype)
     slope, scale = jax.ShapeDtypeStruct((dimension,), dtype), jax.ShapeDtypeStruct((), dtype)
     target, center = posterior.target, posterior.center

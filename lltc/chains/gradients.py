@@ -126,18 +126,16 @@ def measure_anchor(posterior: LocalPosterior, *, examples: int | None = None, se
     the error of their mean: it is the anchor's `doubt`. The loss of a relative model is zero at w*; its task
     loss, where the model carries one, is what is reported.
     """
-    center, data = posterior.center, posterior.data
-    target = posterior.target
+    target, center, data = posterior.target, posterior.center, posterior.data
     nothing = jnp.zeros(0, posterior.dtype)
     if posterior.full_batch:
         losses, gradient = _block(target, center, data.arrays)
         return Anchor(gradient, _reported(posterior, losses.mean()), losses)
     if target.relative:
         flat = jnp.zeros(posterior.num_params, posterior.dtype)
-        return Anchor(flat, _reported(posterior, flat.sum()), nothing)
-    if target.micro_batch is None:
-        target = replace(target, micro_batch=max(posterior.batch_size, LEAST_AT_ONCE))
-    block = max(BLOCK, target.micro_batch or 0)
+        return Anchor(flat, _reported(posterior, jnp.zeros((), posterior.dtype)), nothing)
+    at_once = target.micro_batch or max(posterior.batch_size, LEAST_AT_ONCE)
+    target, block = replace(target, micro_batch=at_once), max(BLOCK, at_once)
     if examples is None or examples >= data.size:
         gradient, loss = _sweep_over(target, center, data.blocks(block))
         return Anchor(gradient, jnp.asarray(loss, posterior.dtype), nothing)

@@ -52,7 +52,7 @@ def fit_params(params: Any, template: Any, *, transpose: Literal["torch"] | None
     if transpose not in (None, "torch"):
         raise InputError(f"transpose is {transpose!r}, but must be 'torch' or None; pass one of these.")
     saved = jax.tree_util.tree_flatten_with_path(params)[0]
-    leaves_by_path = _by_levels([(path, leaf) for path, leaf in saved if not _is_random_stream(path)])
+    leaves_by_path = _by_levels([(path, leaf) for path, leaf in saved if not _is_random_stream(path, leaf)])
     slots, treedef = jax.tree_util.tree_flatten_with_path(template)
     wanted = _by_levels([(path, slot) for path, slot in slots if _is_filled(path, slot)])
     spelled = {_as_torch(name): slot for name, slot in wanted.items()} if transpose else wanted
@@ -66,14 +66,18 @@ def fit_params(params: Any, template: Any, *, transpose: Literal["torch"] | None
     return jax.tree_util.tree_unflatten(treedef, leaves)
 
 
-def _is_random_stream(path: tuple) -> bool:
-    return "rngs" in key_names(path)
+def _is_random_stream(path: tuple, leaf: Any) -> bool:
+    """True for the keys and counts of Flax's nnx, which no parameter is; a float of that name is one."""
+    import jax
+
+    kind = getattr(leaf, "dtype", type(leaf))
+    return "rngs" in _levels(key_names(path)) and not jax.numpy.issubdtype(kind, jax.numpy.floating)
 
 
 def _is_filled(path: tuple, slot: Any) -> bool:
     import jax
 
-    if _is_random_stream(path):
+    if _is_random_stream(path, slot):
         return False
     if hasattr(slot, "dtype"):
         return not jax.numpy.issubdtype(slot.dtype, jax.dtypes.prng_key)
@@ -83,14 +87,17 @@ def _is_filled(path: tuple, slot: Any) -> bool:
 def _by_levels(leaves: Iterable[tuple[tuple, Any]]) -> Leaves:
     """Return leaves by their names' levels, flat names split, a `value` level common to all dropped."""
     named = {key_names(path): leaf for path, leaf in leaves}
-    split = {
-        tuple(level for key in name for level in re.split(r"[/.]", key)): leaf for name, leaf in named.items()
-    }
+    split = {_levels(name): leaf for name, leaf in named.items()}
     # Two names that splitting makes one are told apart only by staying whole.
     levels = split if len(split) == len(named) else named
     if levels and all(name[-1:] == ("value",) for name in levels):
         return {name[:-1]: leaf for name, leaf in levels.items()}
     return levels
+
+
+def _levels(name: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a name with its flat parts split, as at "layers/0" and "layers.0"."""
+    return tuple(level for key in name for level in re.split(r"[/.]", key))
 
 
 def _align(found: Leaves, wanted: Leaves) -> tuple[Leaves, int]:

@@ -251,7 +251,7 @@ def _is_late(until: float | None) -> bool:
 def _outlook(assessments: Sequence[Assessment], target_rel_se: float, seconds: float) -> str:
     """Return how far the error is, and how long the next draws take."""
     error = max(assessment.llc_se / abs(assessment.llc or 1) for assessment in assessments)
-    return f"{error:.2g} of λ̂ known to, {target_rel_se:.2g} wanted; looking again in {seconds:.0f} s"
+    return f"error {error:.1%}, wanted {target_rel_se:.1%}; next look in {seconds:.0f} s"
 
 
 def _growth(assessment: Assessment, target_rel_se: float) -> float:

@@ -108,10 +108,12 @@ def _seconds(plans: Sequence[Plan], works: Sequence[Work]) -> tuple[float, str]:
     taken = [float(row["seconds"]) for row in rows if row and "seconds" in row]
     if taken:
         return float(np.median(taken)), "as finished ones took"
-    return _time_one(plans[0]), f"by a short run, at {TYPICAL_DRAWS} draws unless num_draws is given"
+    seconds, draws = _time_one(plans[0])
+    return seconds, f"by a short run, at {draws} draws unless num_draws is given"
 
 
-def _time_one(plan: Plan) -> float:
+def _time_one(plan: Plan) -> tuple[float, int]:
+    """Return the seconds an estimate of one checkpoint takes, and the draws a chain taken for typical."""
     setup = plan.setup
     params, posterior = find_reference(plan.tasks, setup.model, setup.data, setup.template, setup.options)
     _time(setup, params, SHORT_RUN)
@@ -120,7 +122,7 @@ def _time_one(plan: Plan) -> float:
     costly = is_costly(posterior, setup.options["num_chains"])
     warmup, draws = (FEW_DRAWS, 2 * FEW_DRAWS) if costly else (TYPICAL_WARMUP, TYPICAL_DRAWS)
     steps = (setup.options["num_warmup"] or warmup) + (setup.options["num_draws"] or draws)
-    return short + a_draw * max(0, steps - 2 * SHORT_RUN)
+    return short + a_draw * max(0, steps - 2 * SHORT_RUN), draws
 
 
 def _time(setup: Setup, params: PyTree, num_draws: int) -> float:

@@ -243,6 +243,19 @@ def test_flat_names_fit_the_tree_they_came_from(tree):
         jax.tree.map(np.testing.assert_array_equal, fitted, tree)
 
 
+def test_a_float_called_as_flax_calls_its_random_streams_is_read_in_every_spelling():
+    tree, saved = [{"rngs": np.zeros(2, np.float32)}], np.ones(2, np.float32)
+    for spelling in ({"0/rngs": saved}, {"0.rngs": saved}, {"0": {"rngs": saved}}):
+        np.testing.assert_array_equal(fit_params(spelling, tree)[0]["rngs"], saved)
+
+
+@pytest.mark.parametrize(
+    "spelling", [{"w": W, "rngs/count": np.uint32(3)}, {"w": W, "rngs": {"count": np.uint32(3)}}]
+)
+def test_counts_of_random_streams_are_left_out_in_every_spelling(spelling):
+    np.testing.assert_array_equal(fit_params(spelling, {"w": W})["w"], W)
+
+
 def test_a_file_that_does_not_fit_is_named(tmp_path):
     path = save_npz(tmp_path / "step_1.npz", {"w": W})
     with pytest.raises(CheckpointError, match=r"step_1\.npz': params do not fit the template: 1 of 1 arrays"):

@@ -24,26 +24,31 @@ def mean_of(params, batch):
     return MODEL(params, batch).mean()
 
 
-@given(st.integers(2, 30), st.integers(1, 30))
-def test_every_example_is_seen_once(count, size):
+def longer_batches(examples):
+    """Pairs of a number of examples and of fewer at once."""
+    return examples.flatmap(lambda count: st.tuples(st.just(count), st.integers(1, count - 1)))
+
+
+@given(longer_batches(st.integers(2, 30)))
+def test_every_example_is_seen_once(case):
+    count, size = case
     rows = jnp.arange(float(count))
     turns = cut(rows, size, per_example=True)
-    if turns is None:
-        assert count <= size
-        return
+    assert turns is not None
     np.testing.assert_array_equal(joined(turns.rows, count, per_example=True), rows)
     assert float((turns.rows * turns.weights).sum()) == pytest.approx(float(rows.mean()), rel=1e-5)
 
 
-@given(st.integers(1, 15).map(lambda half: 2 * half), st.integers(1, 30))
-def test_means_of_halves_are_means_of_their_turns(count, size):
-    rows = jnp.arange(float(count))
-    turns = cut(rows, size, per_example=False)
-    if turns is None:
-        assert count <= size
-        return
+@given(longer_batches(st.integers(1, 15).map(lambda half: 2 * half)))
+def test_means_of_halves_are_means_of_their_turns(case):
+    turns = cut(jnp.arange(float(case[0])), case[1], per_example=False)
+    assert turns is not None
     halves = turns.rows.reshape(len(turns.rows), 2, -1).mean((0, 2))
-    np.testing.assert_allclose(halves, rows.reshape(2, -1).mean(1), rtol=1e-5)
+    np.testing.assert_allclose(halves, np.arange(case[0]).reshape(2, -1).mean(1), rtol=1e-5)
+
+
+def test_a_batch_that_is_small_enough_is_one_turn():
+    assert cut(jnp.arange(4.0), 4, per_example=True) is cut(jnp.arange(4.0), None, per_example=False) is None
 
 
 @pytest.mark.parametrize("size", [1, 3, 8, 19])

@@ -90,10 +90,10 @@ def _halfway(
     level: float,
 ) -> int:
     inside = (steps > transition.step_low) & (steps < transition.step_high)
-    inside_good = inside & good if np.any(inside & good) else inside & usable
-    if not inside_good.any():
+    eligible = inside & good if np.any(inside & good) else inside & usable
+    if not eligible.any():
         return int(transition.step_high)
-    return int(steps[inside_good][np.argmin(np.abs(llc[inside_good] - level))])
+    return int(steps[eligible][np.argmin(np.abs(llc[eligible] - level))])
 
 
 def _records(folder: str | PathLike[str] | Iterable[Checkpoint] | None) -> dict[int, Checkpoint]:
