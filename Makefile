@@ -1,6 +1,8 @@
 # Every target sets up `.venv` by itself; `make demo` and `make test` need git, make and some CPython >= 3.12.
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -n 2 --dist loadscope
+# No Python package brings a browser: without one the tests that open pages are left out, and pytest counts them.
+WHOLE := $(PYTEST) $(if $(shell command -v chromium),,-m "not browser")
 export UV_COMPILE_BYTECODE = 1
 export JAX_PLATFORMS ?= cpu
 export KERAS_BACKEND = jax
@@ -15,14 +17,14 @@ test: .venv/ready
 	$(PYTEST) -m "not process and not notebook and not browser and not reference"
 
 test-all: .venv/ready
-	$(PYTEST)
+	$(WHOLE)
 	$(PYTHON) -m pytest tests/test_speed.py
 
 # The suite as three kinds of processors round.
 test-isa: .venv/ready
-	XLA_FLAGS=--xla_cpu_max_isa=SSE4_2 $(PYTEST)
-	XLA_FLAGS=--xla_cpu_max_isa=AVX2 $(PYTEST)
-	$(PYTEST)
+	XLA_FLAGS=--xla_cpu_max_isa=SSE4_2 $(WHOLE)
+	XLA_FLAGS=--xla_cpu_max_isa=AVX2 $(WHOLE)
+	$(WHOLE)
 
 # What draws at random, with other keys than the default ones.
 test-keys: .venv/ready

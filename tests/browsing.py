@@ -23,9 +23,14 @@ class Browser:
     """One headless Chromium with one tab; `seen` holds its errors and requests, as text."""
 
     def __init__(self, folder: Path):
+        if CHROMIUM is None:
+            raise FileNotFoundError(
+                "no chromium on the path; install it (apt-get install --no-install-recommends chromium), or "
+                "leave these tests out with -m 'not browser'."
+            )
         to_child, self._write = os.pipe()
         self._read, from_child = os.pipe()
-        command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"]
+        command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"]
         # The browser reads its orders from descriptor 3 and answers on 4.
         script = f'exec "$@" 3<&{to_child} 4>&{from_child}'
         self._process = subprocess.Popen(

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.browsing import CHROMIUM
-
 # Machines are shared and the first example compiles: how long one takes says nothing of the law it tests.
 settings.register_profile("lltc", deadline=None)
 settings.load_profile("lltc")
@@ -70,9 +68,3 @@ def base_key(request: pytest.FixtureRequest) -> Iterator[Any]:
         for name in SEEDED:
             patch.setattr(importlib.import_module(name), "as_key", shifted)
         yield shift
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what looks at pages where there is no browser, which no Python package brings; CI installs one."""
-    if CHROMIUM is None and item.get_closest_marker("browser"):
-        pytest.skip("needs Debian's chromium on the path: apt-get install --no-install-recommends chromium")
