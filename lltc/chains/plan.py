@@ -1,7 +1,7 @@
 """How many examples and chains are evaluated at once: quickly on this machine, and within its memory."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,39 @@ from lltc.posterior.target import LocalPosterior
 LEAST_AT_ONCE = 8
 REUSE = 8
 CACHED, OVERHEAD = 64e6, 100
+
+
+def within_memory[T](
+    posterior: LocalPosterior,
+    num_chains: int,
+    budget: int,
+    draw: Callable[[LocalPosterior], T],
+    *,
+    retries: int = 1,
+) -> T:
+    """Return `draw(plan)` in the plan that fits, or in a smaller one where memory ends all the same.
+
+    Raises `InputError` with the setting that would fit where no retry is left.
+    """
+    return _attempt(fit(posterior, num_chains, budget), posterior, num_chains, draw, retries)
+
+
+def _attempt[T](
+    plan: LocalPosterior,
+    given: LocalPosterior,
+    num_chains: int,
+    draw: Callable[[LocalPosterior], T],
+    retries: int,
+) -> T:
+    try:
+        return draw(plan)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        smaller = next(smaller_plans(plan, num_chains, given), None)
+        if smaller is None or not retries:
+            raise InputError(explain_out_of_memory(plan, num_chains, smaller)) from error
+    return _attempt(smaller, given, num_chains, draw, retries - 1)
 
 
 def fit(posterior: LocalPosterior, num_chains: int, budget: int) -> LocalPosterior:

@@ -13,7 +13,7 @@ from lltc.chains.cost import is_costly
 from lltc.chains.gradients import measure_anchor
 from lltc.chains.looks import MOST_VISITS, Visit, look
 from lltc.chains.loop import OBSERVE_EVERY, Draws, Run, Trace, sample
-from lltc.chains.plan import explain_out_of_memory, fit, is_out_of_memory, smaller_plans
+from lltc.chains.plan import within_memory
 from lltc.chains.rungs import Ladder
 from lltc.chains.streams import RandomStream, as_key, as_seed
 from lltc.chains.warmup import WarmUp, finite, warm_up
@@ -61,24 +61,10 @@ def draw_estimates(
     began = time.perf_counter()
     effort = read_effort(options)
     check_divides(posterior.target.placement, "chain", "num_chains", effort.num_chains)
-    num_chains = effort.num_chains * len(rungs)
-    plan = fit(posterior, num_chains, effort.memory)
-    smaller = next(smaller_plans(plan, num_chains, posterior), None)
-    try:
-        return _draw_estimates(plan, rungs, effort, options, began, observe)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        # What an observer has read of a run that broke off cannot be taken back.
-        if smaller is None or observe is not None:
-            raise InputError(explain_out_of_memory(plan, num_chains, smaller)) from error
-    try:
-        return _draw_estimates(smaller, rungs, effort, options, began, observe)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        least = next(smaller_plans(smaller, num_chains, posterior), None)
-        raise InputError(explain_out_of_memory(smaller, num_chains, least)) from error
+    draw = lambda plan: _draw_estimates(plan, rungs, effort, options, began, observe)
+    # What an observer has read of a run that broke off cannot be taken back.
+    retries = 1 if observe is None else 0
+    return within_memory(posterior, effort.num_chains * len(rungs), effort.memory, draw, retries=retries)
 
 
 def _draw_estimates(
