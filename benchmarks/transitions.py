@@ -251,8 +251,9 @@ def draw_example(path):
         label = f"{marker.delta_llc:+.2f} ± {marker.delta_llc_se:.2f}"
         top.annotate(
             label,
-            (marker.step_high, curve.y[int(marker.step_low)]),
-            xytext=(6, 0),
+            (marker.step_low, curve.y[int(marker.step_high)]),
+            xytext=(-6, 0),
+            ha="right",
             textcoords="offset points",
         )
     bottom.bar(
