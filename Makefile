@@ -1,13 +1,13 @@
 # Every target sets up `.venv` by itself; `make demo` and `make test` need git, make and some CPython >= 3.12.
 PYTHON := .venv/bin/python
-PYTEST := $(PYTHON) -m pytest -n 2 --dist loadscope
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 # No Python package brings a browser: without one the tests that open pages are left out, and pytest counts them.
 WHOLE := $(PYTEST) $(if $(shell command -v chromium),,-m "not browser")
 export UV_COMPILE_BYTECODE = 1
 export JAX_PLATFORMS ?= cpu
 export KERAS_BACKEND = jax
 
-.PHONY: demo test test-all test-isa test-keys fuzz check setup format constraints bench-accuracy bench-accuracy-quick bench-curves bench-first bench-memory bench-peers bench-reading bench-refinement bench-profile bench-size bench-speed bench-speed-gpu bench-speed-peers bench-time bench-transitions clean
+.PHONY: demo test test-all test-isa test-keys fuzz check setup format constraints docs wheels clean
 
 demo: .venv/ready
 	.venv/bin/lltc demo --out lltc-demo
@@ -51,52 +51,28 @@ setup: .venv/ready
 	@touch $@
 
 constraints:
-	PATH="$$PATH:.venv/bin" uv pip compile pyproject.toml --group dev --universal --python-version 3.12 --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o constraints.txt
+	PATH="$$PATH:.venv/bin" uv pip compile pyproject.toml --group dev --group docs --group release --universal --python-version 3.12 --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o constraints.txt
 
-bench-accuracy: .venv/ready
-	$(PYTHON) benchmarks/accuracy.py
+# `make bench-NAME` runs benchmarks/NAME.py, or what stands for it here; ARGS="--keys 1" adds arguments.
+bench_accuracy-quick := accuracy.py --quick --out build/benchmarks
+bench_curves := cost_curves.py
+bench_first := first_result.py
+bench_profile := profile_step.py
+bench_reading := reading_costs.py
+bench_one-module := one_module.py
+bench_speed-peers := speed_peers.py
+bench_time := time_to_error.py
 
-bench-accuracy-quick: .venv/ready
-	$(PYTHON) benchmarks/accuracy.py --quick --out build/benchmarks
+bench-gpu: export JAX_PLATFORMS :=
 
-bench-curves: .venv/ready
-	$(PYTHON) benchmarks/cost_curves.py
+bench-%: .venv/ready
+	$(PYTHON) benchmarks/$(or $(bench_$*),$*.py) $(ARGS)
 
-bench-first: .venv/ready
-	$(PYTHON) benchmarks/first_result.py
+docs: .venv/ready
+	.ci/docs
 
-bench-memory: .venv/ready
-	$(PYTHON) benchmarks/memory.py
-
-bench-peers: .venv/ready
-	$(PYTHON) benchmarks/peers.py
-
-bench-reading: .venv/ready
-	$(PYTHON) benchmarks/reading_costs.py
-
-bench-refinement: .venv/ready
-	$(PYTHON) benchmarks/refinement.py
-
-bench-profile: .venv/ready
-	$(PYTHON) benchmarks/profile_step.py
-
-bench-size: .venv/ready
-	$(PYTHON) benchmarks/size.py
-
-bench-speed: .venv/ready
-	$(PYTHON) benchmarks/speed.py
-
-bench-speed-gpu: .venv/ready
-	JAX_PLATFORMS= $(PYTHON) benchmarks/speed.py --gpu
-
-bench-speed-peers: .venv/ready
-	$(PYTHON) benchmarks/speed_peers.py
-
-bench-time: .venv/ready
-	$(PYTHON) benchmarks/time_to_error.py
-
-bench-transitions: .venv/ready
-	$(PYTHON) benchmarks/transitions.py
+wheels: .venv/ready
+	.ci/wheels
 
 clean:
 	rm -rf .venv lltc-demo .pytest_cache .ruff_cache

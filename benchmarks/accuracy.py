@@ -6,7 +6,6 @@ Run with `make bench-accuracy`; writes benchmarks/results/accuracy.{csv,md,png}.
 import argparse
 import csv
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from provenance import describe_run
 
 from lltc import estimate_llc
-from lltc.toys import ToyProblem, table
+from lltc.toys import ToyProblem, narrow_valleys, table
 
 RESULTS = Path(__file__).parent / "results"
 QUICK = (
@@ -53,7 +53,7 @@ class Row(NamedTuple):
 def measure(problem: ToyProblem, key: int, *, num_draws: int | None = None) -> Row:
     """Estimate one problem with no argument passed but those that define its posterior (and `num_draws`)."""
     began = time.perf_counter()
-    found = estimate_llc(
+    estimate = estimate_llc(
         problem.model,
         problem.params,
         problem.data,
@@ -66,9 +66,8 @@ def measure(problem: ToyProblem, key: int, *, num_draws: int | None = None) -> R
     )
     seconds = time.perf_counter() - began
     target, target_se = problem.llc_finite or float("nan"), problem.llc_finite_se
-    steps = (found.num_draws + found.num_warmup) * (
-        found.num_chains + (found.batch_size < problem.num_examples)
-    )
+    at_center = estimate.batch_size < problem.num_examples
+    evaluations = estimate.evaluations * (1 + at_center / estimate.num_chains)
     return Row(
         problem=problem.name,
         method="lltc",
@@ -77,12 +76,12 @@ def measure(problem: ToyProblem, key: int, *, num_draws: int | None = None) -> R
         num_examples=problem.num_examples,
         target=target,
         target_se=target_se,
-        estimate=found.llc,
-        error=found.llc / target - 1,
-        se=found.llc_se,
-        z=(found.llc - target) / (found.llc_se**2 + target_se**2) ** 0.5,
-        status=found.status.name,
-        gradients=steps * found.batch_size,
+        estimate=estimate.llc,
+        error=estimate.llc / target - 1,
+        se=estimate.llc_se,
+        z=(estimate.llc - target) / (estimate.llc_se**2 + target_se**2) ** 0.5,
+        status=estimate.status.name,
+        gradients=round(evaluations * estimate.batch_size),
         seconds=seconds,
     )
 
@@ -90,7 +89,8 @@ def measure(problem: ToyProblem, key: int, *, num_draws: int | None = None) -> R
 def run(names: list[str], keys: int, *, processes: int, num_draws: int | None = None) -> Iterator[Row]:
     """Yield a row a problem and key, in order, printing each; a problem stays in one process."""
     jobs = [(name, key, num_draws) for name in names for key in range(keys)]
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    # Programs are kept, and XLA crashes where their mappings are too many: a process does five problems.
+    with ProcessPoolExecutor(processes, get_context("spawn"), max_tasks_per_child=5) as pool:
         for row in pool.map(measure_named, *zip(*jobs, strict=True), chunksize=keys):
             print(
                 f"{row.problem[:60]:<60} target {row.target:<9.4f} error {100 * row.error:+6.1f} % "
@@ -108,7 +108,7 @@ def measure_named(name: str, key: int, num_draws: int | None) -> Row:
 
 @cache
 def _problems() -> dict[str, ToyProblem]:
-    return {problem.name: problem for problem in table()}
+    return {problem.name: problem for problem in (*table(), *narrow_valleys())}
 
 
 def summarize(rows: list[Row]) -> dict[str, str]:
@@ -132,14 +132,11 @@ def summarize(rows: list[Row]) -> dict[str, str]:
 
 def write_table(rows: list[Row], path: Path, command: str) -> None:
     """Write the scores, the worst misses and a line a problem as Markdown."""
-    import jax
-
-    import lltc
 
     lines = [
         "# Accuracy on known values",
         "",
-        f"`{command}` (lltc {lltc.__version__} at {_commit()}, JAX {jax.__version__}, CPU)",
+        f"`{command}` ({describe_run()})",
         "",
     ]
     lines += [
@@ -177,12 +174,6 @@ def write_table(rows: list[Row], path: Path, command: str) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def _commit() -> str:
-    """Return which commit of lltc was measured."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "no commit"
-
-
 def draw(rows: list[Row], path: Path) -> None:
     """Draw every error against what its error bar promised."""
     from matplotlib.figure import Figure
@@ -191,10 +182,10 @@ def draw(rows: list[Row], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     left.axline((0.1, 0.1), slope=1, color="0.6", lw=1, label="one standard error")
     for ok, colour, label in ((True, "#1f5fae", "status ok"), (False, "#b3372a", "status not ok")):
-        kept = [row for row in rows if (row.status == "ok") == ok and np.isfinite(row.error)]
+        shown = [row for row in rows if (row.status == "ok") == ok and np.isfinite(row.error)]
         sizes = (
-            [100 * row.se / abs(row.target) for row in kept],
-            [max(100 * abs(row.error), 1e-2) for row in kept],
+            [100 * row.se / abs(row.target) for row in shown],
+            [max(100 * abs(row.error), 1e-2) for row in shown],
         )
         left.loglog(*sizes, "o", ms=3, alpha=0.6, color=colour, label=label)
     left.set(xlabel="llc_se / target (%)", ylabel="|error| / target (%)", title="Errors and error bars")

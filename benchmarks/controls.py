@@ -46,23 +46,27 @@ def train_linear(num_steps: int, num_checkpoints: int, *, rate: float = 0.02, ke
         gradient = jax.grad(lambda w: jnp.mean(network_loss(w, data)))(params)
         return jax.tree.map(lambda w, g: w - rate * g, params, gradient)
 
-    kept = np.unique(np.concatenate([[0], np.geomspace(1, num_steps, num_checkpoints - 1).round()])).astype(
+    saved = np.unique(np.concatenate([[0], np.geomspace(1, num_steps, num_checkpoints - 1).round()])).astype(
         int
     )
     pairs = []
     for step in range(num_steps + 1):
-        if step in kept:
+        if step in saved:
             pairs.append((step, params))
         params = descend(params)
     return pairs, data
 
 
 def sweep_repeated(out: str, count: int, **options: Any) -> lltc.Sweep:
-    """The same converged checkpoint at `count` steps; only the chains' noise differs."""
+    """The same converged checkpoint at `count` steps; only the chains' noise differs.
+
+    Each has an integer of its own among its params: checkpoints without any difference are estimated once.
+    """
     problem = deep_linear([5, 3, 5], rank=3)
-    pairs = [(10 * k, problem.params) for k in range(count)]
+    pairs = [(10 * k, {"network": problem.params, "number": np.int32(k)}) for k in range(count)]
+    model = lambda params, batch: problem.model(params["network"], batch)
     fixed = {"nbeta": problem.nbeta, "localization": problem.localization, "progress": False}
-    return lltc.sweep(pairs, problem.model, problem.data, out=out, **fixed, **options)
+    return lltc.sweep(pairs, model, problem.data, out=out, **fixed, **options)
 
 
 def sweep_trained(out: str, num_steps: int, num_checkpoints: int, **options: Any) -> lltc.Sweep:

@@ -6,17 +6,15 @@ same chains and batch is timed in turn with lltc in one process, so that other w
 
 import argparse
 import csv
-import os
-import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from networks import Network, mlp
+from provenance import describe_run
 from speed import bare_gradient, prepared, seconds
 
 from lltc.chains.loop import OBSERVE_EVERY, sample
@@ -146,14 +144,14 @@ def streaming(network: Network, folder: Path, chosen: argparse.Namespace) -> Str
 
 def stream(chosen: argparse.Namespace) -> list[Streamed]:
     """Write a data set and time two networks on it: one whose step takes milliseconds, and a tiny one."""
-    count, found = 10_000 if chosen.quick else 10**6, []
+    count, streamed = 10_000 if chosen.quick else 10**6, []
     with tempfile.TemporaryDirectory() as name:
         for field, leaf in mlp(64, 10, num_examples=count).data.items():
             np.save(Path(name) / f"{field}.npy", leaf)
         for sizes in ((64, 256, 256, 10), (64, 32, 10)):
-            found.append(streaming(mlp(*sizes, num_examples=1), Path(name), chosen))
-            print(found[-1], flush=True)
-    return found
+            streamed.append(streaming(mlp(*sizes, num_examples=1), Path(name), chosen))
+            print(streamed[-1], flush=True)
+    return streamed
 
 
 def draw(curves: dict[str, list[Point]], path: Path) -> None:
@@ -224,9 +222,8 @@ def write(curves: dict[str, list[Point]], streamed: list[Streamed], out: Path) -
     with (out / "cost_curves.csv").open("w", newline="") as file:
         csv.writer(file).writerows([Point._fields, *chain.from_iterable(curves.values())])
     draw(curves, out / "cost_curves.png")
-    machine = f"JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}"
     tables = [table(axis, points) for axis, points in curves.items()]
-    text = "".join([INTRODUCTION.format(machine=machine), *tables, MAPS, *map(row, streamed)])
+    text = "".join([INTRODUCTION.format(machine=describe_run()), *tables, MAPS, *map(row, streamed)])
     (out / "cost_curves.md").write_text(text)
     print(text)
 

@@ -8,16 +8,16 @@ keeps compiled programs where JAX_COMPILATION_CACHE_DIR says: in an empty folder
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from provenance import describe_run
 
 HERE = Path(__file__).parent
 ROUNDS = 3
@@ -72,51 +72,51 @@ def work(folder: Path, began: float) -> dict[str, float]:
     import jax
     import numpy as np
 
-    seen, spent = Counter(), Counter()
-    jax.monitoring.register_event_listener(lambda event, **_: seen.update([event.split("/")[-1]]))
+    events, spent = Counter(), Counter()
+    jax.monitoring.register_event_listener(lambda event, **_: events.update([event.split("/")[-1]]))
 
     def watch(event: str, duration_secs: float, **_: Any) -> None:
-        seen.update([event.split("/")[-1]])
+        events.update([event.split("/")[-1]])
         spent.update({event.split("/")[-1]: duration_secs})  # pyright: ignore[reportArgumentType]
 
     jax.monitoring.register_event_duration_secs_listener(watch)
     made = network()
-    found = {"interpreter": started - began, "import": imported - started}
+    durations = {"interpreter": started - began, "import": imported - started}
     for index, name in enumerate(("first", "second")):
-        seen.clear()
+        events.clear()
         spent.clear()
         at = time.time()
         with np.load(folder / "data.npz") as arrays, np.load(folder / f"{index}.npz") as leaves:
             params = jax.tree.unflatten(jax.tree.structure(made.params), list(leaves.values()))
             estimate = estimate_llc(made.loss, params, dict(arrays), progress=False)
-        found[name] = time.time() - at
-        found["to the first result"] = found.get("to the first result", time.time() - began)
-        found[f"{name} programs"] = seen["backend_compile_duration"]
-        found[f"{name} loaded"] = seen["cache_hits"]
-        found[f"{name} making"] = sum(spent[f"{event}_duration"] for event in EVENTS)
-        found[f"{name} draws"] = estimate.num_draws
-    return found
+        durations[name] = time.time() - at
+        durations["to the first result"] = durations.get("to the first result", time.time() - began)
+        durations[f"{name} programs"] = events["backend_compile_duration"]
+        durations[f"{name} loaded"] = events["cache_hits"]
+        durations[f"{name} making"] = sum(spent[f"{event}_duration"] for event in EVENTS)
+        durations[f"{name} draws"] = estimate.num_draws
+    return durations
 
 
 def fresh(folder: Path, cache: Path) -> dict[str, float]:
     """Return what a fresh process finds with compiled programs in `cache`."""
     # Most programs compile in less than the second from which JAX keeps them by default.
-    kept = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    settings = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     words = [sys.executable, __file__, "--work", str(folder), "--began"]
     done = subprocess.run(
-        [*words, repr(time.time())], env=os.environ | kept, stdout=subprocess.PIPE, text=True, check=True
+        [*words, repr(time.time())], env=os.environ | settings, stdout=subprocess.PIPE, text=True, check=True
     )
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure(folder: Path, rounds: int) -> dict[str, list[dict[str, float]]]:
     """Return, cold and cached in turn, what each process finds."""
-    found = {"cold": [], "cached": []}
+    durations = {"cold": [], "cached": []}
     for index in range(rounds):
-        for name, runs in found.items():
+        for name, runs in durations.items():
             runs.append(fresh(folder, folder / f"cache{index}"))
             print(name, runs[-1], flush=True)
-    return found
+    return durations
 
 
 INTRODUCTION = """# Seconds to the first result
@@ -155,12 +155,13 @@ def programs(case: str, name: str, runs: list[dict[str, float]]) -> str:
     return f"| {case} | {name} | {seconds:.2f} | {counts} |\n"
 
 
-def write(found: dict[str, list[dict[str, float]]], out: Path) -> None:
+def write(durations: dict[str, list[dict[str, float]]], out: Path) -> None:
     """Write the tables of medians."""
-    machine = f"JAX {version('jax')}, {platform.machine()}, {os.cpu_count()} cores"
-    text = INTRODUCTION.format(machine=machine, rounds=len(found["cold"]))
-    text += "".join(stages(case, runs) for case, runs in found.items()) + ESTIMATES
-    text += "".join(programs(case, at, runs) for case, runs in found.items() for at in ("first", "second"))
+    text = INTRODUCTION.format(machine=describe_run(), rounds=len(durations["cold"]))
+    text += "".join(stages(case, runs) for case, runs in durations.items()) + ESTIMATES
+    text += "".join(
+        programs(case, at, runs) for case, runs in durations.items() for at in ("first", "second")
+    )
     out.mkdir(parents=True, exist_ok=True)
     (out / "first_result.md").write_text(text)
     print(text)

@@ -6,14 +6,13 @@ say what they hold at most, the data set left out.
 
 import argparse
 import csv
-import os
-import platform
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from networks import Network, speed_networks
+from provenance import describe_run
 from speed import prepared
 
 from lltc.chains.loop import _advance
@@ -37,12 +36,12 @@ class Held(NamedTuple):
 
 def peak(program: Any) -> int:
     """Return the bytes a compiled program holds at most: arguments, results and what is in between."""
-    found = program.compile().memory_analysis()
+    memory = program.compile().memory_analysis()
     return (
-        found.argument_size_in_bytes
-        + found.temp_size_in_bytes
-        + found.output_size_in_bytes
-        - found.alias_size_in_bytes
+        memory.argument_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
     )
 
 
@@ -80,8 +79,7 @@ def write(rows: list[Held], out: Path) -> None:
     lines = [
         "# Memory of a step",
         "",
-        f"`make bench-memory` (JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores, "
-        f"{jax.default_backend()}): what XLA says each compiled program holds at most,",
+        f"`make bench-memory` ({describe_run()}): what XLA says each compiled program holds at most,",
         "in float32 copies of the parameters, activations included, the data set left out. The bare gradient",
         "has the chains' parameters and gradients, two copies a chain; drawing adds their velocities, w\\*,",
         "its gradients, and what turns vectors into leaves and back. Positions, velocities and gradients",

@@ -10,7 +10,6 @@ import argparse
 import csv
 import math
 import os
-import platform
 import subprocess
 import sys
 from collections import defaultdict
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import accuracy
 import numpy as np
+from provenance import describe_run
 
 from lltc.toys import table
 
@@ -153,7 +153,7 @@ print("Python " + sys.version.split()[0] + ", " + ", ".join(names))
         for python in pythons
         if python.exists()
     ]
-    return "; ".join([*answers, f"{platform.machine()}, {os.cpu_count()} cores"])
+    return "; ".join([*answers, describe_run()])
 
 
 def main() -> None:

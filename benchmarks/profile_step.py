@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from networks import Network, speed_networks
-from speed import RESULTS, bare_gradient, describe_machine, drawing, prepared, seconds
+from provenance import describe_run
+from speed import RESULTS, bare_gradient, drawing, prepared, seconds
 
 from lltc.chains.gradients import anchored_slope, losses_and_gradient
 from lltc.chains.loop import Draws, _chunk, _indices, _potential
@@ -46,8 +47,8 @@ def parts(network: Network) -> dict[str, Callable[[int], None]]:
 
     def recorded(at: jax.Array, positions: jax.Array, arrays: Any) -> jax.Array:
         energy, gradient, record = potential(positions, at, arrays)
-        kept = energy + sum(leaf.reshape(len(energy), -1).sum(-1) for leaf in record)
-        return positions - SMALL * (gradient + kept[:, None])
+        recorded_sum = energy + sum(leaf.reshape(len(energy), -1).sum(-1) for leaf in record)
+        return positions - SMALL * (gradient + recorded_sum[:, None])
 
     def update(at: jax.Array, state: Any, _: Any) -> Any:
         nothing = jnp.zeros(len(state.position))
@@ -143,19 +144,19 @@ def measure(network: Network) -> dict[str, float]:
     return dict(zip(tasks, 1e3 * np.median(times, 0), strict=True))
 
 
-def write(found: dict[str, dict[str, float]], out: Path) -> None:
+def write(columns: dict[str, dict[str, float]], out: Path) -> None:
     """Write the table, a column a network."""
     lines = [
         "# Where the time of a step goes",
         "",
-        f"`make bench-profile` ({describe_machine()}), milliseconds a step of all chains.",
+        f"`make bench-profile` ({describe_run()}), milliseconds a step of all chains.",
         "Each part runs in a compiled loop of its own; lines that begin with … hold the one before.",
         "",
-        "| part | " + " | ".join(found) + " |",
-        "|---|" + "---:|" * len(found),
+        "| part | " + " | ".join(columns) + " |",
+        "|---|" + "---:|" * len(columns),
     ]
-    for part in next(iter(found.values())):
-        lines.append(f"| {part} | " + " | ".join(f"{column[part]:.3g}" for column in found.values()) + " |")
+    for part in next(iter(columns.values())):
+        lines.append(f"| {part} | " + " | ".join(f"{column[part]:.3g}" for column in columns.values()) + " |")
     out.mkdir(parents=True, exist_ok=True)
     (out / "profile.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -5,8 +5,6 @@ turn in one process, each a second time, when everything is compiled; training i
 """
 
 import argparse
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -16,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from provenance import describe_run
 
 import lltc
 from lltc.demo import outputs
@@ -49,8 +48,8 @@ def digits_case(folder: Path) -> Case:
     import digits
 
     training = seconds(lambda: digits.train(folder))
-    found = lltc.find_checkpoints(folder, params_key="params")
-    return Case("digits", found, digits.behavioral, digits.data(), training, {"num_draws": 2000})
+    checkpoints = lltc.find_checkpoints(folder, params_key="params")
+    return Case("digits", checkpoints, digits.behavioral, digits.data(), training, {"num_draws": 2000})
 
 
 def bottleneck_case(folder: Path) -> Case:
@@ -103,7 +102,7 @@ def main() -> None:
     lines = [
         "# What reading costs",
         "",
-        f"`make bench-reading` (JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores). All",
+        f"`make bench-reading` ({describe_run()}). All",
         f"are medians of {ROUNDS} rounds, compiled beforehand, but training, which compiles and saves.",
         "",
         "| network | parameters | checkpoints | training | observing one | all, share of training | probe "

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import jax
+from provenance import describe_run
 
 from lltc import Sweep, behavioral, sweep, sweep_adaptively
 from lltc.demo import outputs
@@ -48,7 +48,7 @@ def main() -> None:
     lines = [
         "# A sweep within a budget",
         "",
-        f"`make bench-refinement` (JAX {jax.__version__}, CPU): the 5-3-5 linear network of the demo, "
+        f"`make bench-refinement` ({describe_run()}): the 5-3-5 linear network of the demo, "
         f"{len(pairs)} checkpoints.",
         "",
         "| sweep | estimates | seconds | marker | between steps | halfway | Δλ |",

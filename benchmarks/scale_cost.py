@@ -56,8 +56,8 @@ def main() -> None:
     chosen = parser.parse_args()
     print("| parameters | GPU hours an estimate | a sweep | GB, weights and chains |\n|---|---|---|---|")
     for name, num_params in (("124 M", 124e6), ("1 B", 1e9), ("7 B", 7e9), ("70 B", 70e9)):
-        found = cost(num_params, chosen)
-        print(f"| {name} | {found.estimate:.2g} | {found.sweep:,.0f} | {found.memory:,.0f} |")
+        costs = cost(num_params, chosen)
+        print(f"| {name} | {costs.estimate:.2g} | {costs.sweep:,.0f} | {costs.memory:,.0f} |")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ SIX = (31, 36, 43, 20, 12, 11)
 
 
 class Simulated(NamedTuple):
-    """A curve with the errors it claims, and where its change is halfway (NaN: none)."""
+    """A curve with the errors it claims, where its change is halfway (NaN: none), steps (None: 0, 1, …)."""
 
     y: np.ndarray
     se: np.ndarray
     halfway: float = np.nan
+    steps: np.ndarray | None = None
 
 
 def simulate_flat(rng, n, claimed=1.0):
@@ -65,6 +66,29 @@ def simulate_shape(rng, n, shape):
         "one outlier of 20 se": lambda: 20.0 * (np.arange(n) == rng.integers(1, n - 1)),
     }[shape]()
     return Simulated(clean + rng.standard_normal(n), np.ones(n))
+
+
+def simulate_smooth(rng, n, shape, height, width, correlation=0.0, failed=0.0, uneven=False):
+    """A smooth curve, `width` its width in parts of n; `halfway` is that of its rise.
+
+    A sigmoid takes `width` from 12 to 88 %, `width` is the standard deviation of a normal hump, half the base
+    of a pointed one, and the time a curve that saturates takes for 63 %.
+    """
+    w = width * n
+    at = np.sort(rng.uniform(0, n - 1, n)) if uneven else np.arange(n, dtype=float)
+    centre = rng.uniform(0.45, 0.55) * n
+    z = (at - centre) / w
+    clean, halfway = {
+        "sigmoid": lambda: (1 / (1 + np.exp(-4 * z)), 0.0),
+        "normal hump": lambda: (np.exp(-(z**2) / 2), -np.sqrt(2 * np.log(2))),
+        "pointed hump": lambda: (np.maximum(0, 1 - np.abs(z)), -0.5),
+        "saturating": lambda: (1 - np.exp(-np.maximum(z + 1, 0)), np.log(2) - 1),
+        "step and overshoot": lambda: ((z >= 0) + 0.5 * np.exp(-((z - 1.2) ** 2)), 0.0),
+    }[shape]()
+    noise = simulate_shared(rng, n, correlation).y
+    off = rng.random(n) < failed
+    noise[off] += rng.uniform(8, 40, off.sum()) * rng.choice([-1, 1], off.sum())
+    return Simulated(height * clean + noise, np.ones(n), centre + w * halfway, at)
 
 
 def simulate_failed(rng, n, height=0.0, share=0.05):

@@ -9,8 +9,6 @@ parameters, in 12 GB.
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -20,6 +18,8 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from provenance import describe_run
 
 HERE = Path(__file__).parent
 LENGTH, SEQUENCES, CHARACTERS = 65, 17_159, 64
@@ -116,7 +116,7 @@ def write(size: str, free: dict[str, Any], pinned: float, out: Path) -> None:
     lines = [
         "# A network of real size",
         "",
-        f"`python benchmarks/size.py{flag}` ({platform.machine()}, {os.cpu_count()} cores): a char-level "
+        f"`python benchmarks/size.py{flag}` ({describe_run()}): a char-level "
         f"transformer of {free['num_params']:,} parameters, {SEQUENCES:,} sequences, behavioral loss, "
         "nothing chosen but "
         f'`memory="{MEMORY[size]}"`.',

@@ -1,15 +1,11 @@
 """How much of the gradient's own speed is left? Chain-steps a second beside the bare gradient.
 
 Run with `make bench-speed`; writes benchmarks/results/speed.{csv,md,png}. Every share is a ratio of times
-taken in turn in one process, so that other work on the machine falls on both. `make bench-speed-gpu` does the
-same for a network of the size of GPT-2 small on a GPU, and writes that it is not yet measured where there is
-none.
+taken in turn in one process, so that other work on the machine falls on both.
 """
 
 import argparse
 import csv
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
-from networks import Network, gpt2_small, speed_networks
+from networks import Network, speed_networks
+from provenance import describe_run
 
 from lltc.chains.loop import Run, Settings, sample, start
 from lltc.chains.rungs import Ladder
@@ -135,31 +132,11 @@ def write(shares: list[Share], out: Path) -> None:
     lines = [
         "# Speed beside the bare gradient",
         "",
-        f"`make bench-speed` ({describe_machine()}).",
+        f"`make bench-speed` ({describe_run()}).",
         *table(shares),
     ]
     (out / "speed.md").write_text("\n".join([*lines, "", "![Shares](speed.png)"]) + "\n")
     draw_shares(shares).savefig(out / "speed.png", dpi=150)
-
-
-def write_gpu(out: Path) -> None:
-    """Measure the large network on a GPU and write its table, or that there is none."""
-    lines = ["# Speed on a GPU", "", "`make bench-speed-gpu`: a transformer of the size of GPT-2 small."]
-    if jax.default_backend() == "cpu":
-        lines += ["", "Not yet measured: no GPU was there to measure on."]
-    else:
-        device = jax.devices()[0]
-        lines += [f"{describe_machine()}, {device.device_kind}.", *table([measure(gpt2_small())])]
-        peak = (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
-        lines += ["", f"Most memory in use: {peak / 1e9:.1f} GB."]
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "speed_gpu.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
-
-
-def describe_machine() -> str:
-    """Return versions and processor in a few words."""
-    return f"JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}"
 
 
 def table(shares: list[Share]) -> list[str]:
@@ -199,12 +176,8 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="substring of the networks' names")
-    parser.add_argument("--gpu", action="store_true", help="the large network, on a GPU")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    if arguments.gpu:
-        write_gpu(arguments.out)
-        return
     shares = []
     for network in speed_networks():
         if arguments.only in network.name:

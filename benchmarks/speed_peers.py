@@ -9,7 +9,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import subprocess
 import sys
 from collections import defaultdict
@@ -23,6 +22,7 @@ import jax
 import numpy as np
 from networks import Network, speed_networks
 from peers import PINS, set_up
+from provenance import describe_run
 from speed import RESULTS, drawing
 from timing import steps_a_second
 
@@ -157,7 +157,7 @@ def write(rows: list[Row], arguments: argparse.Namespace) -> None:
         "# Speed beside the PyTorch peer",
         "",
         f"`python benchmarks/speed_peers.py --rounds {rounds} --seconds {least:g}`",
-        f"(JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores).",
+        f"({describe_run()}).",
         "Chain-steps a second of `lltc.chains.loop.sample` with the default kernel and of the peer's call,",
         "on the same weights, data, batch size and chains: `loss` is the first batch's at w\\*, by either.",
         f"Each has all cores to itself, in turn: {rounds} rounds of a process of either; the",

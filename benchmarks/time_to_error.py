@@ -7,14 +7,13 @@ problem and key, which compiles nothing, gives the time. peers/time_worker.py sa
 import argparse
 import csv
 import os
-import platform
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 import accuracy
-import jax
 from peers import HERE, PINS, read, set_up
+from provenance import describe_run
 
 from lltc.toys import table
 
@@ -114,8 +113,7 @@ def write(runs: list[Timed], arguments: argparse.Namespace) -> None:
         "",
         f"`python benchmarks/time_to_error.py --keys {arguments.keys} --budget {arguments.budget:g}"
         + (f' --only "{arguments.only}"`' if arguments.only else "`"),
-        f"(lltc at {accuracy._commit()}, JAX {jax.__version__}; {peer}; "
-        f"{platform.machine()}, {os.cpu_count()} cores, CPU).",
+        f"({describe_run()}; {peer}).",
         "lltc: `estimate_llc` with no argument but those that define the posterior; it stops by itself.",
         "Warm-up counts; compiling, once a problem, stands apart. devinterp: 8 chains of SGLD, as many",
         "burn-in steps as draws, 250 draws doubled until the chains' spread / √8 is 2 % of the estimate or",

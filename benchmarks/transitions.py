@@ -23,6 +23,7 @@ import matplotlib as mpl
 import numpy as np
 import ruptures
 from controls import HEAD, control_rows
+from provenance import describe_run
 from ruptures.version import version as ruptures_version
 from simulated import (
     SIX,
@@ -33,6 +34,7 @@ from simulated import (
     simulate_shape,
     simulate_shared,
     simulate_six,
+    simulate_smooth,
     simulate_stairs,
     simulate_step,
 )
@@ -49,8 +51,8 @@ BINS = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
 
 def mark(curve, **settings):
     """The markers as (low, high, sign)."""
-    found = find_transitions(np.arange(len(curve.y)), curve.y, curve.se, **settings)
-    return [(int(t.step_low), int(t.step_high), 1 if t.kind == "rise" else -1) for t in found]
+    transitions = find_transitions(np.arange(len(curve.y)), curve.y, curve.se, **settings)
+    return [(int(t.step_low), int(t.step_high), 1 if t.kind == "rise" else -1) for t in transitions]
 
 
 def mark_pelt(curve, inflate):
@@ -83,7 +85,8 @@ def kinds_trial(seed, simulate: Callable, **settings):
 def range_trial(seed, simulate: Callable):
     """(found, bracket holds the place halfway, `halfway` holds it, widths of both) of the largest rise."""
     curve = simulate(np.random.default_rng(seed))
-    rises = [t for t in find_transitions(np.arange(len(curve.y)), curve.y, curve.se) if t.kind == "rise"]
+    steps = np.arange(len(curve.y)) if curve.steps is None else curve.steps
+    rises = [t for t in find_transitions(steps, curve.y, curve.se) if t.kind == "rise"]
     if not rises:
         return (0.0, *[np.nan] * 4)
     largest = max(rises, key=lambda t: t.delta_llc)
@@ -125,8 +128,8 @@ def operating_points(pool, count):
         ]
         steps = [partial(simulate_step, n=n, **k) for k in ({}, {"claimed": 1 / 3}, {"end": True})]
         false = [rates(pool, count, simulate, mark)[0] for simulate in flats]
-        found = [rates(pool, count, simulate, mark) for simulate in steps]
-        rows.append([n, *map(percent, false), *(percent(f[1]) for f in found), f"{found[0][3]:.2f}"])
+        scores = [rates(pool, count, simulate, mark) for simulate in steps]
+        rows.append([n, *map(percent, false), *(percent(f[1]) for f in scores), f"{scores[0][3]:.2f}"])
     head = ["checkpoints", "flat, errors right", "flat, errors 3× too small", "flat, errors correlated 0.5"]
     head += [
         "step of 6 se",
@@ -164,9 +167,9 @@ def settings_scan(pool, count, n=50):
         ]
         false = [percent(rates(pool, count, simulate, marker)[0]) for simulate in flats]
         steps = [partial(simulate_step, n=n, height=h) for h in (3.0, 4.0, 6.0)]
-        found = [percent(rates(pool, count, simulate, marker)[1]) for simulate in steps]
+        scores = [percent(rates(pool, count, simulate, marker)[1]) for simulate in steps]
         ((name, value),) = setting.items()
-        rows.append([f"{name} = {value}", *false, *found])
+        rows.append([f"{name} = {value}", *false, *scores])
     head = ["setting (others default)", "flat, errors right", "flat, errors 3× too small"]
     return table([*head, "flat, correlated 0.5", "step of 3 se", "4 se", "6 se"], rows)
 
@@ -190,8 +193,8 @@ def shapes(pool, count):
         rows.append([name, "0", describe_kinds(repeat(pool, count, kinds_trial, simulate=simulate))])
     for drift, floor in ((0.0, 0.0), (0.0, 0.01), (0.01, 0.0), (0.01, 0.01), (0.02, 0.0), (0.02, 0.01)):
         simulate = partial(simulate_stairs, drift=drift)
-        seen = describe_kinds(repeat(pool, count, kinds_trial, simulate=simulate, floor=floor))
-        rows.append([f"staircase, 46 checkpoints, plateaus drift by {drift:.0%}", floor or "0", seen])
+        kinds = describe_kinds(repeat(pool, count, kinds_trial, simulate=simulate, floor=floor))
+        rows.append([f"staircase, 46 checkpoints, plateaus drift by {drift:.0%}", floor or "0", kinds])
     return table(["curve", "floor", "markers (three most frequent answers)"], rows)
 
 
@@ -199,11 +202,31 @@ def ranges(pool, count, n=50):
     rows = []
     for height, widest in ((4, 0), (6, 0), (12, 0), (12, 6), (20, 12), (40, 12)):
         simulate = partial(simulate_climb, n=n, height=height, widest=widest)
-        found, *rest = np.nanmean(repeat(pool, count, range_trial, simulate=simulate), axis=0)
+        covered, *rest = np.nanmean(repeat(pool, count, range_trial, simulate=simulate), axis=0)
         what = f"{height} se, over {f'0 to {widest} intervals' if widest else 'one interval'}"
-        cells = [percent(found), percent(rest[0]), f"{rest[2]:.1f}", percent(rest[1]), f"{rest[3]:.1f}"]
+        cells = [percent(covered), percent(rest[0]), f"{rest[2]:.1f}", percent(rest[1]), f"{rest[3]:.1f}"]
         rows.append([what, *cells])
     head = ["climb", "found", "place halfway inside the marker", "its width", "inside `halfway`", "its width"]
+    return table(head, rows)
+
+
+def smooth_ranges(pool, count, n=100):
+    cases = [("sigmoid", 10, 0.1), ("sigmoid", 30, 0.03), ("sigmoid", 30, 0.1), ("sigmoid", 30, 0.2)]
+    cases += [("normal hump", 8, 0.05), ("normal hump", 20, 0.04), ("normal hump", 20, 0.08)]
+    cases += [("normal hump", 100, 0.08), ("pointed hump", 20, 0.2), ("pointed hump", 40, 0.1)]
+    cases += [("saturating", 30, 0.08), ("step and overshoot", 20, 0.05)]
+    harder = {"errors correlated 0.5": {"correlation": 0.5}, "one in twenty failed": {"failed": 0.05}}
+    harder["unequal steps"] = {"uneven": True}
+    rows = []
+    for shape, height, width in cases:
+        for what, more in {"": {}, **(harder if (height, width) in {(30, 0.1), (20, 0.08)} else {})}.items():
+            simulate = partial(simulate_smooth, n=n, shape=shape, height=height, width=width, **more)
+            covered, bracket, half, _, length = np.nanmean(
+                repeat(pool, count, range_trial, simulate=simulate), axis=0
+            )
+            name = f"{shape}, {height} se, width {width:g} n" + (f", {what}" if what else "")
+            rows.append([name, percent(covered), percent(bracket), percent(half), f"{length:.1f}"])
+    head = ["curve", "found", "place halfway inside the marker", "inside `halfway`", "its width"]
     return table(head, rows)
 
 
@@ -271,7 +294,7 @@ def describe_versions():
         "numpy": np.__version__,
         "ruptures": ruptures_version.lstrip("v"),
     }
-    return ", ".join(f"{name} {version}" for name, version in parts.items())
+    return ", ".join([*(f"{name} {version}" for name, version in parts.items()), describe_run()])
 
 
 def main():
@@ -286,6 +309,7 @@ def main():
         tables = {"points": operating_points(pool, count), "versus": comparison(pool, fewer)}
         tables |= {"scan": settings_scan(pool, fewer), "shapes": shapes(pool, fewer)}
         tables |= {"ranges": ranges(pool, 2 * fewer), "calibration": calibration(pool, 2 * fewer)}
+        tables["smooth"] = smooth_ranges(pool, 2 * fewer)
     tables["timing"] = seconds_taken()
     tables["controls"] = table(HEAD, control_rows(quick))
     draw_example(folder / "transitions.png")

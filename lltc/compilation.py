@@ -1,14 +1,14 @@
 """JAX as every worker must find it: compiled programs kept on disk, the driver's numerics."""
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
+
+from lltc.files import cache_folder
 
 NUMERICS = (
     "jax_enable_x64",
@@ -26,7 +26,7 @@ def cached_compilation() -> Iterator[None]:
     (JAX_ENABLE_COMPILATION_CACHE=0). The folder is `lltc/jax` in XDG_CACHE_HOME or ~/.cache; it may be
     deleted at any time.
     """
-    folder = cache_folder()
+    folder = cache_folder("jax")
     if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache or folder is None:
         yield
         return
@@ -63,12 +63,3 @@ def broadcasting[**P, T](verb: Callable[P, T]) -> Callable[P, T]:
             return verb(*args, **kwargs)
 
     return allowing
-
-
-def cache_folder() -> Path | None:
-    """Return the folder of compiled programs, made when missing, or None where it cannot be written."""
-    with suppress(OSError, RuntimeError):
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lltc" / "jax"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return folder if os.access(folder, os.W_OK) else None
-    return None

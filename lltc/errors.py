@@ -1,4 +1,4 @@
-"""The one exception lltc raises on purpose: a sentence that says what to do."""
+"""What lltc raises and warns of on purpose: a sentence that says what to do."""
 
 LONGEST = 2000
 
@@ -8,6 +8,10 @@ class InputError(ValueError):
 
     def __init__(self, message: str):
         super().__init__(printable(message))
+
+
+class LLCWarning(UserWarning):
+    """What an estimate may rest on that was hardly meant; the message says what it is and what to do."""
 
 
 class CheckpointError(InputError):
@@ -28,3 +32,23 @@ def printable(text: str, longest: int = LONGEST) -> str:
         for char in text.encode("utf-8", "backslashreplace").decode("utf-8")
     )
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what another's error says, cut where it is long.
+
+    Example:
+        >>> first_line(ValueError("no such file\\nor folder"))
+        'no such file'
+    """
+    return printable(str(error).strip().split("\n")[0], 300)
+
+
+def shown(value: object) -> str:
+    """Return what was received as Python writes it, on one line and cut where it is long.
+
+    Example:
+        >>> shown({"a": 1}), shown("two")
+        ("{'a': 1}", "'two'")
+    """
+    return printable(" ".join(repr(value).split()), 200)

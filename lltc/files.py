@@ -1,16 +1,18 @@
-"""Files that are whole or absent."""
+"""Files that are whole or absent, and one process a folder."""
 
 import os
 import secrets
+import socket
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from lltc.errors import InputError
+from lltc.errors import InputError, printable
 
 ATTEMPTS = 3
+LOCK = ".lock"
 MOST_TEXT = 1 << 26
 
 
@@ -47,14 +49,33 @@ def read_file(path: Path, most: int = MOST_TEXT) -> bytes:
     Raises `OSError` for what is missing, longer, or no regular file: a pipe or a device would be waited for,
     or never end.
     """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(f"{path.name} holds {size:,} bytes, more than {most:,}")
+        return file.read()
+
+
+def cache_folder(name: str) -> Path | None:
+    """Return the folder `name` of lltc's cache, made when missing, or None where it cannot be written.
+
+    It lies in `lltc` in XDG_CACHE_HOME or ~/.cache.
+    """
+    with suppress(OSError, RuntimeError):
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lltc" / name
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder if os.access(folder, os.W_OK) else None
+    return None
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file to be read; anything else is an `OSError` before a byte of it is read."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(f"{path.name} is no regular file")
-        if status.st_size > most:
-            raise OSError(f"{path.name} holds {status.st_size:,} bytes, more than {most:,}")
-        return file.read()
+        yield file
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -83,6 +104,32 @@ def try_lock(file: IO) -> bool | None:
     return True
 
 
+@contextmanager
+def hold(folder: Path, refusal: Callable[[str], InputError]) -> Iterator[None]:
+    """Be the only process that works in `folder`, made when missing.
+
+    Another one is refused with `refusal(who holds it)`. The kernel lets go of the lock however the process
+    ends. Where the file system has no locks, two processes are not told apart.
+    """
+    with _open_lock(folder) as file:
+        if try_lock(file) is False:
+            file.seek(0)
+            holder = printable(file.read(1000).decode(errors="replace").strip())
+            raise refusal(holder or "another process")
+        with suppress(OSError):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        yield
+
+
+def _open_lock(folder: Path) -> IO[bytes]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return open(folder / LOCK, "a+b", buffering=0)
+    except OSError as error:
+        raise folder_error(folder, error) from error
+
+
 def folder_error(folder: Path, error: OSError) -> FolderError:
     """Return the sentence for a folder that cannot be written."""
     return FolderError(
@@ -92,7 +139,7 @@ def folder_error(folder: Path, error: OSError) -> FolderError:
 
 
 def _write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
-    with open(path, "xb") as file:
+    with open(path, "x+b") as file:
         try_lock(file)
         if callable(content):
             content(file)

@@ -22,9 +22,16 @@ QUICK: dict[str, Any] = {
 
 
 def params_at(step: int, learnt: dict[str, int] = LEARNT) -> dict[str, dict[str, np.ndarray]]:
-    """Return blocks of four weights each, two of them behind a gate that opens at the step given."""
+    """Return blocks of four weights each, two of them behind a gate that opens at the step given.
+
+    The step is an integer among them, so that no two checkpoints are the same.
+    """
     return {
-        name: {"weights": np.ones(4, np.float32), "gate": np.array(step >= at, np.int32)}
+        name: {
+            "weights": np.ones(4, np.float32),
+            "gate": np.array(step >= at, np.int32),
+            "at": np.array(step),
+        }
         for name, at in learnt.items()
     }
 

@@ -3,12 +3,16 @@
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import nbformat
 from nbclient import NotebookClient
+from traitlets.config import Config
+
+from tests.processes import PATIENCE
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 STATE = """
@@ -41,10 +45,14 @@ def execute(name: str, folder: Path, state: str) -> Executed:
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(STATE.format(state=state), id="state"))
     where = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(notebook, kernel_name="python3", timeout=600, resources=where)
+    patient: dict[str, Any] = {"timeout": int(PATIENCE), "startup_timeout": int(PATIENCE)}
     small = {"LLTC_NOTEBOOK_SIZE": "small", "PYTHONPATH": str(NOTEBOOKS.parent)}
-    with patch.dict(os.environ, small):
-        client.execute()
+    with tempfile.TemporaryDirectory() as place:
+        # Sockets that are files need no ports, which others may take; their paths must be short.
+        sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{place}/kernel"}})
+        client = NotebookClient(notebook, kernel_name="python3", resources=where, config=sockets, **patient)
+        with patch.dict(os.environ, small | {"JUPYTER_RUNTIME_DIR": place, "IPYTHONDIR": place}):
+            client.execute()
     outputs = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
     return Executed(outputs, json.loads(text(outputs["state"])), folder)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 import lltc
 from tests.problems import balanced
+from tests.processes import wait_until
 
 FEW: dict[str, Any] = {
     "num_draws": 16,
@@ -30,10 +31,10 @@ MODEL = lltc.behavioral(apply, "squared")
 
 
 def make_checkpoints(folder: Path, count: int) -> Path:
-    """Write `count` checkpoints of a format of our own: the rank of the network, as text."""
+    """Write `count` checkpoints of a format of our own: the rank of the network and a number, as text."""
     folder.mkdir(parents=True)
     for number in range(count):
-        (folder / f"saved-{100 * number}.txt").write_text(str(number % 4))
+        (folder / f"saved-{100 * number}.txt").write_text(f"{number % 4} {number}")
     return folder
 
 
@@ -47,14 +48,13 @@ def load(path: Path):
         hold.rename(control / "held")
         (control / "pid").write_text(str(os.getpid()))
         time.sleep(600)
-    return balanced(int(path.read_text()))[0]
+    return balanced(int(path.read_text().split()[0]))[0]
 
 
 def held(control: Path) -> int:
     """Wait until a process waits in `load`, and return its id."""
-    while not (control / "pid").exists() or not (control / "pid").read_text():
-        time.sleep(0.01)
-    return int((control / "pid").read_text())
+    file = control / "pid"
+    return int(wait_until(lambda: file.exists() and file.read_text()))
 
 
 def run(home: Path, out: str, **options) -> lltc.Sweep:

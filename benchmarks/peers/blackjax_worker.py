@@ -175,17 +175,17 @@ def measure(job: Job) -> Iterator[dict]:
     accepted = accepted_step_size(target)
     plain = {step_size: clock(partial(run_sgld, job, target, step_size)) for step_size in STEP_SIZES}
     hindsight = min(plain, key=lambda step_size: misfit(job, plain[step_size][0]))
-    found = [
+    runs = [
         (f"BlackJAX SGLD{rule}", f", step {step_size:.2g}", plain[step_size])
         for rule, step_size in (("", accepted), (" best step in hindsight", hindsight))
     ]
     if not job.full_batch:
         anchored = clock(lambda: run_sgld(job, target, accepted, anchored=True))
-        found.append(("BlackJAX SGLD, control variates", f", step {accepted:.2g}", anchored))
+        runs.append(("BlackJAX SGLD, control variates", f", step {accepted:.2g}", anchored))
     if job.gradients / job.problem.num_examples >= FEWEST_PASSES:
-        found.append(("full-batch MALA", "", clock(lambda: run_mala(job, target))))
-        found.append(("NUTS", "", clock(lambda: run_nuts(job, target))))
-    for method, note, (chains, gradients, seconds) in found:
+        runs.append(("full-batch MALA", "", clock(lambda: run_mala(job, target))))
+        runs.append(("NUTS", "", clock(lambda: run_nuts(job, target))))
+    for method, note, (chains, gradients, seconds) in runs:
         yield row(job, method, chains, gradients=gradients, seconds=seconds, note=note)
 
 

@@ -128,10 +128,10 @@ def main(description: str, measure: Callable[[Job], Iterator[dict]]) -> None:
         for job in read_jobs(arguments):
             if (job.problem.name, str(job.key)) in done:
                 continue
-            found = list(measure(job))
-            writer.writerows(found)
+            rows = list(measure(job))
+            writer.writerows(rows)
             file.flush()
-            for each in found:
+            for each in rows:
                 print(
                     f"{each['problem']:<52} {each['method']:<40} error {100 * each['error']:+8.1f} %  "
                     f"{each['status']:<24} {each['seconds']:6.1f} s",

@@ -115,7 +115,7 @@ def estimate(job: Job, method: Callable, step_size: float) -> tuple[np.ndarray, 
     draws = steps // 2
     began = time.perf_counter()
     try:
-        found = estimate_learning_coeff_with_summary(
+        summary = estimate_learning_coeff_with_summary(
             model,
             loader,
             evaluate=evaluate,
@@ -128,7 +128,7 @@ def estimate(job: Job, method: Callable, step_size: float) -> tuple[np.ndarray, 
             seed=job.key,
             verbose=False,
         )
-        chains = np.array([found[f"llc-chain/{i}"] for i in range(NUM_CHAINS)])
+        chains = np.array([summary[f"llc-chain/{i}"] for i in range(NUM_CHAINS)])
     except RuntimeError as error:
         if "NaN" not in str(error):
             raise

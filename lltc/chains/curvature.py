@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lltc.chains.derivatives import with_derivative
 from lltc.chains.gradients import Anchor, losses_and_gradient
 from lltc.chains.loop import Run
+from lltc.chains.rotation import PLAIN, Frame, Rotation, turn, turn_back
 from lltc.chains.rungs import Ladder
-from lltc.posterior.layout import Center
+from lltc.posterior.layout import Center, center_vector
 from lltc.posterior.target import LocalPosterior, Target
 from lltc.types import PyTree
 
@@ -25,7 +27,7 @@ class Surroundings(NamedTuple):
     `rise` `(chain,)` is L(w) - L(w*), `gradient` `(chain, d)` its gradient, `noise` `(chain,)` the variance
     tr C of the scaled gradient. With S the scale, H the Hessian and v the vector given, `force` is ‖S∇L‖² by
     disjoint half batches, `pull` is (w - w*)·S²∇L, `bend` is v·SHSv, `curvature` is ‖SHSv‖ and `direction`
-    is SHSv normalised.
+    is SHSv normalised, all in rotated coordinates where there is a rotation.
     """
 
     rise: jax.Array
@@ -39,14 +41,17 @@ class Surroundings(NamedTuple):
 
 
 class Prober(NamedTuple):
-    """What stays the same while chains are probed: a batch, the anchor, a diagonal scale."""
+    """What stays the same while chains are probed: a posterior, the anchor, a batch."""
 
     posterior: LocalPosterior
     anchor: Anchor
     batch: PyTree
 
     def __call__(
-        self, positions: jax.Array, vectors: jax.Array, scale: jax.Array | float = 1.0
+        self,
+        positions: jax.Array,
+        vectors: jax.Array,
+        frame: Frame = PLAIN,
     ) -> Surroundings:
         """Return the `Surroundings` at `positions` `(chain, d)`."""
         posterior = self.posterior
@@ -58,7 +63,8 @@ class Prober(NamedTuple):
             positions,
             self.batch,
             vectors,
-            jnp.asarray(scale, posterior.dtype),
+            jnp.asarray(frame.scale, posterior.dtype),
+            frame.rotation,
         )
         size = jax.tree.leaves(self.batch)[0].shape[0]
         share = 1.0 if posterior.full_batch else size / posterior.batch_size
@@ -103,15 +109,15 @@ def largest_curvature(
     vectors: jax.Array,
     *,
     rounds: int,
-    scale: jax.Array | float = 1.0,
+    frame: Frame = PLAIN,
 ) -> Surroundings:
     """Return the last probe of a power iteration warm-started from `vectors`, one product a round.
 
     ‖SHSv‖ bounds the largest eigenvalue from below; the largest over chains is what stability is judged by.
     """
-    surroundings = prober(positions, vectors, scale)
+    surroundings = prober(positions, vectors, frame)
     for _ in range(rounds - 1):
-        surroundings = prober(positions, surroundings.direction, scale)
+        surroundings = prober(positions, surroundings.direction, frame)
     return surroundings
 
 
@@ -124,7 +130,7 @@ def trace_probe(posterior: LocalPosterior, num_chains: int, size: int) -> Any:
     chains = jax.ShapeDtypeStruct((num_chains, dimension), dtype)
     slope, scale = jax.ShapeDtypeStruct((dimension,), dtype), jax.ShapeDtypeStruct((), dtype)
     target, center = posterior.target, posterior.center
-    return _probe.trace(target, posterior.full_batch, center, slope, chains, batch, chains, scale)
+    return _probe.trace(target, posterior.full_batch, center, slope, chains, batch, chains, scale, None)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -137,40 +143,48 @@ def _probe(
     batch: PyTree,
     vectors: jax.Array,
     scale: jax.Array,
+    rotation: Rotation | None,
 ) -> Surroundings:
-    chains, size = len(positions), jax.tree.leaves(batch)[0].shape[0]
-    half = (size + 1) // 2
-    sides = [batch] if full_batch else [_rows(batch, slice(half)), _rows(batch, slice(size - half, size))]
+    chains, sides = len(positions), halves_of(batch, whole=full_batch)
+    norm = jnp.linalg.norm(center_vector(target.layout, center))
     nothing = jnp.zeros_like(positions[:1])
-    points, tangents = jnp.concatenate([positions, nothing]), jnp.concatenate([scale * vectors, nothing])
+    points = jnp.concatenate([positions, nothing])
+    tangents = jnp.concatenate([turn(rotation, scale * vectors), nothing])
+    turned = partial(turn_back, rotation)
 
     def look(at: jax.Array) -> tuple[jax.Array, jax.Array]:
         evaluated = [losses_and_gradient(target, center, at, side) for side in sides]
         losses, gradients = zip(*evaluated, strict=True)
         return jnp.stack(gradients), jnp.stack([loss - loss[-1] for loss in losses]).mean((0, 2))
 
-    (gradients, rises), (products, _) = jax.jvp(look, (points,), (tangents,))
+    (gradients, rises), products = with_derivative(look, points, tangents, norm)
     slope = anchor_gradient if target.linear else jnp.zeros_like(anchor_gradient)
     moved = gradients[:, :chains] - gradients[:, -1:]
     anchored = moved + slope
     gradient = anchored.mean(0)
-    product = scale * products[:, :chains].mean(0)
+    product = scale * turned(products[:, :chains].mean(0))
     norm = jnp.linalg.norm(product, axis=-1)
     direction = jnp.where(norm[:, None] > 0, product / jnp.where(norm > 0, norm, 1.0)[:, None], vectors)
     return Surroundings(
         rise=rises[:chains] + positions @ (slope - gradients[:, -1].mean(0)),
         gradient=gradient,
-        noise=jnp.sum((scale * (moved[0] - moved[-1])) ** 2, -1) / 4,
-        force=jnp.sum(scale**2 * anchored[0] * anchored[-1], -1),
-        pull=jnp.sum(scale**2 * positions * gradient, -1),
+        noise=jnp.sum((scale * turned(moved[0] - moved[-1])) ** 2, -1) / 4,
+        force=jnp.sum(scale**2 * turned(anchored[0]) * turned(anchored[-1]), -1),
+        pull=jnp.sum(scale**2 * turned(positions) * turned(gradient), -1),
         bend=jnp.sum(vectors * product, -1),
         curvature=norm,
         direction=direction,
     )
 
 
-def _rows(batch: PyTree, rows: slice) -> PyTree:
-    return jax.tree.map(lambda a: a[rows], batch)
+def halves_of(batch: PyTree, *, whole: bool) -> list[PyTree]:
+    """Return the two halves of a batch, which share no noise; of the `whole` data, which has none, itself."""
+    if whole:
+        return [batch]
+    size = jax.tree.leaves(batch)[0].shape[0]
+    half = (size + 1) // 2
+    rows = (slice(half), slice(size - half, size))
+    return [jax.tree.map(lambda a, side=side: a[side], batch) for side in rows]
 
 
 @dataclass(frozen=True)
@@ -191,11 +205,11 @@ def measure(
     *,
     rounds: int,
     floor: Gauge | None = None,
-    scale: jax.Array | float = 1.0,
+    frame: Frame = PLAIN,
 ) -> Gauge:
     """Return the largest curvature over chains, at least half of `floor`'s, and the mean gradient noise."""
     prober = make_prober(run.posterior, run.anchor, key)
-    surroundings = largest_curvature(prober, positions, vectors, rounds=rounds, scale=scale)
+    surroundings = largest_curvature(prober, positions, vectors, rounds=rounds, frame=frame)
     curvature = np.fmax.reduce(ladder.split(surroundings.curvature), axis=1)
     curvature = np.maximum(curvature, 0.5 * floor.curvature) if floor else curvature
     return Gauge(curvature, ladder.split(surroundings.noise).mean(1), surroundings.direction)

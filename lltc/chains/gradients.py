@@ -15,6 +15,7 @@ import numpy as np
 from lltc.posterior.data import Data
 from lltc.posterior.layout import Center, center_leaves, flatten_leaves, moved_leaves
 from lltc.posterior.target import LocalPosterior, Target
+from lltc.posterior.tokens import example_losses
 from lltc.posterior.turns import add_up, joined
 from lltc.types import PyTree
 
@@ -189,7 +190,7 @@ def _reported(posterior: LocalPosterior, loss: jax.Array) -> jax.Array:
 
 
 def _task_losses_impl(task: Any, params: PyTree, batch: PyTree) -> jax.Array:
-    return task(params, batch)
+    return example_losses(task(params, batch))
 
 
 _task_losses = jax.jit(_task_losses_impl, static_argnums=0)

@@ -9,6 +9,7 @@ import numpy as np
 
 from lltc.chains.curvature import Surroundings, make_prober
 from lltc.chains.loop import Run, Settings
+from lltc.chains.rotation import Frame, turn, turn_back
 from lltc.chains.streams import RandomStream, substream
 from lltc.posterior.sharding import to_host
 
@@ -37,9 +38,10 @@ def look(run: Run, settings: Settings, positions: jax.Array, number: int) -> Vis
     """
     batch_key, signs, velocity = _chance(run.key, number, positions.shape, positions.dtype)
     prober = make_prober(run.posterior, run.anchor, batch_key)
-    here = prober(positions, signs, settings.tuning.scale)
+    frame = Frame(settings.rotation, settings.tuning.scale)
+    here = prober(positions, signs, frame)
     moved, middle = _leap(settings, positions, velocity, here.gradient)
-    there = prober(moved, signs, settings.tuning.scale)
+    there = prober(moved, signs, frame)
     rise = _energy_gained(settings, positions, moved, velocity, middle, here, there)
     force = settings.nbeta * here.force + settings.localization * here.pull
     acceptance = np.minimum(1.0, np.exp(-to_host(rise).astype(np.float64)))
@@ -64,8 +66,8 @@ def _leap(
     """Return where a leapfrog step arrives, and the velocity on the way."""
     time = jnp.sqrt(settings.tuning.step_size) * settings.tuning.scale
     slope = settings.nbeta[:, None] * gradient + settings.localization * positions
-    middle = velocity - 0.5 * time * slope
-    return positions + time * middle, middle
+    middle = velocity - 0.5 * time * turn_back(settings.rotation, slope)
+    return positions + turn(settings.rotation, time * middle), middle
 
 
 @jax.jit
@@ -81,7 +83,7 @@ def _energy_gained(
     """Return H' - H `(chain,)` of that step."""
     time = jnp.sqrt(settings.tuning.step_size) * settings.tuning.scale
     slope = settings.nbeta[:, None] * there.gradient + settings.localization * moved
-    arrived = middle - 0.5 * time * slope
+    arrived = middle - 0.5 * time * turn_back(settings.rotation, slope)
     kinetic = 0.5 * jnp.sum(arrived**2 - velocity**2, -1)
     reach = jnp.sum(moved**2, -1) - jnp.sum(positions**2, -1)
     return settings.nbeta * (there.rise - here.rise) + 0.5 * settings.localization * reach + kinetic

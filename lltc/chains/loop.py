@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.chains.gradients import Anchor, Slope, anchored_slope, full_slope
+from lltc.chains.observables import empty_observations, record_observables
+from lltc.chains.rotation import Rotation, turn, turn_back
 from lltc.chains.streams import RandomStream, substream
 from lltc.kernels import Kernel, Tuning
-from lltc.posterior.layout import Center, assemble, center_leaves, unflatten
+from lltc.posterior.layout import Center
 from lltc.posterior.target import LocalPosterior, Target
 from lltc.types import PyTree
 
@@ -26,12 +28,14 @@ LEAST_STEPS = 32
 class Settings(NamedTuple):
     """What a step needs beside the state: nβ of each chain `(chain,)`, γ, and the kernel's tuning.
 
-    Step size and memory are `(chain, 1)`: chains at different nβ need their own.
+    Step size and memory are `(chain, 1)`: chains at different nβ need their own. The kernel moves in z, where
+    w - w* = Q z with the `rotation` Q; positions are w - w* everywhere but in its state.
     """
 
     nbeta: jax.Array
     localization: jax.Array
     tuning: Tuning
+    rotation: Rotation | None = None
 
 
 class Draws(NamedTuple):
@@ -115,10 +119,15 @@ def start(run: Run, positions: jax.Array, settings: Settings, *, number: int = 0
     posterior = run.posterior
     arrays = posterior.data.arrays if posterior.full_batch else None
     key = jax.random.fold_in(substream(run.key, RandomStream.start), number)
-    positions = jnp.array(positions, posterior.dtype)
+    positions = turn_back(settings.rotation, jnp.array(positions, posterior.dtype))
     return _start(
         posterior.target, run.kernel, key, posterior.center, run.anchor, positions, settings, arrays
     )
+
+
+def positions_of(state: Any, settings: Settings) -> jax.Array:
+    """Return where the chains of a kernel's state are, w - w* `(chain, d)`."""
+    return turn(settings.rotation, state.position)
 
 
 def sample(
@@ -154,10 +163,10 @@ def sample(
             done += steps
             on_chunk(steps)
             if observe is not None:
-                observe(state.position)
+                observe(positions_of(state, settings))
             late = until is not None and done >= LEAST_STEPS and time.perf_counter() > until
             if done % CHUNK == 0 or done == count or late:
-                visit(state.position)
+                visit(positions_of(state, settings))
             if late:
                 break
         except KeyboardInterrupt:
@@ -188,7 +197,10 @@ def _chunk(run: Run, state: Any, settings: Settings, first: int, steps: int) -> 
         return _advance(run.program, run.origin, state, settings, (first, steps), data.arrays)
     parts = list(_hosted(run, state, settings, first, steps))
     draws = jax.tree.map(lambda *columns: np.concatenate(columns), *[draws for _, draws, _ in parts])
-    observed = {name: np.concatenate([seen[name] for _, _, seen in parts]) for name, _ in run.observables}
+    observed = {
+        name: np.concatenate([observation[name] for _, _, observation in parts])
+        for name, _ in run.observables
+    }
     return parts[-1][0], draws, observed
 
 
@@ -256,15 +268,20 @@ def _advance(
         if observables:
             observations = jax.lax.cond(
                 offset % OBSERVE_EVERY == 0,
-                lambda: _observe(
-                    target, center, observables, info.position, observations, offset // OBSERVE_EVERY
+                lambda: record_observables(
+                    target,
+                    center,
+                    observables,
+                    turn(settings.rotation, info.position),
+                    observations,
+                    offset // OBSERVE_EVERY,
                 ),
                 lambda: observations,
             )
         return state, draws, observations
 
     empty = Draws(*(jnp.zeros((room, chains, *tail), state.position.dtype) for tail in ((2,), *[()] * 6)))
-    observations = _empty_observations(target, center, observables, room // OBSERVE_EVERY, chains)
+    observations = empty_observations(target, center, observables, room // OBSERVE_EVERY, chains)
     state, draws, observations = jax.lax.fori_loop(0, steps, take, (state, empty, observations))
     if target.placement:
         draws, observations = target.placement.whole((draws, observations))
@@ -305,6 +322,7 @@ def _potential(
     """Return U - U(w*) `(chain,)`, ∇U `(chain, d)` and what is recorded there."""
     if target.placement:
         positions = target.placement.chains(positions)
+    positions = turn(settings.rotation, positions)
     batch_gradient, base, rise = slope(positions)
     tilt = positions @ anchor.gradient
     slip = jnp.zeros_like(tilt) if anchor.doubt is None else positions @ anchor.doubt
@@ -322,17 +340,4 @@ def _potential(
         loss_gradient = loss_gradient - anchor.gradient
     gradient = settings.nbeta[:, None] * loss_gradient + settings.localization * positions
     energy = settings.nbeta * record.energy.mean(-1) + 0.5 * settings.localization * record.distance
-    return energy, gradient, record
-
-
-def _observe(
-    target: Target, center: Center, observables: tuple, positions: jax.Array, seen: dict, row: jax.Array
-) -> dict:
-    params = jax.vmap(lambda position: unflatten(target.layout, center, position))(positions)
-    return {name: seen[name].at[row].set(jax.vmap(function)(params)) for name, function in observables}
-
-
-def _empty_observations(target: Target, center: Center, observables: tuple, rows: int, chains: int) -> dict:
-    params = assemble(target.layout, center, center_leaves(target.layout, center))
-    shapes = {name: jax.eval_shape(function, params) for name, function in observables}
-    return {name: jnp.zeros((rows, chains, *shape.shape), shape.dtype) for name, shape in shapes.items()}
+    return energy, turn_back(settings.rotation, gradient), record

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lltc.errors import InputError, shown
+
 
 class RandomStream(IntEnum):
     """What a run draws at random. Streams are independent, and what one gives does not depend on another."""
@@ -19,11 +21,23 @@ class RandomStream(IntEnum):
     readings = 6
     directions = 7
     inspection = 8
+    whitening = 9
+    prior = 10
+    ladder = 11
 
 
 def as_key(key: jax.Array | int) -> jax.Array:
-    """Return a JAX key made from an int, or the key itself."""
-    return jax.random.key(key) if isinstance(key, int | np.integer) else key
+    """Return a JAX key made from an int of 64 bits, or the key itself; refuse what is neither."""
+    if isinstance(key, int | np.integer) and not isinstance(key, bool) and -(2**63) <= key < 2**63:
+        return jax.random.key(key)
+    if isinstance(key, jax.Array):
+        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        if key.shape == () if typed else (key.shape, key.dtype) == (jax.random.PRNGKey(0).shape, jnp.uint32):
+            return key
+    raise InputError(
+        f"key must be an integer of 64 bits or one JAX key, but {shown(key)} was given; pass such as 0 "
+        "or jax.random.key(0)."
+    )
 
 
 def substream(key: jax.Array, stream: RandomStream) -> jax.Array:

@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lltc.chains.curvature import Gauge
 from lltc.chains.loop import Run, Settings, Trace
+from lltc.chains.rotation import PLAIN, Frame
 from lltc.chains.rungs import Ladder
 from lltc.kernels import Tuning
 
@@ -17,11 +17,11 @@ MEMORY = 0.95
 
 
 class Tuned(NamedTuple):
-    """Step size ε `(rung,)` and memory c of the velocity `(rung,)`, and a diagonal scale, () or `(d,)`."""
+    """Step size ε `(rung,)` and memory c of the velocity `(rung,)`, and the frame of both."""
 
     step_size: np.ndarray
     memory: np.ndarray
-    scale: jax.Array | float = 1.0
+    frame: Frame = PLAIN
 
     @property
     def reach(self) -> np.ndarray:
@@ -42,7 +42,7 @@ def choose_tuning(
     ladder: Ladder,
     gauge: Gauge,
     energy: np.ndarray,
-    scale: jax.Array | float = 1.0,
+    frame: Frame = PLAIN,
     heat: float = HEAT_FRACTION,
 ) -> Tuned:
     """Return ε and c: a tenth of the stability limit and .95, less where noise would heat λ̂ by `heat`.
@@ -50,14 +50,21 @@ def choose_tuning(
     The stability limit is 4/(nβ h_max + γ). The heat ε(nβ)² tr C/8 is that of the slow directions' reach
     ε(1 + c)/(1 - c), so memory is given up first, then step size; kernels without inertia have none.
     """
-    largest = scale if isinstance(scale, float) else float(jnp.max(scale))
+    largest = frame.scale if isinstance(frame.scale, float) else float(jnp.max(frame.scale))
     pull = run.posterior.localization * largest**2
     stable = STABLE_FRACTION * 4.0 / (ladder.rungs * gauge.curvature + pull + 1e-30)
     with np.errstate(divide="ignore"):
         reach = heat * np.maximum(energy, 0.05) / heat_rate(ladder, gauge.noise)
     most = MEMORY if run.kernel.inertial else 0.0
     memory = np.clip(1 - 2 * stable / (reach + stable), 0.0, most)
-    return Tuned(np.minimum(stable, reach), memory, scale)
+    return Tuned(np.minimum(stable, reach), memory, frame)
+
+
+def stable_reach(run: Run, ladder: Ladder, gauge: Gauge) -> np.ndarray:
+    """Return the reach `(rung,)` that stability alone allows in the coordinates of the weights."""
+    memory = MEMORY if run.kernel.inertial else 0.0
+    stiffest = ladder.rungs * gauge.curvature + run.posterior.localization + 1e-30
+    return STABLE_FRACTION * 4.0 / stiffest * (1 + memory) / (1 - memory)
 
 
 def heat_rate(ladder: Ladder, noise: np.ndarray) -> np.ndarray:
@@ -69,6 +76,6 @@ def make_settings(run: Run, ladder: Ladder, nbeta: np.ndarray, tuned: Tuned) -> 
     """Return the settings of a step with nβ `(chain,)`."""
     dtype = run.posterior.dtype
     column = lambda values: jnp.asarray(ladder.spread(values)[:, None], dtype)
-    tuning = Tuning(column(tuned.step_size), column(tuned.memory), jnp.asarray(tuned.scale, dtype))
+    tuning = Tuning(column(tuned.step_size), column(tuned.memory), jnp.asarray(tuned.frame.scale, dtype))
     gamma = jnp.asarray(run.posterior.localization, dtype)
-    return Settings(jnp.asarray(nbeta, dtype), gamma, tuning)
+    return Settings(jnp.asarray(nbeta, dtype), gamma, tuning, tuned.frame.rotation)

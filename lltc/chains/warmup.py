@@ -10,10 +10,20 @@ import numpy as np
 
 from lltc.chains.curvature import Gauge, initial_scale, make_prober, measure, random_directions
 from lltc.chains.loop import Run, Settings, Trace, sample, start
+from lltc.chains.rotation import PLAIN, Frame, turn
 from lltc.chains.rungs import Ladder
 from lltc.chains.streams import RandomStream, substream
-from lltc.chains.tuning import HEAT_FRACTION, Tuned, acceptance_factor, choose_tuning, make_settings
+from lltc.chains.tuning import (
+    HEAT_FRACTION,
+    Tuned,
+    acceptance_factor,
+    choose_tuning,
+    make_settings,
+    stable_reach,
+)
+from lltc.chains.whitening import find_frame, is_hopeless, is_white
 from lltc.kernels import MeasuringState, scale_of
+from lltc.posterior.sharding import to_host
 
 ROUNDS = 8
 HOT_ROUNDS = 4
@@ -61,12 +71,13 @@ class Standing(NamedTuple):
 
 
 class Round(NamedTuple):
-    """One round: nβ `(chain,)`, the number of steps before it and in it, and how often it may be tried."""
+    """One round: nβ `(chain,)`, the steps before it and in it, how often it may be tried; is it `watched`?"""
 
     nbeta: np.ndarray
     taken: int
     steps: int
     tries: int
+    watched: bool
 
 
 def warm_up(
@@ -76,40 +87,58 @@ def warm_up(
     num_warmup: int | None,
     step_size: float | None,
     on_chunk: Callable[[int], None] = lambda _: None,
+    on_round: Callable[[WarmUp, Trace], None] | None = None,
 ) -> WarmUp:
     """Bring cold chains (from w*) and hot ones (from nβ/4) to the posterior and freeze the tuning.
 
     Each of eight rounds measures the largest curvature on the chains and the gradient noise and tunes anew
     (`choose_tuning`). A round that leaves the finite numbers, or throws a chain so far that it may not be
     back in time, is undone and run again at ε/4. With `step_size` given, ε is fixed, without memory, and only
-    the starts are made. The scale of a `measuring` kernel is read off after each round.
+    the starts are made. The scale of a `measuring` kernel is read off after each round. Where the steps so
+    tuned cannot bring flat directions to where they belong, chains go on in coordinates in which all
+    directions are about equally stiff (`find_frame`), found anew after each round; from the second on it
+    must make them so (`is_white`), or the coordinates are those of the weights again.
 
     `num_warmup` None is for steps that cost much: the eight rounds are short, and longer ones follow until
     hot and cold chains agree and ε stays, or a thousand steps are made. The first six may heat λ̂ ten times
     as much as draws may, so that flat directions, which are far from where they will be, get there soon; the
     heat lies in stiffer ones and is gone as soon.
+
+    `on_round`, where given, sees each round of which all chains were at their nβ, as if warm-up ended there.
     """
     costly = num_warmup is None
     stage, taken = _begin(run, ladder, step_size, costly=costly), 0
     tries = RESCUES if step_size is None else 1
+    whitened, free = False, _may_whiten(run, ladder, costly=costly, tuned=step_size is None)
     for number, steps in enumerate(round_lengths(num_warmup)):
         at_nbeta = ~ladder.hot | (number >= HOT_ROUNDS)
         nbeta = ladder.spread(ladder.rungs) * np.where(at_nbeta, 1.0, HOT_FACTOR)
-        stage, trace = _run_round(run, ladder, stage, Round(nbeta, taken, steps, tries), on_chunk)
+        if number == 1 and isinstance(stage.tuned.frame.scale, float):
+            whitened = free and is_hopeless(run.posterior, stable_reach(run, ladder, stage.gauge)[0])
+        moves = Round(nbeta, taken, steps, tries, watched=whitened)
+        stage, trace, visited = _run_round(run, ladder, stage, moves, on_chunk)
         taken += steps
         if not trace.complete or not finite(trace):
             settings = make_settings(run, ladder, nbeta, stage.tuned)
             return _freeze(stage, trace.state, settings, taken, complete=trace.complete, ok=finite(trace))
-        scale = scale_of(trace.state.seen) if isinstance(trace.state, MeasuringState) else 1.0
+        if on_round is not None and number >= HOT_ROUNDS:
+            settings = make_settings(run, ladder, nbeta, stage.tuned)
+            on_round(_freeze(stage, trace.state, settings, taken, complete=True, ok=True), trace)
         stage = stage._replace(
-            positions=trace.state.position, energy=mean_energy(ladder, trace, at_nbeta, stage.energy)
+            positions=turn(stage.tuned.frame.rotation, trace.state.position),
+            energy=mean_energy(ladder, trace, at_nbeta, stage.energy),
         )
-        stage, before = _measured(run, ladder, stage, number, scale, 1 if costly else PRODUCTS), stage.tuned
+        frame, products = _frame(run, trace, visited, number), 1 if costly else PRODUCTS
+        stage, before = _measured(run, ladder, stage, number, frame, products), stage.tuned
+        # The first frame is from chains that have seen little of the flat directions.
+        if whitened and number > 1 and not _is_white(run, ladder, stage, frame):
+            whitened, frame = False, PLAIN
+            stage = _measured(run, ladder, stage, number, frame, products)
         if step_size is None:
             heat = EARLY_HEAT if costly and number + 1 < EARLY else HEAT_FRACTION
-            stage = _retuned(run, ladder, stage, trace, scale, heat)
+            stage = _retuned(run, ladder, stage, trace, frame, heat)
         else:
-            stage = stage._replace(tuned=stage.tuned._replace(scale=scale))
+            stage = stage._replace(tuned=stage.tuned._replace(frame=frame))
         if costly and number + 1 >= ROUNDS and settled(ladder, trace, before, stage.tuned):
             break
     settings = make_settings(run, ladder, ladder.spread(ladder.rungs), stage.tuned)
@@ -119,21 +148,35 @@ def warm_up(
 
 def _run_round(
     run: Run, ladder: Ladder, stage: Standing, moves: Round, on_chunk: Callable[[int], None]
-) -> tuple[Standing, Trace]:
-    """Run a round; one that goes wrong is undone and run again with smaller steps."""
+) -> tuple[Standing, Trace, list[np.ndarray]]:
+    """Run a round; one that goes wrong is undone and run again with smaller steps.
+
+    The third part is where the chains were at every 16th step of a watched round, `(chain, d)` each.
+    """
     left = moves.tries
     while True:
         settings = make_settings(run, ladder, moves.nbeta, stage.tuned)
         state = start(run, stage.positions, settings, number=moves.taken)
-        trace = sample(run, state, settings, first=1 + moves.taken, count=moves.steps, on_chunk=on_chunk)
+        visited: list[np.ndarray] = []
+        # The next chunk writes over the positions it is given.
+        note = lambda positions, to=visited: to.append(np.array(to_host(positions)))
+        trace = sample(
+            run,
+            state,
+            settings,
+            first=1 + moves.taken,
+            count=moves.steps,
+            on_chunk=on_chunk,
+            observe=note if moves.watched else None,
+        )
         stage, left = _counted(stage, trace), left - 1
         if not trace.complete or (finite(trace) and not flung(ladder, trace)):
-            return stage, trace
+            return stage, trace, visited
         if not left and not finite(trace):
-            return stage, trace
+            return stage, trace, visited
         stage = _rescued(stage)
         if not left:
-            return stage, trace
+            return stage, trace, visited
 
 
 def _begin(run: Run, ladder: Ladder, step_size: float | None, *, costly: bool) -> Standing:
@@ -166,23 +209,43 @@ def _rescued(stage: Standing) -> Standing:
     return stage._replace(tuned=tuned, factor=0.25 * stage.factor)
 
 
+def _may_whiten(run: Run, ladder: Ladder, *, costly: bool, tuned: bool) -> bool:
+    """True where coordinates may be chosen: steps are tuned and cheap, at one temperature.
+
+    A kernel that scales its steps by itself keeps the coordinates of the weights.
+    """
+    return tuned and not costly and len(ladder.rungs) == 1 and run.kernel.tunable
+
+
+def _frame(run: Run, trace: Trace, visited: list[np.ndarray], number: int) -> Frame:
+    """Return the coordinates that a round implies; the first half of what was visited is left out."""
+    if isinstance(trace.state, MeasuringState):
+        return Frame(None, scale_of(trace.state.seen))
+    if not visited:
+        return PLAIN
+    key = jax.random.fold_in(substream(run.key, RandomStream.whitening), number)
+    return find_frame(make_prober(run.posterior, run.anchor, key), visited[len(visited) // 2 :])
+
+
+def _is_white(run: Run, ladder: Ladder, stage: Standing, frame: Frame) -> bool:
+    return is_white(run.posterior, choose_tuning(run, ladder, stage.gauge, stage.energy, frame))
+
+
 def _measured(
-    run: Run, ladder: Ladder, stage: Standing, number: int, scale: jax.Array | float, products: int
+    run: Run, ladder: Ladder, stage: Standing, number: int, frame: Frame, products: int
 ) -> Standing:
     key = jax.random.fold_in(jax.random.split(substream(run.key, RandomStream.warmup))[0], number)
-    floor = stage.gauge if isinstance(scale, float) else None
+    floor = stage.gauge if isinstance(frame.scale, float) else None
     vectors = stage.gauge.vectors
-    gauge = measure(run, ladder, stage.positions, vectors, key, rounds=products, floor=floor, scale=scale)
+    gauge = measure(run, ladder, stage.positions, vectors, key, rounds=products, floor=floor, frame=frame)
     return stage._replace(gauge=gauge)
 
 
-def _retuned(
-    run: Run, ladder: Ladder, stage: Standing, trace: Trace, scale: jax.Array | float, heat: float
-) -> Standing:
+def _retuned(run: Run, ladder: Ladder, stage: Standing, trace: Trace, frame: Frame, heat: float) -> Standing:
     """Return the stage with ε and c chosen anew; ε at most quadruples, in the same coordinates."""
     factor = stage.factor * acceptance_factor(run, ladder, trace)
-    chosen = choose_tuning(run, ladder, stage.gauge, stage.energy, scale, heat)
-    same = isinstance(scale, float) or not isinstance(stage.tuned.scale, float)
+    chosen = choose_tuning(run, ladder, stage.gauge, stage.energy, frame, heat)
+    same = isinstance(frame.scale, float) or not isinstance(stage.tuned.frame.scale, float)
     limit = GROWTH * stage.tuned.step_size if same else np.inf
     tuned = chosen._replace(step_size=np.minimum(factor * chosen.step_size, limit))
     return stage._replace(factor=factor, tuned=tuned)

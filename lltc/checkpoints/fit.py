@@ -1,16 +1,14 @@
 """Fitting loaded parameters to a template: one tree's arrays in another tree's structure."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from lltc.checkpoints.intake.tree import key_names
+from lltc.checkpoints.intake.tree import WRAPPERS, as_globs, is_ignored, key_names, split_levels
+from lltc.checkpoints.misfit import Leaves, check_fit
 from lltc.errors import CheckpointError, InputError
 
-Leaves = dict[tuple[str, ...], Any]
-_MAX_ROWS = 10
 # What other libraries call PyTorch's names.
 _TORCH_NAMES = {
     **dict.fromkeys(("kernel", "w", "scale", "embedding", "embeddings"), "weight"),
@@ -19,23 +17,37 @@ _TORCH_NAMES = {
 _NEVER_TURNED = ("scale", "embedding", "embeddings")
 
 
-def fit_params(params: Any, template: Any, *, transpose: Literal["torch"] | None = None) -> Any:
+def fit_params(
+    params: Any,
+    template: Any,
+    *,
+    transpose: Literal["torch"] | None = None,
+    ignore: str | Sequence[str] = (),
+) -> Any:
     """Return the arrays of `params` in the structure of the pytree `template`.
 
     Names are compared after normalising: indices and attributes count as dict keys ("0", "kernel"),
     "a/b" and "a.b" as levels, and Flax nnx's `value` level and outer levels that only one of the two
-    trees has (such as "params", or PyTorch's "module") are dropped. Shapes must be equal. Values stay the
+    trees has (such as "params") are dropped, and so are, at any level, those that PyTorch's wrappers add:
+    "module", "_orig_mod", "_fsdp_wrapped_module". Shapes must be equal. Values stay the
     checkpoint's; the type becomes the template's where both are floating, or where integers become those
     floats exactly. The template keeps its functions, its random keys and streams (nnx's `rngs`), and those of
     its Python numbers that the checkpoint lacks.
+
+    What `ignore` names is left out: globs over the checkpoint's names, as "*/num_batches_tracked", in which
+    `*` also crosses slashes.
 
     With `transpose="torch"` PyTorch's `weight` also fits a `kernel`, `w`, `scale` or `embedding`, its `bias`
     a `b` or `offset`, and weights of linear and convolutional layers are turned from (out, in, …) to
     (…, in, out), except an array that fits only as it is. The order in which a network flattens an image is
     not changed.
 
+    The weights of a PyTorch module say which names are tied and which are buffers: a tied array is taken
+    under any of its names, and a buffer that the checkpoint lacks stays the template's. Those of a network by
+    its name also say how its files spell the names, and which of their arrays it does not use.
+
     Raises:
-        InputError: `transpose` is neither None nor "torch".
+        InputError: `transpose` is neither None nor "torch", or `ignore` is no glob.
         CheckpointError: names or shapes differ; below its first sentence the message shows the two trees
             side by side where they differ.
 
@@ -52,18 +64,60 @@ def fit_params(params: Any, template: Any, *, transpose: Literal["torch"] | None
     if transpose not in (None, "torch"):
         raise InputError(f"transpose is {transpose!r}, but must be 'torch' or None; pass one of these.")
     saved = jax.tree_util.tree_flatten_with_path(params)[0]
-    leaves_by_path = _by_levels([(path, leaf) for path, leaf in saved if not _is_random_stream(path, leaf)])
+    named = _by_levels([(path, leaf) for path, leaf in saved if not _is_random_stream(path, leaf)])
     slots, treedef = jax.tree_util.tree_flatten_with_path(template)
     wanted = _by_levels([(path, slot) for path, slot in slots if _is_filled(path, slot)])
     spelled = {_as_torch(name): slot for name, slot in wanted.items()} if transpose else wanted
-    stripped, depth = _align(leaves_by_path, spelled)
+    globs = as_globs(ignore)
+    named = {name: leaf for name, leaf in _unwrap(named, wanted).items() if not is_ignored(name, globs)}
+    named = _respell(named, getattr(template, "spelled", {}))
+    tied, held = getattr(template, "tied", {}), getattr(template, "held", frozenset())
+    stripped, depth = _align(named, {**dict.fromkeys(_split_names(tied, 0)), **spelled})
     inner = {name[depth:]: slot for name, slot in wanted.items()}
     if transpose:
         stripped = _turn_weights(stripped, inner)
-    _check_fit(stripped, inner)
+    stripped = _untie(stripped, _split_names(tied, depth))
+    optional = set(_split_names(dict.fromkeys(held, ""), depth)) - set(stripped)
+    needed = {name: slot for name, slot in inner.items() if name not in optional}
+    check_fit(stripped, needed, _turn_weights(stripped, needed))
     arrays = iter([_cast(stripped.get(name[depth:]), slot, name) for name, slot in wanted.items()])
     leaves = [next(arrays) if _is_filled(path, slot) else slot for path, slot in slots]
     return jax.tree_util.tree_unflatten(treedef, leaves)
+
+
+def _respell(leaves: Leaves, spelled: Mapping[str, str | None]) -> Leaves:
+    """Return leaves by the network's own names, without those that it has no use for."""
+    own = {split_levels((name,)): split_levels((ours,)) for name, ours in spelled.items() if ours is not None}
+    unused = {split_levels((name,)) for name, ours in spelled.items() if ours is None}
+    named: Leaves = {}
+    for name, leaf in leaves.items():
+        if name in unused:
+            continue
+        if (ours := own.get(name, name)) in named:
+            raise CheckpointError(
+                f"it holds '{'/'.join(ours)}' twice, as '{'/'.join(name)}' too, but one of them is wanted; "
+                "leave one out with ignore."
+            )
+        named[ours] = leaf
+    return named
+
+
+def _split_names(names: Mapping[str, str], depth: int) -> dict[tuple[str, ...], tuple[str, ...]]:
+    return {split_levels((key,))[depth:]: split_levels((name,))[depth:] for key, name in names.items()}
+
+
+def _untie(leaves: Leaves, tied: Mapping[tuple[str, ...], tuple[str, ...]]) -> Leaves:
+    """Return leaves with tied arrays under one name; refuse names of one array that hold two."""
+    untied = {name: leaf for name, leaf in leaves.items() if name not in tied}
+    for other, name in tied.items():
+        if other not in leaves:
+            continue
+        if not np.array_equal(untied.setdefault(name, leaves[other]), leaves[other], equal_nan=True):
+            raise CheckpointError(
+                f"params hold different arrays at '{'.'.join(other)}' and '{'.'.join(name)}', which the "
+                "template ties to one; load a checkpoint of this network."
+            )
+    return untied
 
 
 def _is_random_stream(path: tuple, leaf: Any) -> bool:
@@ -71,7 +125,7 @@ def _is_random_stream(path: tuple, leaf: Any) -> bool:
     import jax
 
     kind = getattr(leaf, "dtype", type(leaf))
-    return "rngs" in _levels(key_names(path)) and not jax.numpy.issubdtype(kind, jax.numpy.floating)
+    return "rngs" in split_levels(key_names(path)) and not jax.numpy.issubdtype(kind, jax.numpy.floating)
 
 
 def _is_filled(path: tuple, slot: Any) -> bool:
@@ -87,7 +141,7 @@ def _is_filled(path: tuple, slot: Any) -> bool:
 def _by_levels(leaves: Iterable[tuple[tuple, Any]]) -> Leaves:
     """Return leaves by their names' levels, flat names split, a `value` level common to all dropped."""
     named = {key_names(path): leaf for path, leaf in leaves}
-    split = {_levels(name): leaf for name, leaf in named.items()}
+    split = {split_levels(name): leaf for name, leaf in named.items()}
     # Two names that splitting makes one are told apart only by staying whole.
     levels = split if len(split) == len(named) else named
     if levels and all(name[-1:] == ("value",) for name in levels):
@@ -95,24 +149,28 @@ def _by_levels(leaves: Iterable[tuple[tuple, Any]]) -> Leaves:
     return levels
 
 
-def _levels(name: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a name with its flat parts split, as at "layers/0" and "layers.0"."""
-    return tuple(level for key in name for level in re.split(r"[/.]", key))
+def _unwrap(leaves: Leaves, wanted: Leaves) -> Leaves:
+    """Drop the levels that wrappers of PyTorch put anywhere in a name, unless the template has them, too."""
+    for wrapper in (*WRAPPERS, "module"):
+        shorter = {tuple(level for level in name if level != wrapper): leaf for name, leaf in leaves.items()}
+        if len(shorter) == len(leaves) and not any(wrapper in name for name in wanted):
+            leaves = shorter
+    return leaves
 
 
-def _align(found: Leaves, wanted: Leaves) -> tuple[Leaves, int]:
+def _align(leaves: Leaves, wanted: Leaves) -> tuple[Leaves, int]:
     """Drop outer levels of one of the trees so that most names agree; return `found` and wanted's depth."""
-    depths = [(depth, 0) for depth in range(_num_outer(found) + 1)]
+    depths = [(depth, 0) for depth in range(_num_outer(leaves) + 1)]
     depths += [(0, depth) for depth in range(1, _num_outer(wanted) + 1)]
     if all(name[0] == "params" for name in wanted if name):
         # Flax's outermost level says nothing about the layers, so the checkpoint may wrap them otherwise.
-        depths += [(depth, 1) for depth in range(1, _num_outer(found) + 1)]
+        depths += [(depth, 1) for depth in range(1, _num_outer(leaves) + 1)]
 
     def count_shared(pair: tuple[int, int]) -> int:
-        return len({name[pair[0] :] for name in found} & {name[pair[1] :] for name in wanted})
+        return len({name[pair[0] :] for name in leaves} & {name[pair[1] :] for name in wanted})
 
     ours, theirs = max(depths, key=count_shared)
-    return {name[ours:]: leaf for name, leaf in found.items()}, theirs
+    return {name[ours:]: leaf for name, leaf in leaves.items()}, theirs
 
 
 def _num_outer(leaves: Leaves) -> int:
@@ -128,9 +186,9 @@ def _as_torch(name: tuple[str, ...]) -> tuple[str, ...]:
     return (*name[:-1], *(_TORCH_NAMES.get(level, level) for level in name[-1:]))
 
 
-def _turn_weights(found: Leaves, wanted: Leaves) -> Leaves:
+def _turn_weights(leaves: Leaves, wanted: Leaves) -> Leaves:
     """Return `found` under the names of `wanted`, with the weights that PyTorch holds transposed turned."""
-    turned = dict(found)
+    turned = dict(leaves)
     for name, slot in wanted.items():
         torch_name = _as_torch(name)
         if torch_name not in turned:
@@ -141,46 +199,6 @@ def _turn_weights(found: Leaves, wanted: Leaves) -> Leaves:
             array = moved if moved.shape == np.shape(slot) else array
         turned[name] = array
     return turned
-
-
-def _differences(found: Leaves, wanted: Leaves) -> tuple[list, list, list]:
-    missing = [name for name, slot in wanted.items() if name not in found and hasattr(slot, "shape")]
-    extra = [name for name in found if name not in wanted]
-    reshaped = [name for name in wanted if name in found and np.shape(found[name]) != np.shape(wanted[name])]
-    return missing, extra, reshaped
-
-
-def _check_fit(found: Leaves, wanted: Leaves) -> None:
-    missing, extra, reshaped = _differences(found, wanted)
-    if not (missing or extra or reshaped):
-        return
-    turned = sum(map(len, _differences(_turn_weights(found, wanted), wanted)))
-    hint = "; pass transpose='torch' if PyTorch saved it" if turned < len(missing + extra + reshaped) else ""
-    counts = [
-        f"{len(names)} of {len(whole)} {verdict}"
-        for names, whole, verdict in (
-            (missing, wanted, "arrays of the template are missing"),
-            (extra, found, "arrays of the checkpoint have no place in the template"),
-            (reshaped, wanted, "arrays of the template have another shape"),
-        )
-        if names
-    ]
-    table = _side_by_side(found, wanted, sorted({*missing, *extra, *reshaped}))
-    raise CheckpointError(f"params do not fit the template: {', and '.join(counts)}{hint}.\n{table}")
-
-
-def _side_by_side(found: Leaves, wanted: Leaves, names: list[tuple[str, ...]]) -> str:
-    rows = [("checkpoint", "template")]
-    rows += [(_describe(name, found), _describe(name, wanted)) for name in names[:_MAX_ROWS]]
-    width = max(len(left) for left, _ in rows)
-    lines = [f"  {left:<{width}}  {right}" for left, right in rows]
-    if len(names) > _MAX_ROWS:
-        lines.append(f"  … and {len(names) - _MAX_ROWS} more")
-    return "\n".join(lines)
-
-
-def _describe(name: tuple[str, ...], leaves: Leaves) -> str:
-    return f"{'/'.join(name) or '(one array)'} {np.shape(leaves[name])}" if name in leaves else "-"
 
 
 def _cast(leaf: Any, slot: Any, name: tuple[str, ...]) -> Any:

@@ -3,11 +3,13 @@
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path, PurePath
 from typing import Any, cast
 
+from lltc.checkpoints.hub.repository import Repository, Revision, as_repository
 from lltc.checkpoints.intake.messages import first_line, printable
 from lltc.errors import CheckpointError, InputError
 
@@ -30,6 +32,7 @@ def as_path(path: Any) -> Path:
     """Return `path` as a `pathlib.Path`, or as universal-pathlib's counterpart where it is a URL.
 
     Credentials and other options of a file system go into a `UPath` of one's own, which passes unchanged.
+    "hf://org/name" becomes that repository's folder.
 
     Raises:
         InputError: the URL's kind is unknown, or a library it needs is missing.
@@ -50,11 +53,30 @@ def as_path(path: Any) -> Path:
     scheme = match[1].lower()
     if scheme in _LOCAL:
         return Path(path[match.end() :])
+    if (repository := as_repository(path)) is not None:
+        return cast(Path, repository)
     try:
         from upath import UPath
     except ImportError as error:
         raise _missing(path, f"universal-pathlib {_LIBRARIES.get(scheme, '')}".rstrip()) from error
     return _connect(path, scheme, UPath)
+
+
+def as_folder(path: Any, revisions: str | None = None, keep: int | None = None) -> Path:
+    """Return `path` as `as_path` does; `revisions` and `keep` are of a repository on the hub.
+
+    Raises:
+        InputError: they are given for another folder.
+    """
+    folder = as_path(path)
+    given = {"revisions": revisions, "keep": keep}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not isinstance(folder, Repository):
+        raise InputError(
+            f"{' and '.join(given)} cannot be heeded for '{path}', which is no repository on the Hugging "
+            "Face hub; pass one like hf://org/name."
+        )
+    return cast(Path, replace(folder, **given)) if isinstance(folder, Repository) else folder
 
 
 def _connect(path: str, scheme: str, make: Any) -> Path:
@@ -76,24 +98,38 @@ def _missing(path: str, libraries: str) -> InputError:
 
 @contextmanager
 def local_copy(path: Path) -> Iterator[Path]:
-    """Yield `path` itself where it is local, else a copy of the file or folder that is deleted afterwards."""
-    if getattr(path, "protocol", "") in _LOCAL:
+    """Yield `path` itself where it is local, else a copy of the file or folder that is deleted afterwards.
+
+    Revisions on the hub have a cache of their own, which decides what is deleted.
+    """
+    if getattr(path, "protocol", "") in _LOCAL and not isinstance(path, Revision):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="lltc-") as folder:
-        copy = Path(folder) / path.name
-        try:
-            _fetch(path, copy)
-        except Exception as error:
-            reason = first_line(str(error)) or type(error).__name__
-
-            raise CheckpointError(
-                f"Cannot fetch checkpoint '{path}' ({reason}); check its access."
-            ) from error
+    with ExitStack() as stack:
+        with fetching(path):
+            copy = stack.enter_context(path.fetched() if isinstance(path, Revision) else _copied(path))
         try:
             yield copy
         except CheckpointError as error:
             raise CheckpointError(str(error).replace(str(copy), str(path))) from error
+
+
+@contextmanager
+def fetching(path: Any) -> Iterator[None]:
+    """Turn whatever a store raises into one `CheckpointError` naming `path`."""
+    try:
+        yield
+    except Exception as error:
+        reason = first_line(str(error)) or type(error).__name__
+        raise CheckpointError(f"Cannot fetch checkpoint '{path}' ({reason}); check its access.") from error
+
+
+@contextmanager
+def _copied(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="lltc-") as folder:
+        copy = Path(folder) / path.name
+        _fetch(path, copy)
+        yield copy
 
 
 def _fetch(path: Any, copy: Path) -> None:

@@ -8,8 +8,23 @@ from pathlib import Path
 from typing import Any, Literal, SupportsIndex
 
 from lltc.checkpoints.formats.npz import save_npz
+from lltc.checkpoints.formats.orbax import NOTE
 from lltc.checkpoints.formats.safetensors import save_safetensors
+from lltc.checkpoints.intake.notes import describe, is_native
+from lltc.checkpoints.intake.tree import nest
 from lltc.errors import InputError
+
+
+def where_and_when(
+    saver: str, folder: str | PathLike[str], steps: Collection[int]
+) -> tuple[Path, frozenset[int]]:
+    """Return the local folder and the steps that a saver is given, or refuse them."""
+    if "://" in str(folder):
+        raise InputError(f"folder is '{folder}', but {saver} writes to local folders; pass one.")
+    chosen = frozenset(map(as_step, steps))
+    if not chosen:
+        raise InputError("steps is empty, so nothing would be saved; pass at least one step.")
+    return Path(folder), chosen
 
 
 @dataclass(frozen=True)
@@ -19,6 +34,11 @@ class Saver:
     At a step that is not among `steps` the call is one look-up, and a wait for the device only where `step`
     is a JAX array. A checkpoint is written under a temporary name and renamed, so a run that is killed leaves
     no half of one; a step saved again is replaced.
+
+    `Checkpoint.load()` gives back what was saved, arrays as NumPy's, without a template: dicts with any keys,
+    lists, tuples, named tuples and dataclasses that JAX knows as pytrees (where they are imported), Flax's
+    FrozenDict, None, empty containers and Python's numbers; of a training state, the parameters. Whatever
+    else is registered as a pytree wants its template.
 
     Attributes:
         folder: where the checkpoints go, a local folder that is made where it is missing.
@@ -40,7 +60,7 @@ class Saver:
         ...     path = saver(step, params)
         ...     updates, state = optimizer.update(gradient(params), state)
         ...     params = optax.apply_updates(params, updates)
-        >>> [(checkpoint.step, checkpoint.load().item()) for checkpoint in find_checkpoints(saver.folder)]
+        >>> [(checkpoint.step, float(checkpoint.load())) for checkpoint in find_checkpoints(saver.folder)]
         [(0, 3.0), (1, 2.7), (5, 1.77), (22, 0.30), (100, 0.0001)]
     """
 
@@ -51,12 +71,9 @@ class Saver:
     def __post_init__(self):
         if self.format not in _WRITERS:
             raise InputError(f"format is {self.format!r}, but must be one of {', '.join(_WRITERS)}.")
-        if "://" in str(self.folder):
-            raise InputError(f"folder is '{self.folder}', but Saver writes to local folders; pass one.")
-        object.__setattr__(self, "folder", Path(self.folder))
-        object.__setattr__(self, "steps", frozenset(map(_as_step, self.steps)))
-        if not self.steps:
-            raise InputError("steps is empty, so nothing would be saved; pass at least one step.")
+        folder, steps = where_and_when("Saver", self.folder, self.steps)
+        object.__setattr__(self, "folder", folder)
+        object.__setattr__(self, "steps", steps)
 
     def __call__(self, step: SupportsIndex, params: Any) -> Path | None:
         """Save `params`, any pytree of arrays, if `step` is one to save; return its path, else None.
@@ -64,13 +81,14 @@ class Saver:
         Raises:
             InputError: `step` is no integer, or `params` holds a leaf that is no array of numbers.
         """
-        number = _as_step(step, "step is")
+        number = as_step(step, "step is")
         if number not in self.steps:
             return None
         return _WRITERS[self.format](Path(self.folder), number, params)
 
 
-def _as_step(step: Any, what: str = "steps holds") -> int:
+def as_step(step: Any, what: str = "steps holds") -> int:
+    """Return `step` as an int; refuse what is no integer from 0 on."""
     try:
         number = index(step)
     except TypeError:
@@ -83,9 +101,21 @@ def _as_step(step: Any, what: str = "steps holds") -> int:
 def _write_orbax(folder: Path, step: int, params: Any) -> Path:
     import orbax.checkpoint
 
+    leaves, note = describe(params)
+    if empty := [name for name, leaf in leaves.items() if 0 in leaf.shape]:
+        raise InputError(
+            f"params holds '{empty[0]}' without numbers, which Orbax cannot store; save with format='npz'."
+        )
+    # Orbax joins names with dots, and two that become one are lost; "leaf~" stands for a name that is none.
+    names = list(leaves)
+    if any("." in name or "leaf~" in name or "//" in f"/{name}/" for name in names):
+        state = {str(number): leaf for number, leaf in enumerate(leaves.values())}
+    else:
+        state = params if isinstance(note, dict) and is_native(note) else nest(leaves, "/")
+        names = None
     path = folder.resolve() / f"step_{step}"
     with orbax.checkpoint.StandardCheckpointer() as checkpointer:
-        checkpointer.save(path, params, force=True)
+        checkpointer.save(path, state, force=True, custom_metadata={NOTE: {"tree": note, "names": names}})
     return path
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from cyclopts import App
 
+from lltc.cli.checking import check
 from lltc.cli.comparing import compare
 from lltc.cli.estimating import estimate
+from lltc.cli.examining import doctor
 from lltc.cli.observing import observe
 from lltc.cli.probing import components, probe
 from lltc.cli.showing import report, show
@@ -27,7 +29,7 @@ app = App(
     version=VERSION,
     suppress_keyboard_interrupt=False,
 )
-for command in (sweep, observe, estimate, probe, components, show, report, compare):
+for command in (sweep, check, observe, estimate, probe, components, show, report, compare, doctor):
     app.command(command)
 
 
@@ -48,7 +50,8 @@ def demo(*, out: Path = Path("lltc-demo")) -> None:
 def main() -> None:
     """Run the shell; bad input ends with its sentence and status 2, Ctrl-C with 130, SIGTERM with 143."""
     prepare_streams()
-    terminated = _heed_termination()
+    told = threading.Event()
+    terminated = _heed_termination(told)
     try:
         app()
         sys.stdout.flush()
@@ -56,6 +59,7 @@ def main() -> None:
         print(f"lltc: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
+        told.set()
         print(STOPPED, file=sys.stderr)
         sys.exit(143 if terminated.is_set() else 130)
     except BrokenPipeError:
@@ -63,16 +67,17 @@ def main() -> None:
         sys.exit(141)
 
 
-def _heed_termination() -> threading.Event:
+def _heed_termination(told: threading.Event) -> threading.Event:
     """Stop on SIGTERM as on Ctrl-C, and within seconds even inside a long step; return whether it came.
 
     A scheduler that takes the machine back kills what has not ended soon. Files are whole or absent, so that
-    nothing is lost by leaving at once.
+    nothing is lost by leaving at once. Where the end itself takes long, `told` says that the word is out.
     """
     terminated = threading.Event()
 
     def leave() -> None:
-        print(STOPPED, file=sys.stderr, flush=True)
+        if not told.is_set():
+            print(STOPPED, file=sys.stderr, flush=True)
         os._exit(143)
 
     def stop(*_: object) -> None:

@@ -1,6 +1,7 @@
 """Flags that several commands share, and the objects they name."""
 
 import sys
+import traceback
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Literal
 
 from cyclopts import Parameter
 
-from lltc.errors import InputError
+from lltc.errors import InputError, first_line
 
 KERNELS = ("baoab", "ghmc", "mala", "leimkuhler_matthews", "euler", "sgnht")
 
@@ -56,6 +57,12 @@ class Sampling:
         Chains evaluated at once; default as many as memory allows.
     micro_batch
         Examples of a batch evaluated at once; default as many as memory allows.
+    weights
+        What each example counts: a key of the data, or an array as pkg.module:attr.
+    weight_decay
+        Strength of the weight decay that training minimised beside the loss.
+    tie
+        Leaves that are another one, as head=wte.
     mesh
         Devices along the axes chain, data and model, such as chain=4,model=2; default one device.
     """
@@ -78,6 +85,9 @@ class Sampling:
     memory: str | None = None
     chain_batch: int | None = None
     micro_batch: int | None = None
+    weights: str | None = None
+    weight_decay: float | None = None
+    tie: list[str] | None = None
     mesh: str | None = None
 
 
@@ -96,19 +106,27 @@ class Loading:
         Function path -> params as pkg.module:attr, for checkpoints in a format of your own.
     transpose
         With torch, PyTorch's weights are turned into the template's layout.
+    ignore
+        Glob over the checkpoints' names to leave out, such as "*/num_batches_tracked"; again for more.
     """
 
     params_key: str | None = None
     template: str | None = None
     loader: str | None = None
     transpose: Literal["torch"] | None = None
+    ignore: list[str] | None = None
 
 
 def as_reading(loading: Loading | None) -> dict[str, Any]:
     """Return the arguments of `find_checkpoints` and `open_checkpoint` the flags stand for."""
     given = loading or Loading()
     loader = load_attribute("loader", given.loader) if given.loader else None
-    return {"params_key": given.params_key, "loader": loader, "transpose": given.transpose}
+    return {
+        "params_key": given.params_key,
+        "loader": loader,
+        "transpose": given.transpose,
+        "ignore": given.ignore,
+    }
 
 
 def as_template(loading: Loading | None, model: Any = None) -> Any:
@@ -123,6 +141,8 @@ def as_options(sampling: Sampling | None) -> dict[str, Any]:
     return asdict(given) | {
         "kernel": _kernel(given.kernel),
         "preconditioner": load_value("preconditioner", given.preconditioner),
+        "weights": load_value("weights", given.weights) if ":" in (given.weights or "") else given.weights,
+        "tie": name_globs(given.tie),
         "mesh": _mesh(given.mesh),
     }
 
@@ -155,6 +175,13 @@ def _mesh(text: str | None) -> Any:
         ) from None
 
 
+def load_params(checkpoint: str, loading: Loading | None, model: Any) -> Any:
+    """Return the params of one checkpoint, fitted to the template asked for or the one `model` carries."""
+    from lltc.checkpoints import open_checkpoint
+
+    return open_checkpoint(checkpoint, **as_reading(loading)).load(as_template(loading, model))
+
+
 def load_attribute(argument: str, reference: str) -> Any:
     """Return the object `pkg.module:attr` names, looking in the current folder first."""
     module_name, separator, attribute = reference.partition(":")
@@ -172,6 +199,12 @@ def load_attribute(argument: str, reference: str) -> Any:
             f"{argument}={reference!r} names a module that cannot be imported ({error}); run lltc where it "
             "can be, or install it."
         ) from None
+    except InputError:
+        raise
+    except Exception as error:  # The module is the user's: it may fail in any way.
+        raise _failed(
+            f"{argument}={reference!r} names a module that fails as it is imported", error
+        ) from error
     for name in attribute.split("."):
         if not hasattr(value, name):
             raise InputError(
@@ -185,7 +218,23 @@ def load_attribute(argument: str, reference: str) -> Any:
 def load_value(argument: str, reference: str | None) -> Any:
     """Return what `pkg.module:attr` names, called where it is a function; None for no reference."""
     value = load_attribute(argument, reference) if reference else None
-    return value() if callable(value) and not hasattr(value, "__getitem__") else value
+    if not callable(value) or hasattr(value, "__getitem__"):
+        return value
+    try:
+        return value()
+    except InputError:
+        raise
+    except Exception as error:  # The function is the user's: it may fail in any way.
+        raise _failed(f"{argument}={reference!r} is called without arguments and fails", error) from error
+
+
+def _failed(what: str, error: Exception) -> InputError:
+    """Return a sentence that says where an error arose."""
+    frames = traceback.extract_tb(error.__traceback__)
+    file, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else frames[-1][:2]
+    return InputError(
+        f"{what} ({type(error).__name__}: {first_line(error)}) at {file}:{line}; mend it there."
+    )
 
 
 def name_globs(given: list[str] | None) -> dict[str, str] | None:

@@ -2,20 +2,12 @@
 
 from pathlib import Path
 
-from lltc.cli.arguments import (
-    Loading,
-    Sampling,
-    as_options,
-    as_reading,
-    as_template,
-    load_attribute,
-    load_value,
-)
+from lltc.cli.arguments import Loading, Sampling, as_options, load_attribute, load_params, load_value
 from lltc.cli.streams import save
 
 
 def estimate(
-    checkpoint: Path,
+    checkpoint: str,
     *,
     model: str,
     data: str,
@@ -37,9 +29,8 @@ def estimate(
     out
         File for the draws (netCDF4); none by default.
     progress
-        Show a progress bar.
+        Show a progress bar, and say where it will take long.
     """
-    from lltc.checkpoints import open_checkpoint
     from lltc.compilation import cached_compilation
     from lltc.diagnostics.status import Status
     from lltc.estimates.llc import estimate_llc
@@ -48,7 +39,7 @@ def estimate(
     with cached_compilation():
         estimate = estimate_llc(
             loss,
-            open_checkpoint(checkpoint, **as_reading(loading)).load(as_template(loading, loss)),
+            load_params(checkpoint, loading, loss),
             load_value("data", data),
             progress=progress,
             **as_options(sampling),

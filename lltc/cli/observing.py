@@ -11,6 +11,8 @@ def observe(
     *,
     model: str,
     data: str,
+    revisions: str | None = None,
+    keep: int | None = None,
     observables: str | None = None,
     out: Path | None = None,
     examples: int = 2048,
@@ -26,6 +28,10 @@ def observe(
         Loss (params, batch) -> (batch,) as pkg.module:attr.
     data
         Data set as pkg.module:attr; a function without arguments is called.
+    revisions
+        Which branches and tags of a repository hf://org/name are checkpoints, such as "step*".
+    keep
+        How many downloaded revisions remain on disk; default all, in the cache of huggingface-hub.
     observables
         Dictionary as pkg.module:attr: functions params -> number or vector, or data sets for sub-losses.
     out
@@ -34,9 +40,10 @@ def observe(
         The most examples that loss and gradient are averaged over.
     """
     from lltc import sweeps
+    from lltc.checkpoints.remote import as_folder
 
     observations = sweeps.observe(
-        checkpoints,
+        as_folder(checkpoints, revisions, keep),
         load_attribute("model", model),
         load_value("data", data),
         observables=load_value("observables", observables),

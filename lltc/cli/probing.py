@@ -19,9 +19,11 @@ from lltc.cli.arguments import (
 from lltc.cli.streams import save
 from lltc.errors import InputError
 
+SHOWN = 4
+
 
 def components(
-    checkpoint: Path,
+    checkpoint: str,
     *patterns: str,
     loading: Loading | None = None,
 ) -> None:
@@ -32,10 +34,11 @@ def components(
     checkpoint
         One checkpoint in any format of `lltc sweep`, or a folder of them, of which the last is read.
     patterns
-        Globs over parameter paths, with an index at the end where wanted: "layers/*/attn/q[:,3]".
+        Globs over parameter paths, with an index at the end where wanted: "layers/*/attn/q[:,3]"; or heads,
+        mlps, layers or embeddings, of a transformer (heads by the number in the config.json beside it).
     """
     from lltc.checkpoints import find_checkpoints, open_checkpoint
-    from lltc.posterior.components import list_components
+    from lltc.posterior.components import list_components, name_components
 
     reading = as_reading(loading)
     try:
@@ -45,13 +48,34 @@ def components(
     params = record.load(as_template(loading))
     if not patterns:
         print(list_components(params))
+    num_heads = record.num_heads() if "heads" in patterns else None
     for pattern in patterns:
-        print(f"{pattern}\n{list_components(params, pattern)}\n")
+        members = name_components([pattern], params, num_heads=num_heads)
+        if pattern in members:
+            print(f"{pattern}\n{list_components(params, pattern)}\n")
+        else:
+            rows = {name: (list_components(params, chosen), chosen) for name, chosen in members.items()}
+            print(_table(pattern, rows))
+
+
+def _table(kind: str, rows: dict[str, tuple[Any, Any]]) -> str:
+    """Return a line a component: its name, how many parameters it has and the patterns that select them."""
+    names, counts = (
+        max(map(len, rows)),
+        {name: f"{component.selected:,}" for name, (component, _) in rows.items()},
+    )
+    width = max(map(len, counts.values()))
+    lines = [
+        f"{name.ljust(names)}  {counts[name].rjust(width)}  {', '.join(chosen[:SHOWN])}"
+        + (f" and {len(chosen) - SHOWN} more" if len(chosen) > SHOWN else "")
+        for name, (_, chosen) in rows.items()
+    ]
+    return "\n".join([f"{kind} ({len(rows)})", *lines, ""])
 
 
 def probe(
-    before: Path,
-    after: Path,
+    before: str,
+    after: str,
     *,
     model: str,
     data: str,
@@ -96,6 +120,7 @@ def probe(
         Show a progress bar.
     """
     from lltc.checkpoints import open_checkpoint
+    from lltc.checkpoints.remote import as_path
     from lltc.probes import probe as probe_checkpoints
     from lltc.sweeps import Sweep
 
@@ -116,32 +141,32 @@ def probe(
     )
     print(json.dumps(probe_to_json(change), allow_nan=False) if as_json else change, flush=True)
     if swept is not None:
-        swept.report(probes={f"{before.name} → {after.name}": change})
+        swept.report(probes={f"{as_path(before).name} → {as_path(after).name}": change})
     if plot is not None:
         figure: Any = change.plot().figure
         save(plot, figure.savefig)
 
 
-def probe_to_json(found: Any) -> dict[str, Any]:
+def probe_to_json(probe: Any) -> dict[str, Any]:
     """Return a probe as plain JSON values; numbers that are not finite become null."""
     scalars = ("delta_llc", "delta_llc_se", "num_stiffened", "num_softened", "participation")
     scalars += ("param_participation", "moved_inside", "moved_outside")
-    shown: dict[str, Any] = {name: _number(getattr(found, name)) for name in scalars}
-    shown |= {"lower_bound": found.change.lower_bound, "nbeta": found.after.nbeta}
-    shown["localization"] = found.after.localization
+    shown: dict[str, Any] = {name: _number(getattr(probe, name)) for name in scalars}
+    shown |= {"lower_bound": probe.change.lower_bound, "nbeta": probe.after.nbeta}
+    shown["localization"] = probe.after.localization
     for name, estimate, stiffness in (
-        ("before", found.before, found.stiffness_before),
-        ("after", found.after, found.stiffness_after),
+        ("before", probe.before, probe.stiffness_before),
+        ("after", probe.after, probe.stiffness_after),
     ):
         shown[name] = {"llc": _number(estimate.llc), "llc_se": _number(estimate.llc_se)}
         shown[name] |= {"status": estimate.status.name, "num_stiff": stiffness.num_stiff}
     shown["by_component"] = {
         name: {key: _part(value) for key, value in part._asdict().items() if value is not None}
-        for name, part in found.by_component.items()
+        for name, part in probe.by_component.items()
     }
-    if found.examples is not None:
-        shown["examples_changed"] = found.examples.num_changed
-        shown["examples_most_changed"] = found.examples.examples[found.examples.most(10)].tolist()
+    if probe.examples is not None:
+        shown["examples_changed"] = probe.examples.num_changed
+        shown["examples_most_changed"] = probe.examples.examples[probe.examples.most(10)].tolist()
     return shown
 
 

@@ -24,6 +24,8 @@ def sweep(
     out: Path,
     runs: bool = False,
     pattern: str = "*",
+    revisions: str | None = None,
+    keep: int | None = None,
     workers: int = 0,
     scheduler: str | None = None,
     budget: int | None = None,
@@ -44,7 +46,7 @@ def sweep(
     ----------
     checkpoints
         Folder, or its URL, of Orbax, safetensors, npz, Flax, Equinox or PyTorch checkpoints; with --runs, of
-        such folders.
+        such folders. hf://org/name is a repository on the Hugging Face hub.
     model
         Loss (params, batch) -> (batch,) as pkg.module:attr.
     data
@@ -55,6 +57,10 @@ def sweep(
         Each sub-folder is a run (seed or setting), swept into its own folder in out at one nβ and γ.
     pattern
         Which sub-folders are runs, such as "seed*".
+    revisions
+        Which branches and tags of a repository hf://org/name are checkpoints, such as "step*".
+    keep
+        How many downloaded revisions remain on disk; default all, in the cache of huggingface-hub.
     workers
         Worker processes started here, one GPU each where there are GPUs; 0 works in this one.
     scheduler
@@ -73,7 +79,9 @@ def sweep(
         Show a bar on a terminal, one line a checkpoint elsewhere.
     """
     from lltc import sweeps
+    from lltc.checkpoints.remote import as_folder
 
+    folder = as_folder(checkpoints, revisions, keep)
     arguments = as_options(sampling) | as_reading(loading)
     arguments |= {
         "out": out,
@@ -88,17 +96,17 @@ def sweep(
         arguments["pattern"] = pattern
     if dry_run:
         preview = sweeps.preview_runs if runs else sweeps.preview_sweep
-        print(preview(checkpoints, loss, examples, **arguments))
+        print(preview(checkpoints if runs else folder, loss, examples, **arguments))
         return
     arguments |= {"scheduler": scheduler, "progress": progress}
     if budget is not None:
         if runs:
             raise InputError("budget is for one run, but --runs was given; sweep each run on its own.")
         arguments |= {"budget": budget, "together": max(workers, 4)}
-        print_sweep(sweeps.sweep_adaptively(checkpoints, loss, examples, **arguments))
+        print_sweep(sweeps.sweep_adaptively(folder, loss, examples, **arguments))
         return
     if runs:
         for name, swept in sweeps.sweep_runs(checkpoints, loss, examples, **arguments).items():
             print_sweep(swept, name)
     else:
-        print_sweep(sweeps.sweep(checkpoints, loss, examples, **arguments))
+        print_sweep(sweeps.sweep(folder, loss, examples, **arguments))

@@ -24,6 +24,7 @@ from lltc.diagnostics.mixing import equilibration_error, mixing, monte_carlo_err
 from lltc.diagnostics.status import Status, judge
 from lltc.posterior.target import LocalPosterior
 
+REGULAR = 0.9
 PAIRS = ("heat_capacity", "d_llc_d_log_nbeta", "d_llc_d_log_localization", "stiff_temperature")
 
 
@@ -70,6 +71,7 @@ def assess(
     loss: float,
     corrected: bool,
     partial_anchor: bool,
+    arrivals: int | None = None,
     complete: bool,
     finite: bool,
 ) -> Assessment:
@@ -77,8 +79,10 @@ def assess(
 
     `reach` is that of the steps, ε(1 + c)/(1 - c); `loss` is the loss at w* that rises are differences from,
     0 where it is zero by construction; `corrected` says that moves were accepted or refused,
-    `partial_anchor` that ∇L_n(w*) is uncertain. Chains that are not `finite`, or too few draws to say
-    anything, give NaN.
+    `partial_anchor` that ∇L_n(w*) is uncertain; `arrivals` is how often replicas that exchange came from the
+    prior, and R-hat is then that of the distance from w* too. So it is where γ = 0 and λ̂ is less than 0.9
+    d/2: nothing ends an arm there, and how far chains have come along it tells what they miss. Chains that
+    are not `finite`, or too few draws to say anything, give NaN.
     """
     energy = np.asarray(draws.energy, dtype=np.float64)
     control = np.zeros((len(energy), 0)) if partial_anchor else np.asarray(draws.control, np.float64)
@@ -92,17 +96,25 @@ def assess(
     virial = nbeta * np.asarray(draws.virial, np.float64) + gamma * distance
     by_nbeta, capacity = _nbeta_sensitivity(series, nbeta * energy)
     by_gamma = _localization_sensitivity(series, distance, gamma)
+    reached = float(virial.mean())
+    if arrivals is not None:
+        # Replicas from the prior see every arm: up to two errors the virial is off by noise.
+        noise = 2 * monte_carlo_error(virial)
+        reached += float(np.clip(dimension - reached, -noise, noise))
     heat = predicted_heat(visits, reach, nbeta)
     sharp = sharpened(series, virial - dimension, hot, expected=2 * heat)
     heat *= 1 - 2 * sharp.coefficient
     llc, share = float(sharp.series.mean()) - heat, float(virial.mean()) / dimension
+    endless = corrected and gamma == 0 and llc < REGULAR * dimension / 2
+    if endless or arrivals is not None:
+        mixed = mixed._replace(rhat=float(np.fmax(mixed.rhat, mixing(distance, hot).rhat)))
     temperature = stiff_temperature(visits)
     acceptance = float(np.mean(draws.accepted)) if corrected else _mean_acceptance(visits)
     slip = nbeta * np.asarray(draws.slip, np.float64)
     spread = (
         0.0
         if sharp.coefficient
-        else spread_error(llc, by_gamma.value, virial.mean(), gamma * distance.mean(), dimension)
+        else spread_error(llc, by_gamma.value, reached, gamma * distance.mean(), dimension)
     )
     budget = ErrorBudget(
         monte_carlo=monte_carlo_error(sharp.series),
@@ -117,7 +129,16 @@ def assess(
     return Assessment(
         llc=llc,
         llc_se=budget.total,
-        status=judge(llc, budget, mixed, acceptance=moved, virial_share=share, complete=complete),
+        status=judge(
+            llc,
+            budget,
+            mixed,
+            acceptance=moved,
+            virial_share=reached / dimension,
+            arrivals=arrivals,
+            endless=endless,
+            complete=complete,
+        ),
         ess=mixed.ess,
         rhat=mixed.rhat,
         hot_cold_gap=mixed.gap,

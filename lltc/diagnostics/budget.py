@@ -33,6 +33,11 @@ class ErrorBudget(NamedTuple):
         """The root of the sum of squares."""
         return float(np.sqrt(np.sum(np.square(self))))
 
+    @property
+    def shrinking(self) -> float:
+        """The sum of squares of what falls with the number of draws."""
+        return self.monte_carlo**2 + self.equilibration**2 + self.spread**2
+
 
 def rounding_error(llc: float, nbeta: float, loss: float, size: int, eps: float) -> float:
     """Return a per mille of λ̂, and what rounding by `eps` leaves unknown of the losses behind rises.

@@ -9,6 +9,7 @@ from lltc.diagnostics.mixing import equilibration_error, monte_carlo_error
 MOST_LEFT = 0.15
 AGREEMENT = 0.1
 SEGMENTS = 20
+MOST_KURTOSIS, NEGLIGIBLE = 30.0, 0.05
 
 
 def controlled(energy: np.ndarray, control: np.ndarray) -> np.ndarray:
@@ -41,7 +42,10 @@ def sharpened(series: np.ndarray, virial: np.ndarray, hot: np.ndarray, *, expect
     While flat directions are still spreading out its mean is not zero, and the regression would carry that
     over. So nothing is done unless that mean is within three errors of what minibatch heat makes `expected`
     (half of which is allowed for), fast and slow fluctuations (draws, and means over 20 segments of each
-    chain) have the same coefficient to 10 %, and the error falls to 15 % or less.
+    chain) have the same coefficient to 10 %, the error falls to 15 % or less, and what is left has no heavy
+    tail (a kurtosis up to 30; that of a quadratic's ‖w - w*‖² is 15 at most), as it has where far arms are
+    seen too seldom for its error to be known. A tail that ends within a twentieth of the series' standard
+    deviation is no matter.
 
     Source: Mira, Solgi & Imparato (2013, arXiv:1012.2983), section 2, for the first-order polynomial.
     """
@@ -55,7 +59,16 @@ def sharpened(series: np.ndarray, virial: np.ndarray, hot: np.ndarray, *, expect
     tried = series - slow * virial
     if monte_carlo_error(tried) > MOST_LEFT * monte_carlo_error(series):
         return Sharpened(series, 0.0)
+    farthest = np.abs(tried - tried.mean()).max()
+    if farthest > NEGLIGIBLE * series.std() and _kurtosis(tried) > MOST_KURTOSIS:
+        return Sharpened(series, 0.0)
     return Sharpened(tried, slow)
+
+
+def _kurtosis(series: np.ndarray) -> float:
+    """Return the fourth central moment over the squared variance, 3 of a Gaussian and 0 of a constant."""
+    squared = (series - series.mean()) ** 2
+    return float((squared**2).mean() / squared.mean() ** 2) if squared.any() else 0.0
 
 
 def _coefficient(series: np.ndarray, control: np.ndarray, segment: int) -> float:

@@ -58,15 +58,15 @@ class Stream:
     def variances(self) -> np.ndarray:
         """Return the variance of each example's loss, by chain `(chain, example)`; its mean is unbiased."""
         mean = self.single / self.count
-        return _by_chain(self.square / self.count, mean, mean)
+        return by_chain(self.square / self.count, mean, mean)
 
     def covariances(self, query: int) -> np.ndarray:
         """Return the covariance of one query with each example, by chain `(chain, example)`."""
         means = self.query[query][:, None] / self.count
-        return _by_chain(self.cross[query] / self.count, self.single / self.count, means)
+        return by_chain(self.cross[query] / self.count, self.single / self.count, means)
 
 
-def _by_chain(product: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def by_chain(product: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the terms of `covariance` from each chain's means of x·y, x and y, chains first."""
     all_x, all_y = x.mean(0), y.mean(0)
     within = product - all_x * y - x * all_y + all_x * all_y

@@ -9,8 +9,9 @@ from lltc.diagnostics.mixing import Mixing
 
 MOST_RHAT = 1.05
 MOST_VIRIAL = 1.5
-LEAST_VIRIAL = 0.75
+LEAST_VIRIAL, LEAST_ENDLESS = 0.75, 0.95
 LEAST_ACCEPTANCE = 0.05
+LEAST_ESS = 50
 
 
 class Status(Enum):
@@ -24,11 +25,12 @@ class Status(Enum):
     )
     unexplored = (
         "Flat directions have not spread out as far as the localization lets them (the virial share is "
-        "below 75 %), so the "
+        "below 75 %, or below 95 % where the localization is 0 and ends no arm), so the "
         "number may still move by more than its error: draw longer (num_draws), or raise the localization."
     )
     few_draws = (
-        "The draws amount to fewer than 50 independent ones, too few for the error bar: raise num_draws."
+        "The draws amount to fewer than 50 independent ones, or have no room for 50 passages from the prior, "
+        "by which far arms of a valley are found; too few for the error bar: raise num_draws."
     )
     too_coarse = (
         "The steps are too large for the stiff directions, whose temperature is off by more than a tenth: "
@@ -45,9 +47,8 @@ class Status(Enum):
         "value."
     )
     coupled = (
-        "The loss of an example depends on the rest of its batch (a sum for a mean, a division by the batch "
-        "size, batch statistics), so minibatches sample something else: return one loss an example, each by "
-        "itself."
+        "The loss of an example changes with the size of its batch (a sum for a mean, a division by the "
+        "batch size), so minibatches sample something else: return one loss an example, each by itself."
     )
     unused = (
         "The loss does not change with the parameters that move, so there is nothing to measure: check that "
@@ -71,9 +72,15 @@ def judge(
     *,
     acceptance: float,
     virial_share: float,
+    arrivals: int | None = None,
+    endless: bool = False,
     complete: bool,
 ) -> Status:
-    """Return the status of finite draws."""
+    """Return the status of finite draws; `arrivals` counts replicas that came from the prior.
+
+    `endless` draws are those of a singular minimum at γ = 0. What the virial lacks there is the mass at the
+    distance that chains have come to, as a surface integral, and so tells what lies beyond.
+    """
     if not complete:
         return Status.interrupted
     if llc < -3 * max(budget.monte_carlo, 1e-12):
@@ -82,7 +89,7 @@ def judge(
         return Status.few_draws
     if not np.isfinite(mixed.ess) and budget.monte_carlo == 0:
         return Status.ok
-    if not mixed.ess >= 50:
+    if not mixed.ess >= LEAST_ESS or (arrivals is not None and arrivals < LEAST_ESS):
         return Status.few_draws
     apart = abs(mixed.gap) > 4 * mixed.gap_se and abs(mixed.gap) > 0.1 * abs(llc)
     if apart or mixed.rhat > MOST_RHAT or budget.spread > 0.1 * abs(llc):
@@ -91,4 +98,5 @@ def judge(
         return Status.too_coarse
     if virial_share > MOST_VIRIAL:
         return Status.not_equilibrated
-    return Status.unexplored if virial_share < LEAST_VIRIAL else Status.ok
+    least = LEAST_ENDLESS if endless else LEAST_VIRIAL
+    return Status.unexplored if virial_share < least else Status.ok

@@ -104,7 +104,7 @@ def estimate_llc_team(
         data: as for `lltc.estimate_llc`.
         components: names mapped to patterns, lists of patterns, functions or masks, or a list of patterns
             that name themselves; `lltc.list_components` shows beforehand what a pattern selects. "*" is the
-            whole.
+            whole; "heads", "mlps", "layers" and "embeddings" are those of `lltc.ready_components`.
         options: as in `lltc.Options`, but `restrict`; γ is by default that of the whole, d/(½‖w*‖)² over all
             parameters.
 
@@ -134,7 +134,8 @@ def estimate_llc_team(
         )
     whole = arrange("estimate_llc_team", model, params, data, settings)
     masks = {
-        name: as_masks(whole.params, name, pattern) for name, pattern in name_components(components).items()
+        name: as_masks(whole.params, name, pattern)
+        for name, pattern in name_components(components, whole.params).items()
     }
     rungs = np.array([whole.nbeta])
     return LLCTeam(

@@ -2,49 +2,37 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lltc.chains.cost import is_costly
 from lltc.chains.gradients import measure_anchor
-from lltc.chains.looks import MOST_VISITS, Visit, look
-from lltc.chains.loop import OBSERVE_EVERY, Draws, Run, Trace, sample
+from lltc.chains.loop import OBSERVE_EVERY, Run, Trace
 from lltc.chains.plan import within_memory
 from lltc.chains.rungs import Ladder
 from lltc.chains.streams import RandomStream, as_key, as_seed
-from lltc.chains.warmup import WarmUp, finite, warm_up
-from lltc.diagnostics.assessment import Assessment, assess
+from lltc.chains.warmup import WarmUp, warm_up
 from lltc.diagnostics.status import Status
 from lltc.errors import InputError
-from lltc.estimates.inspection import inspect
+from lltc.estimates.drawing import MOST_DRAWS, draw_until_enough
+from lltc.estimates.drawn import Drawn, assess_rung, of_rung
+from lltc.estimates.exchange import is_sampler_chosen, is_small
 from lltc.estimates.options import Effort, Observable, read_effort
+from lltc.estimates.outlook import Course, tell
 from lltc.estimates.progress import Progress
 from lltc.estimates.record import LLCEstimate
+from lltc.inspection.findings import Finding, describe, heed, noted
+from lltc.inspection.look import inspect
+from lltc.inspection.rows import explain_not_finite
 from lltc.kernels import Kernel, baoab, ghmc, measuring
 from lltc.posterior.sharding import check_divides
 from lltc.posterior.target import LocalPosterior
 
-FIRST_DRAWS, MOST_DRAWS, MOST_CHEAP_DRAWS = 1000, 16_000, 64_000
-TYPICAL_WARMUP, FEW_DRAWS = 1000, 128
-MARGIN, LEAST_GROWTH, MOST_GROWTH = 1.2, 1.25, 2.0
-MOST_EXACT = 512
-EXPLORED = 0.9
+TYPICAL_WARMUP, FIRST_DRAWS, FEW_DRAWS = 1000, 1000, 128
 LEAST_READINGS = 8
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A run, its warm-up, what was drawn and what was seen meanwhile."""
-
-    run: Run
-    ladder: Ladder
-    warm: WarmUp
-    trace: Trace
-    visits: tuple[Visit, ...]
 
 
 def draw_estimates(
@@ -75,41 +63,67 @@ def _draw_estimates(
     began: float,
     observe: Callable[[jax.Array], None] | None,
 ) -> tuple[LLCEstimate, ...]:
-    kernel = choose_kernel(posterior, effort.kernel, effort.step_size)
-    if effort.preconditioner is not None:
-        kernel = measuring(kernel, effort.preconditioner)
-    run = prepare_run(
-        posterior,
-        options["key"],
-        options["observables"],
-        kernel=kernel,
-        anchor_examples=effort.anchor_examples,
-    )
+    run = arrange_run(posterior, effort, options)
     costly = is_costly(posterior, effort.num_chains * len(rungs))
-    wrong = inspect(run, thorough=not costly)
+    findings = inspect(run, thorough=not costly)
+    # The slope of a ladder is that of E[L_n] in 1/nβ, which the loss at w* does not enter.
+    findings = noted(findings, "slope") if len(rungs) > 1 else findings
+    wrong = heed(findings)
     first_draws = FEW_DRAWS if costly else FIRST_DRAWS
-    if wrong and effort.num_draws is None:
-        effort = effort._replace(num_draws=first_draws)
-    num_warmup = effort.num_warmup or (None if costly else TYPICAL_WARMUP)
+    if wrong:
+        # Draws from a wrong loss are no better for being many, or for exchange.
+        effort = effort._replace(num_draws=effort.num_draws or first_draws, kernel=run.kernel)
+    num_warmup = count_warmup(effort, costly=costly)
     ladder = Ladder(rungs, effort.num_chains)
-    expected = (num_warmup or FEW_DRAWS) + (effort.num_draws or first_draws)
-    with Progress(expected, show=options["progress"]) as bar:
+    num_steps = num_warmup or FEW_DRAWS
+    until = np.inf if costly else None
+    until = began + effort.time if effort.time is not None else until
+    with Progress(num_steps + (effort.num_draws or first_draws), show=options["progress"]) as bar:
+
+        def tell_round(warm: WarmUp, trace: Trace) -> None:
+            drawn = Drawn(run, ladder, warm, trace, ())
+            assessments = [assess_rung(drawn, rung) for rung in range(len(rungs))]
+            least, most = effort.num_draws or first_draws, effort.num_draws or MOST_DRAWS
+            course = Course(max(num_steps - warm.steps, 0), 0, least, most)
+            tell(bar, effort, assessments, drawn.count, course, until)
+
+        # Where steps are cheap the first draws decide how others are made, or that replicas make all anew.
+        known = effort.num_draws is not None and is_sampler_chosen(effort)
+        early = bar.shown and (known or not is_small(posterior))
         warm = warm_up(
             run,
             ladder,
             num_warmup=num_warmup,
             step_size=effort.step_size,
             on_chunk=bar.advance,
+            on_round=tell_round if early else None,
         )
-        until = np.inf if costly else None
-        until = began + effort.time if effort.time is not None else until
-        drawn = _draw(run, ladder, warm, effort, first_draws, bar, observe, until)
+        drawn = draw_until_enough(run, ladder, warm, effort, first_draws, bar, observe, until)
     seconds = time.perf_counter() - began
-    estimates = [_conclude(drawn, rung, seconds) for rung in range(len(rungs))]
-    return tuple(_flagged(estimate, wrong) for estimate in estimates)
+    estimates = [conclude(drawn, rung, seconds, findings) for rung in range(len(rungs))]
+    return tuple(flagged(estimate, wrong) for estimate in estimates)
 
 
-def _flagged(estimate: LLCEstimate, wrong: Status | None) -> LLCEstimate:
+def arrange_run(posterior: LocalPosterior, effort: Effort, options: Mapping[str, Any]) -> Run:
+    """Return the run that complete `options` ask for, its kernel chosen and its anchor measured."""
+    kernel = choose_kernel(posterior, effort.kernel, effort.step_size)
+    if effort.preconditioner is not None:
+        kernel = measuring(kernel, effort.preconditioner)
+    return prepare_run(
+        posterior,
+        options["key"],
+        options["observables"],
+        kernel=kernel,
+        anchor_examples=effort.anchor_examples,
+    )
+
+
+def count_warmup(effort: Effort, *, costly: bool) -> int | None:
+    """Return the steps of warm-up, None where they are as many as a costly run needs."""
+    return effort.num_warmup or (None if costly else TYPICAL_WARMUP)
+
+
+def flagged(estimate: LLCEstimate, wrong: Status | None) -> LLCEstimate:
     """Return the estimate with what is wrong with its loss for a status, where it has a number at all."""
     if wrong is None or estimate.status in (Status.diverged, Status.interrupted):
         return estimate
@@ -149,11 +163,6 @@ def choose_kernel(posterior: LocalPosterior, kernel: Kernel | None, step_size: f
     return kernel
 
 
-def is_small(posterior: LocalPosterior) -> bool:
-    """True where steps are cheap: each sees all the data, and few parameters move."""
-    return posterior.full_batch and posterior.num_params <= MOST_EXACT
-
-
 def prepare_run(
     posterior: LocalPosterior,
     key: jax.Array | int,
@@ -166,144 +175,36 @@ def prepare_run(
     key = as_key(key)
     seed = 0 if anchor_examples is None else as_seed(key, RandomStream.anchor)
     anchor = measure_anchor(posterior, examples=anchor_examples, seed=seed)
-    if not np.isfinite(float(anchor.loss)) or not bool(jnp.isfinite(anchor.gradient).all()):
-        raise InputError(
-            f"model has loss {float(anchor.loss):g} at params averaged over data and gradient norm "
-            f"{float(jnp.linalg.norm(anchor.gradient)):g} there, but both must be finite at the checkpoint; "
-            "check the data for NaN and the loss for logarithms or divisions that overflow."
-        )
+    if sentence := explain_not_finite(posterior, anchor):
+        raise InputError(sentence)
     return Run(posterior, anchor, kernel, key, tuple((observables or {}).items()))
 
 
-def _draw(
-    run: Run,
-    ladder: Ladder,
-    warm: WarmUp,
-    effort: Effort,
-    first_draws: int,
-    bar: Progress,
-    observe: Callable[[jax.Array], None] | None,
-    until: float | None,
-) -> Drawn:
-    """Draw `num_draws`, or grow from `first_draws` until error and status are good or the budget ends.
-
-    The budget is a number of draws, and the moment `until` where there is one.
-    """
-    visits: list[Visit] = []
-
-    def visit(positions: jax.Array) -> None:
-        if len(visits) < MOST_VISITS:
-            visits.append(look(run, warm.settings, positions, len(visits)))
-
-    def draw(state: Any, first: int, count: int) -> Trace:
-        return sample(
-            run,
-            state,
-            warm.settings,
-            first=first,
-            count=count,
-            on_chunk=bar.advance,
-            visit=visit,
-            observe=observe,
-            until=until,
-        )
-
-    began = time.perf_counter()
-    count = (effort.num_draws or first_draws) if warm.complete and warm.finite else 0
-    trace = draw(warm.state, 1 + warm.steps, count)
-    drawn = Drawn(run, ladder, warm, trace, tuple(visits))
-    growing = effort.num_draws is None and count > 0
-    cheap = is_small(run.posterior)
-    # Chains that have missed a far arm look precise; where steps are cheap, two looks in a row must agree.
-    met, wanted, most = (0, 2, MOST_CHEAP_DRAWS) if cheap else (0, 1, MOST_DRAWS)
-    while growing and trace.complete and finite(trace) and count < most and not _is_late(until):
-        assessments = [_assess(drawn, rung) for rung in range(len(ladder.rungs))]
-        growth = max(_growth(rung, effort.target_rel_se) for rung in assessments)
-        met = met + 1 if growth == 1 else 0
-        if met == wanted:
-            break
-        more = min(count if cheap else round(count * (growth - 1)), most - count)
-        bar.extend(more)
-        bar.tell(_outlook(assessments, effort.target_rel_se, (time.perf_counter() - began) * more / count))
-        trace = _extend(trace, draw(trace.state, 1 + warm.steps + count, more))
-        drawn, count = Drawn(run, ladder, warm, trace, tuple(visits)), trace.draws.distance.shape[1]
-    return drawn
-
-
-def _is_late(until: float | None) -> bool:
-    return until is not None and time.perf_counter() > until
-
-
-def _outlook(assessments: Sequence[Assessment], target_rel_se: float, seconds: float) -> str:
-    """Return how far the error is, and how long the next draws take."""
-    error = max(assessment.llc_se / abs(assessment.llc or 1) for assessment in assessments)
-    return f"error {error:.1%}, wanted {target_rel_se:.1%}; next look in {seconds:.0f} s"
-
-
-def _growth(assessment: Assessment, target_rel_se: float) -> float:
-    """Return by what to multiply the draws: 1 where they are enough, 2 where more than the error is amiss."""
-    if assessment.status is Status.negative:
-        return 1.0
-    if assessment.status is not Status.ok or assessment.virial_share < EXPLORED:
-        return MOST_GROWTH
-    allowed = target_rel_se * abs(assessment.llc)
-    if assessment.llc_se <= allowed:
-        return 1.0
-    shrinking = (
-        assessment.budget.monte_carlo**2 + assessment.budget.equilibration**2 + assessment.budget.spread**2
-    )
-    room = allowed**2 - (assessment.llc_se**2 - shrinking)
-    return float(np.clip(MARGIN * shrinking / room, LEAST_GROWTH, MOST_GROWTH)) if room > 0 else MOST_GROWTH
-
-
-def _rung(drawn: Drawn, values: Any, rung: int) -> np.ndarray:
-    """Return the chains `(chain, …)` of one rung."""
-    return drawn.ladder.split(values)[rung]
-
-
-def _assess(drawn: Drawn, rung: int) -> Assessment:
-    posterior = drawn.run.posterior
-    return assess(
-        posterior,
-        float(drawn.ladder.rungs[rung]),
-        Draws(*(_rung(drawn, values, rung) for values in drawn.trace.draws)),
-        [Visit(*(_rung(drawn, values, rung) for values in visit)) for visit in drawn.visits],
-        reach=float(drawn.warm.reach[rung]),
-        loss=0.0 if posterior.target.relative else float(drawn.run.anchor.loss),
-        corrected=drawn.run.kernel.exact,
-        partial_anchor=posterior.target.linear and drawn.run.anchor.doubt is not None,
-        complete=drawn.trace.complete,
-        finite=drawn.warm.finite and finite(drawn.trace),
-    )
-
-
-def _extend(trace: Trace, more: Trace) -> Trace:
-    draws = Draws(*(np.concatenate(pair, axis=1) for pair in zip(trace.draws, more.draws, strict=True)))
-    observables = {
-        name: np.concatenate([values, more.observables[name]], axis=1) if name in more.observables else values
-        for name, values in trace.observables.items()
-    }
-    return Trace(draws, observables, more.state, more.complete)
-
-
-def _conclude(drawn: Drawn, rung: int, seconds: float) -> LLCEstimate:
+def conclude(drawn: Drawn, rung: int, seconds: float, findings: Sequence[Finding]) -> LLCEstimate:
+    """Return the estimate that the draws of one rung give."""
     posterior, tuning = drawn.run.posterior, drawn.warm.settings.tuning
     draws = drawn.trace.draws
     return LLCEstimate(
-        **vars(_assess(drawn, rung)),
+        **vars(assess_rung(drawn, rung)),
         nbeta=float(drawn.ladder.rungs[rung]),
         localization=posterior.localization,
         init_loss=float(drawn.run.anchor.loss),
-        kernel=drawn.run.kernel.name,
-        step_size=float(_rung(drawn, tuning.step_size, rung)[0, 0]),
-        memory=float(_rung(drawn, tuning.memory, rung)[0, 0]),
+        kernel=(drawn.tempered or drawn).run.kernel.name,
+        step_size=float(of_rung(drawn, tuning.step_size, rung)[0, 0]),
+        memory=float(of_rung(drawn, tuning.memory, rung)[0, 0]),
         num_params=posterior.num_params,
+        num_examples=posterior.data.count,
+        example=posterior.data.example,
+        findings=describe(findings),
         num_warmup=drawn.warm.steps,
+        evaluations=drawn.evaluations,
+        num_rungs=len(drawn.tempered.ladder.rungs) if drawn.tempered else 1,
+        arrivals=drawn.arrivals or 0,
         batch_size=posterior.batch_size,
         nonfinite_share=drawn.warm.broken,
         seconds=seconds,
-        energy=_rung(drawn, draws.energy, rung),
-        distance=_rung(drawn, draws.distance, rung),
-        virial=_rung(drawn, draws.virial, rung),
-        observables={name: _rung(drawn, values, rung) for name, values in drawn.trace.observables.items()},
+        energy=of_rung(drawn, draws.energy, rung),
+        distance=of_rung(drawn, draws.distance, rung),
+        virial=of_rung(drawn, draws.virial, rung),
+        observables={name: of_rung(drawn, values, rung) for name, values in drawn.trace.observables.items()},
     )

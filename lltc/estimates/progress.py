@@ -1,5 +1,10 @@
 """One progress bar around chunks driven from the host."""
 
+import math
+import sys
+import time
+from collections import deque
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -13,10 +18,21 @@ class Progress:
         else:
             from tqdm import tqdm
 
+        self.shown = show
         self._bar = tqdm(total=total, disable=not show, desc=label, unit="step", leave=False)
+        self._last, self._paces = time.perf_counter(), deque[float](maxlen=2)
+        self._announced = False
+
+    @property
+    def step_seconds(self) -> float:
+        """What a step takes: the lesser of the last two chunks', as one of them may have been compiled."""
+        return min(self._paces, default=math.nan)
 
     def advance(self, steps: int) -> None:
         """Count `steps` more as done."""
+        now = time.perf_counter()
+        self._paces.append((now - self._last) / max(steps, 1))
+        self._last = now
         self._bar.update(steps)
 
     def extend(self, steps: int) -> None:
@@ -27,6 +43,15 @@ class Progress:
     def tell(self, text: str) -> None:
         """Show `text` beside the bar."""
         self._bar.set_postfix_str(text)
+
+    def announce(self, text: str) -> None:
+        """Write the first `text` given on a line of its own, to standard error."""
+        if self._announced or not self.shown or sys.stderr is None:
+            return
+        self._announced = True
+        # A terminal that is gone, or a full disk under the log, must not end the estimate.
+        with suppress(OSError, ValueError):
+            self._bar.write(f"lltc: {text}", file=sys.stderr)
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,9 @@ from lltc.diagnostics.assessment import PAIRS, Assessment
 from lltc.diagnostics.budget import ErrorBudget
 from lltc.diagnostics.measured import Measured
 from lltc.diagnostics.status import Status
+from lltc.estimates.netcdf import pack_tree
 from lltc.estimates.stored import check_result
+from lltc.files import write_whole
 from lltc.report.wording import measured
 
 if TYPE_CHECKING:
@@ -29,7 +31,12 @@ class LLCEstimate(Assessment):
     `kernel` says whether moves were corrected ("ghmc", "mala") or not, and `nonfinite_share` is the share of
     warm-up steps that left the finite numbers and were undone. `init_loss` is L_n(w*). The second half of the
     chains started hot. `energy` `(chain, draw, half)` are the loss differences of two disjoint half batches,
-    `distance` is ‖w - w*‖² and `virial` is (w - w*)·∇L.
+    `distance` is ‖w - w*‖² and `virial` is (w - w*)·∇L. `num_examples` is n, `example` says what one example
+    is, and `findings` are the sentences of the look before the chains, as `lltc.check` gives them.
+
+    `evaluations` counts those of loss and gradient on a batch that all steps took, 0 where nobody counted.
+    Where replicas exchanged places, the chains are those of the last of `num_rungs` rungs, and a replica came
+    there from the prior `arrivals` times.
     """
 
     nbeta: float
@@ -47,6 +54,12 @@ class LLCEstimate(Assessment):
     distance: np.ndarray
     virial: np.ndarray
     observables: dict[str, np.ndarray] = field(default_factory=dict)
+    num_examples: float = 0.0
+    example: str = ""
+    findings: tuple[str, ...] = ()
+    evaluations: int = 0
+    num_rungs: int = 1
+    arrivals: int = 0
 
     @property
     def num_chains(self) -> int:
@@ -71,6 +84,7 @@ class LLCEstimate(Assessment):
         lines = [
             f"λ̂ = {measured(self.llc, self.llc_se)}   ({self.num_params} parameters, loss "
             f"{self.init_loss:.4g} at the checkpoint)",
+            f"data        n = {self.num_examples:,g}, one example is {self.example or 'not recorded'}",
             f"posterior   nβ = {self.nbeta:.4g}, γ = {self.localization:.4g}",
             f"error       Monte Carlo {budget.monte_carlo:.2g}, hot–cold {budget.equilibration:.2g}, "
             f"unexplored flat directions {budget.spread:.2g}, minibatch heat {budget.heat:.2g}, "
@@ -83,13 +97,21 @@ class LLCEstimate(Assessment):
             f"batch {self.batch_size}, {self.kernel} with "
             f"ε = {self.step_size:.3g}, memory {self.memory:.2g}, acceptance {100 * self.acceptance:.0f} %, "
             f"{100 * self.nonfinite_share:.2g} % of warm-up steps not finite",
+            *self._exchange_lines(),
             f"mixing      R-hat {self.rhat:.3f}, ESS {self.ess:.0f}, hot - cold {self.hot_cold_gap:.2g}, "
             f"virial {100 * self.virial_share:.0f} %, stiff directions' temperature "
             f"{measured(*self.stiff_temperature)}, {100 * self.prior_share:.0f} % of the prior's radius²",
             f"status      {self.status.name}: {self.status.value}",
+            *(f"found       {finding}" for finding in self.findings),
             f"time        {self.seconds:.1f} s",
         ]
         return "\n".join(lines)
+
+    def _exchange_lines(self) -> list[str]:
+        """Return what there is to say of replicas that exchanged places."""
+        if self.num_rungs == 1:
+            return []
+        return [f"exchange    {self.num_rungs} rungs from the prior, {self.arrivals} arrivals from there"]
 
     def to_datatree(self) -> "DataTree":
         """Return an ArviZ DataTree: draws in `posterior` and `sample_stats`, results in its attributes.
@@ -116,13 +138,16 @@ class LLCEstimate(Assessment):
             "status": self.status.name,
             "kernel": self.kernel,
             "budget": json.dumps(self.budget._asdict()),
+            "example": self.example,
+            "findings": json.dumps(self.findings),
         }
         return tree
 
     @classmethod
     def from_datatree(cls, tree: "DataTree") -> Self:
         """Return the estimate a DataTree was made from."""
-        scalars: dict[str, Any] = {name: kind(tree.attrs[name]) for name, kind in _scalars().items()}
+        known = {name: kind for name, kind in _scalars().items() if name in tree.attrs}
+        scalars: dict[str, Any] = {name: kind(tree.attrs[name]) for name, kind in known.items()}
         scalars |= {
             name: Measured(float(tree.attrs[name]), float(tree.attrs[f"{name}_se"])) for name in PAIRS
         }
@@ -136,6 +161,8 @@ class LLCEstimate(Assessment):
             kernel=str(tree.attrs["kernel"]),
             status=Status[tree.attrs["status"]],
             budget=ErrorBudget(**json.loads(tree.attrs["budget"])),
+            example=str(tree.attrs.get("example", "")),
+            findings=tuple(json.loads(tree.attrs.get("findings", "[]"))),
             draws=tree["posterior/llc"].to_numpy(),
             distance=tree["posterior/distance"].to_numpy(),
             energy=tree["sample_stats/energy"].to_numpy(),
@@ -144,8 +171,8 @@ class LLCEstimate(Assessment):
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the DataTree to a netCDF4 file at `path`."""
-        self.to_datatree().to_netcdf(path, engine="h5netcdf")
+        """Write the DataTree to a netCDF4 file at `path`, whole or not at all."""
+        write_whole(Path(path), pack_tree(self.to_datatree()))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

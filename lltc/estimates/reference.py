@@ -20,8 +20,10 @@ from lltc.errors import InputError
 from lltc.estimates.estimator import prepare_run
 from lltc.estimates.options import DEFAULTS, Effort, Options, arrange, complete, read_effort
 from lltc.estimates.record import LLCEstimate
+from lltc.inspection.findings import describe, heed
+from lltc.inspection.look import inspect
 from lltc.kernels import ghmc
-from lltc.posterior.data import Data, as_data
+from lltc.posterior.data import Data
 from lltc.posterior.layout import unflatten
 from lltc.posterior.target import LocalPosterior
 from lltc.types import LossFn, PyTree
@@ -89,6 +91,8 @@ def reference_llc(
     effort = read_effort(settings)
     posterior = _held(arrange("reference_llc", model, params, data, settings))
     run = prepare_run(posterior, settings["key"], settings["observables"], kernel=ghmc())
+    findings = inspect(run)
+    wrong = heed(findings)
     positions, followed, step_size = _nuts(run, effort, settings["progress"])
     draws, observables = _record(run, positions, followed)
     assessment = assess(
@@ -104,7 +108,8 @@ def reference_llc(
         finite=True,
     )
     missed = assessment.status is Status.ok and assessment.acceptance < 1 - MOST_DIVERGING
-    told: dict[str, Any] = vars(assessment) | ({"status": Status.not_equilibrated} if missed else {})
+    status = wrong or (Status.not_equilibrated if missed else assessment.status)
+    told: dict[str, Any] = {**vars(assessment), "status": status}
     return LLCEstimate(
         **told,
         nbeta=posterior.nbeta,
@@ -114,6 +119,9 @@ def reference_llc(
         step_size=step_size,
         memory=0.0,
         num_params=posterior.num_params,
+        num_examples=posterior.data.count,
+        example=posterior.data.example,
+        findings=describe(findings),
         num_warmup=settings["num_warmup"],
         batch_size=posterior.batch_size,
         nonfinite_share=0.0,
@@ -129,7 +137,7 @@ def _held(posterior: LocalPosterior) -> LocalPosterior:
     """Return the posterior with every example in memory and in each batch."""
     data = posterior.data
     if not data.in_memory:
-        data = as_data(jax.tree.map(np.asarray, data.batch(np.arange(data.size))))
+        data = replace(data, arrays=jax.tree.map(jnp.asarray, data.batch(np.arange(data.size))), rows=None)
     return replace(posterior, data=data, batch_size=data.size)
 
 

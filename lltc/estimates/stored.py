@@ -10,8 +10,8 @@ MOST_GROWTH, LEAST_ROOM = 200, 1 << 26
 MOST_MEMBERS = 1000
 
 
-def check_result(path: Path) -> None:
-    """Refuse a netCDF4 file that points to other files, or announces far more than it holds.
+def check_result(path: Path, *, advice: str = "run the sweep again, or remove it") -> None:
+    """Refuse a file of netCDF4 or HDF5 that points to other files, or announces far more than it holds.
 
     HDF5 lets a file take its numbers from any file of this machine (external storage and links, virtual data
     sets) and leave terabytes to a fill value. Raises `InputError` with the reason.
@@ -24,9 +24,9 @@ def check_result(path: Path) -> None:
         with h5py.File(path, "r", locking=False) as file:
             announced = sum(_announced(*member) for member in _members(file))
     except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise _refused(path, f"it cannot be read: {error}") from error
+        raise _refused(path, f"it cannot be read: {error}", advice) from error
     if announced > MOST_GROWTH * size + LEAST_ROOM:
-        raise _refused(path, f"it announces {announced:,} bytes, but holds {size:,}")
+        raise _refused(path, f"it announces {announced:,} bytes, but holds {size:,}", advice)
 
 
 def _members(file: Any) -> Iterator[tuple[str, Any]]:
@@ -60,8 +60,5 @@ def _announced(name: str, member: Any) -> int:
     return int(member.size or 0) * member.dtype.itemsize
 
 
-def _refused(path: Path, reason: str) -> InputError:
-    return InputError(
-        f"result file '{path}' is refused because {printable(reason, 200)}; run the sweep again, or remove "
-        "it."
-    )
+def _refused(path: Path, reason: str, advice: str) -> InputError:
+    return InputError(f"result file '{path}' is refused because {printable(reason, 200)}; {advice}.")

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.chains.gradients import half_means, measure_anchor
+from lltc.chains.gradients import at_center, half_means, measure_anchor
 from lltc.chains.streams import RandomStream, as_seed
 from lltc.diagnostics.covariances import Stream
 from lltc.errors import InputError
@@ -182,14 +182,13 @@ def _halved(
 ) -> jax.Array:
     """Return the mean rises of two halves of `batch` `(mask, chain, 2)`, their linear part over all data."""
 
-    def linear(displacement: jax.Array) -> jax.Array:
-        losses = lambda position: target.losses(center, position, batch)
-        return jax.jvp(losses, (jnp.zeros_like(displacement),), (displacement,))[1]
+    size = jax.tree.leaves(batch)[0].shape[0]
+    halves = jax.tree.map(lambda a: jnp.stack([a[: size // 2], a[size - size // 2 :]]), batch)
+    slopes = jax.lax.map(lambda half: at_center(target, center, half)[1], halves)
 
     def one(mask: jax.Array) -> jax.Array:
         displacement = jnp.where(mask, positions, 0.0)
-        risen = _rises_impl(target, center, displacement, batch)
-        curved = half_means(risen - target.each_chain(linear, displacement))
-        return curved + (displacement @ gradient)[:, None]
+        risen = half_means(_rises_impl(target, center, displacement, batch))
+        return risen - displacement @ (slopes - gradient).T
 
     return jax.lax.map(one, masks)

@@ -153,7 +153,7 @@ def susceptibilities(
     check_readings(settings["num_draws"])
     posterior = arrange("susceptibilities", model, params, data, settings)
     whole, key = posterior.params, as_key(settings["key"])
-    named = name_components(components) if components else {}
+    named = name_components(components, whole) if components else {}
     masks = [
         moved_mask(posterior.target.layout, posterior.center, whole, name, pattern)
         for name, pattern in named.items()

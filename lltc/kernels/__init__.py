@@ -2,6 +2,7 @@
 
 from lltc.kernels.baoab import baoab
 from lltc.kernels.euler import euler
+from lltc.kernels.exchanging import EVERY, exchanging
 from lltc.kernels.ghmc import ghmc
 from lltc.kernels.leimkuhler_matthews import leimkuhler_matthews
 from lltc.kernels.mala import mala
@@ -13,12 +14,14 @@ from lltc.kernels.scheduled import scheduled
 from lltc.kernels.sgnht import sgnht
 
 __all__ = [
+    "EVERY",
     "Info",
     "Kernel",
     "MeasuringState",
     "Tuning",
     "baoab",
     "euler",
+    "exchanging",
     "ghmc",
     "leimkuhler_matthews",
     "mala",

@@ -21,12 +21,13 @@ class GhmcState(NamedTuple):
 
 
 @cache
-def ghmc() -> Kernel:
+def ghmc(*, decades: float = 0.0) -> Kernel:
     """Return generalized Hamiltonian Monte Carlo: a leapfrog step of time √ε, or the velocity reversed.
 
     v ← c v + √(1 - c²) ξ;  (w', v') = leapfrog(w, v);  accepted with probability min(1, exp(H - H')), H = U +
     ½‖v‖², else v ← -v. The target is left exactly invariant; a step that would leave the finite numbers is
-    refused.
+    refused. Every chain's ε is divided anew at every step by 10^u, u uniform in [0, `decades`], so that some
+    steps fit valleys of any width.
 
     Source: Horowitz (1991), equations 2–6; Neal (2011, arXiv:1206.1901), section 5.3.
 
@@ -43,7 +44,12 @@ def ghmc() -> Kernel:
         key: jax.Array, state: GhmcState, potential: Potential, tuning: Tuning
     ) -> tuple[GhmcState, Info]:
         noise_key, accept_key = jax.random.split(key)
-        time = jnp.sqrt(tuning.step_size) * tuning.scale
+        step_size = tuning.step_size
+        if decades:
+            spread_key = jax.random.fold_in(key, 2)
+            exponent = decades * jax.random.uniform(spread_key, (len(state.position), 1), step_size.dtype)
+            step_size = step_size * 10**-exponent
+        time = jnp.sqrt(step_size) * tuning.scale
         noise = normal(noise_key, state.position.shape, state.position.dtype)
         velocity = tuning.memory * state.velocity + jnp.sqrt(1 - tuning.memory**2) * noise
         halfway = velocity - 0.5 * time * state.gradient

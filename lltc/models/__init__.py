@@ -6,9 +6,11 @@ from lltc.models.behavioral import Behavioral, behavioral
 from lltc.models.from_equinox import equinox
 from lltc.models.from_flax import flax_linen, flax_nnx
 from lltc.models.from_haiku import haiku
+from lltc.models.from_hugging_face import hugging_face
 from lltc.models.from_keras import keras
 from lltc.models.from_numpyro import numpyro_model, unconstrained
-from lltc.models.losses import cross_entropy, squared
+from lltc.models.from_torch import torch, torch_exported
+from lltc.models.losses import cross_entropy, squared, token_cross_entropy
 
 __all__ = [
     "Behavioral",
@@ -19,10 +21,14 @@ __all__ = [
     "flax_linen",
     "flax_nnx",
     "haiku",
+    "hugging_face",
     "keras",
     "numpyro_model",
     "split_inputs",
     "split_targets",
     "squared",
+    "token_cross_entropy",
+    "torch",
+    "torch_exported",
     "unconstrained",
 ]

@@ -23,9 +23,11 @@ class Model:
 
     Attributes:
         apply: ``apply(params, batch) -> outputs``, (batch, ...).
-        loss: ``loss(outputs, batch) -> losses``, (batch,), in nats; a scalar mean is accepted.
+        loss: ``loss(outputs, batch) -> losses``, (batch,), in nats; a scalar mean is accepted, and a
+            pair (losses, mask) of tokens, (batch, tokens) both.
         params: the weights the module carries, for frameworks that keep them inside (else None); a starting
             point and the template that loaded checkpoints must fit. Not part of equality or hash.
+        has_outputs: False where ``apply`` gives the losses that a module computes itself.
 
     Raises:
         InputError: on call, if the loss gives more than one number an example.
@@ -39,10 +41,13 @@ class Model:
     apply: Callable[[Any, Any], Any]
     loss: Callable[[Any, Any], Array]
     params: Any = field(default=None, compare=False, repr=False)
+    has_outputs: bool = field(default=True, repr=False)
 
-    def __call__(self, params: Any, batch: Any) -> Array:
-        """Per-example losses, (batch,), in nats."""
+    def __call__(self, params: Any, batch: Any) -> Any:
+        """Per-example losses, (batch,), in nats; or losses of tokens and their mask, (batch, tokens) both."""
         losses = self.loss(self.apply(params, batch), batch)
+        if isinstance(losses, tuple):
+            return losses
         if jnp.ndim(losses) > 1:
             raise InputError(
                 f"loss must give one number an example, shape (batch,), and gave {jnp.shape(losses)}: "

@@ -8,7 +8,7 @@ from lltc.errors import InputError
 Selector = Callable[[Any], Any] | str | int | None
 
 INPUT_NAMES = ("inputs", "x", "image")
-TARGET_NAMES = ("targets", "y", "label")
+TARGET_NAMES = ("targets", "y", "label", "labels")
 
 
 def split_inputs(batch: Any, selector: Selector = None) -> Any:
@@ -31,8 +31,8 @@ def split_targets(batch: Any, selector: Selector = None) -> Any:
     """Return what the outputs are compared with.
 
     A function is applied to the batch; a string or an integer is looked up in it. With None: the second item
-    of a tuple or list, ``"targets"``, ``"y"`` or ``"label"`` of a mapping, and an array itself (an
-    autoencoder's target).
+    of a tuple or list, ``"targets"``, ``"y"``, ``"label"`` or ``"labels"`` of a mapping, and an array itself
+    (an autoencoder's target).
 
     Raises:
         InputError: the batch has no such item.

@@ -1,7 +1,7 @@
 """The behavioral loss: how far a network's outputs have moved from a checkpoint's own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from lltc.errors import InputError
+from lltc.models.adapter import Model
 
 KINDS = ("squared", "kl")
 # Beyond this, exp(excess) nears float32's end; below it, probabilities too small for float32 cannot matter.
@@ -26,11 +27,13 @@ class Behavioral:
         apply: ``apply(params, batch) -> outputs``, (batch, ...).
         kind: "squared" or "kl".
         loss: the task's loss (params, batch) -> (batch,), reported as the checkpoint's loss; or None.
+        params: what loaded checkpoints must fit, where an adapter brings it along; not part of equality.
     """
 
     apply: Callable[[Any, Any], Array]
     kind: str
     loss: Callable[[Any, Any], Array] | None = None
+    params: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -61,7 +64,10 @@ class Behavioral:
 
 
 def behavioral(
-    apply: Callable[[Any, Any], Array], kind: str, *, loss: Callable[[Any, Any], Array] | None = None
+    apply: Callable[[Any, Any], Array] | Model,
+    kind: str,
+    *,
+    loss: Callable[[Any, Any], Array] | None = None,
 ) -> Behavioral:
     """Make the behavioral loss of a network.
 
@@ -73,9 +79,11 @@ def behavioral(
     it in float32.
 
     Args:
-        apply: ``apply(params, batch) -> outputs``, e.g. an adapter's ``model.apply``.
+        apply: ``apply(params, batch) -> outputs``; or an adapter's model, whose ``apply``, loss and params
+            are taken.
         kind: "squared" or "kl".
-        loss: the task's per-example loss, only to be reported beside the checkpoint, e.g. an adapter's model.
+        loss: the task's per-example loss, only to be reported beside the checkpoint; default that of an
+            adapter's model.
 
     Returns:
         A ``Behavioral``, hashable and compared by its fields.
@@ -92,6 +100,13 @@ def behavioral(
         >>> distance.against(3.0, 1.0, jnp.array([[1.0], [2.0]])).tolist()
         [2.0, 8.0]
     """
+    if isinstance(apply, Model):
+        if not apply.has_outputs:
+            raise InputError(
+                'apply is a model with the loss "own", which gives losses and no outputs to compare; make it '
+                'with another loss, such as "causal_lm".'
+            )
+        return Behavioral(apply.apply, kind, loss or apply, apply.params)
     return Behavioral(apply, kind, loss)
 
 

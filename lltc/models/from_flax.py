@@ -11,6 +11,7 @@ from lltc.models.adapter import Model
 from lltc.models.batches import Selector, split_inputs
 from lltc.models.libraries import require
 from lltc.models.losses import Loss, resolve_loss
+from lltc.models.statistics import split_statistics
 
 
 def flax_linen(
@@ -31,14 +32,15 @@ def flax_linen(
 
     Args:
         module: the linen module.
-        loss: "cross_entropy", "squared", or a function (outputs, batch) -> (batch,).
+        loss: "cross_entropy", "token_cross_entropy", "squared", or a function (outputs, batch) -> (batch,).
         collections: the other variables, held constant, e.g. ``{"batch_stats": variables["batch_stats"]}``.
         kwargs: keyword arguments of the module's call, e.g. ``{"train": False}``.
         inputs: what enters the network (see ``split_inputs``).
         targets: what the outputs are compared with (see ``split_targets``).
 
     Returns:
-        A ``Model`` whose params are ``variables["params"]``.
+        A ``Model`` whose params are ``variables["params"]``, or ``{"params": …, "batch_stats": …}`` with the
+        running statistics of each checkpoint, which never move.
 
     Raises:
         InputError: flax is missing, params hold whole variables, or the module runs in training mode.
@@ -58,13 +60,15 @@ def flax_linen(
         )
 
     def apply(params: Any, batch: Any) -> Any:
+        params, statistics = split_statistics(params)
+        variables = constant if statistics is None else constant | {"batch_stats": statistics}
         if isinstance(params, Mapping) and "params" in params:
             raise InputError(
                 f'params holds whole variables {list(params)}: give variables["params"] as params '
                 "and the rest as collections= of the adapter."
             )
         try:
-            return module.apply({"params": params, **constant}, split_inputs(batch, inputs), **options)
+            return module.apply({"params": params, **variables}, split_inputs(batch, inputs), **options)
         except (errors.InvalidRngError, errors.ModifyScopeVariableError) as error:
             raise InputError(
                 f"the module {type(module).__name__} runs in training mode (it asks for a random key or "
@@ -89,7 +93,7 @@ def flax_nnx(
 
     Args:
         module: the nnx module.
-        loss: "cross_entropy", "squared", or a function (outputs, batch) -> (batch,).
+        loss: "cross_entropy", "token_cross_entropy", "squared", or a function (outputs, batch) -> (batch,).
         kwargs: keyword arguments of the module's call.
         inputs: what enters the network (see ``split_inputs``).
         targets: what the outputs are compared with (see ``split_targets``).
@@ -97,7 +101,9 @@ def flax_nnx(
     Returns:
         A ``Model`` whose ``params`` are a nested dict of arrays with string keys (a list's item 0 is
         ``"0"``), which every checkpoint format writes and reads alike. On call it takes that dict, an
-        ``nnx.State``, its pure dict, or the dict with a ``value`` level that Orbax makes of a state.
+        ``nnx.State``, its pure dict, or the dict with a ``value`` level that Orbax makes of a state; also
+        ``{"params": …, "batch_stats": …}`` with the ``nnx.BatchStat`` state of each checkpoint, which never
+        moves.
 
     Raises:
         InputError: flax is missing, or params do not have the module's names.
@@ -112,12 +118,14 @@ def flax_nnx(
     nnx = require("flax.nnx", "flax_nnx", "lltc[flax]")
     frozen = nnx.clone(module)
     frozen.eval()
-    graphdef, state, rest = nnx.split(frozen, nnx.Param, ...)
-    fill, options = _fill_by_name(state), dict(kwargs or {})
+    graphdef, state, averages, rest = nnx.split(frozen, nnx.Param, nnx.BatchStat, ...)
+    fill, fill_averages, options = _fill_by_name(state), _fill_by_name(averages), dict(kwargs or {})
 
     def apply(params: Any, batch: Any) -> Any:
+        params, statistics = split_statistics(params)
+        held = averages if statistics is None else fill_averages(statistics)
         # Merging copies, so what a call writes to the module is thrown away with it.
-        copy = nnx.merge(graphdef, fill(params), rest, copy=True)
+        copy = nnx.merge(graphdef, fill(params), held, rest, copy=True)
         return copy(split_inputs(batch, inputs), **options)
 
     return Model(apply, resolve_loss(loss, targets), _string_keys(nnx.to_pure_dict(state)))
@@ -134,7 +142,8 @@ def _fill_by_name(state: Any) -> Callable[[Any], Any]:
             missing, unknown = sorted(set(names) - set(given)), sorted(set(given) - set(names))
             raise InputError(
                 f"params do not fit the module: missing {missing}, unknown {unknown}; "
-                "start from model.params, or give nnx.state(module, nnx.Param)."
+                "start from model.params, or give nnx.state(module, nnx.Param), and running statistics as "
+                '{"params": …, "batch_stats": nnx.state(module, nnx.BatchStat)}.'
             )
         return jax.tree.unflatten(structure, [given[name] for name in names])
 

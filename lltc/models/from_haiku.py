@@ -9,6 +9,7 @@ from lltc.models.adapter import Model
 from lltc.models.batches import Selector, split_inputs
 from lltc.models.libraries import require
 from lltc.models.losses import Loss, resolve_loss
+from lltc.models.statistics import split_statistics
 
 
 def haiku(
@@ -28,14 +29,15 @@ def haiku(
 
     Args:
         transformed: from ``hk.transform`` or ``hk.transform_with_state``, maybe without its rng argument.
-        loss: "cross_entropy", "squared", or a function (outputs, batch) -> (batch,).
+        loss: "cross_entropy", "token_cross_entropy", "squared", or a function (outputs, batch) -> (batch,).
         state: the state of a ``transform_with_state``, held constant.
         kwargs: keyword arguments of the function, e.g. ``{"is_training": False}``.
         inputs: what enters the network (see ``split_inputs``).
         targets: what the outputs are compared with (see ``split_targets``).
 
     Returns:
-        A ``Model`` whose params are Haiku's dict of dicts.
+        A ``Model`` whose params are Haiku's dict of dicts, or ``{"params": …, "batch_stats": …}`` with each
+        checkpoint's own state, which never moves.
 
     Raises:
         InputError: haiku is missing, the state and the kind of transform do not fit, or the function wants a
@@ -62,10 +64,11 @@ def haiku(
             "state was given, but the transform has none: use hk.transform_with_state, or drop it."
         )
     options = dict(kwargs or {})
-    before = (state,) if stateful else ()
     rng = (None,) if "rng" in inspect.signature(transformed.apply).parameters else ()
 
     def apply(params: Any, batch: Any) -> Any:
+        params, statistics = split_statistics(params)
+        before = (state if statistics is None else statistics,) if stateful else ()
         try:
             outputs = transformed.apply(params, *before, *rng, split_inputs(batch, inputs), **options)
         except ValueError as error:

@@ -8,6 +8,7 @@ from lltc.models.adapter import Model
 from lltc.models.batches import Selector, split_inputs
 from lltc.models.libraries import require
 from lltc.models.losses import Loss, resolve_loss
+from lltc.models.statistics import put_in_order, split_statistics
 
 
 def keras(model: Any, loss: str | Loss, *, inputs: Selector = None, targets: Selector = None) -> Model:
@@ -19,14 +20,15 @@ def keras(model: Any, loss: str | Loss, *, inputs: Selector = None, targets: Sel
 
     Args:
         model: the Keras model, already built.
-        loss: "cross_entropy" (the last layer must give logits, no softmax), "squared", or a function
-            (outputs, batch) -> (batch,).
+        loss: "cross_entropy" or "token_cross_entropy" (the last layer must give logits, no softmax),
+            "squared", or a function (outputs, batch) -> (batch,).
         inputs: what enters the network (see ``split_inputs``).
         targets: what the outputs are compared with (see ``split_targets``).
 
     Returns:
         A ``Model`` whose ``params`` are the list of trainable arrays, in the order of
-        ``model.trainable_variables``.
+        ``model.trainable_variables``, or ``{"params": …, "batch_stats": …}`` with each checkpoint's
+        non-trainable arrays, in their order, which never move.
 
     Raises:
         InputError: keras is missing, its backend is not JAX, the model is not built, or params are not a list
@@ -56,12 +58,14 @@ def keras(model: Any, loss: str | Loss, *, inputs: Selector = None, targets: Sel
     fixed = [variable.value for variable in model.non_trainable_variables]
 
     def apply(params: Any, batch: Any) -> Any:
+        params, statistics = split_statistics(params)
+        held = fixed if statistics is None else put_in_order(statistics, fixed)
         if not isinstance(params, Sequence) or len(params) != len(start):
             raise InputError(
                 f"params must be a list of the model's {len(start)} trainable arrays; received "
                 f"{type(params).__name__} of {len(params)}: start from the adapter's params."
             )
-        outputs, _ = model.stateless_call(list(params), fixed, split_inputs(batch, inputs), training=False)
+        outputs, _ = model.stateless_call(list(params), held, split_inputs(batch, inputs), training=False)
         return outputs
 
     return Model(apply, resolve_loss(loss, targets), start)

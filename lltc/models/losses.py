@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from lltc.errors import InputError
-from lltc.models.batches import Selector, split_targets
+from lltc.models.batches import Selector, split_inputs, split_targets
 
-Loss = Callable[[Any, Any], Array]
+Loss = Callable[[Any, Any], Any]
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:
@@ -51,6 +51,38 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
     picked = jnp.take_along_axis(logits, index, axis=-1, mode="fill", fill_value=jnp.nan)[..., 0]
     losses = jax.nn.logsumexp(logits, axis=-1) - picked
     return losses.reshape(losses.shape[0], -1).mean(axis=1)
+
+
+def token_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
+    """Negative log probability of every token, and which of them count: those whose label is no negative one.
+
+    As `cross_entropy`, but without the mean over tokens, so that each can be read by itself (`lltc.read`).
+    Negative labels, such as -100, are to be ignored; their losses are 0.
+
+    Args:
+        logits: (batch, tokens, classes), not yet normalised.
+        labels: integers, (batch, tokens); one of ``classes`` or more gives NaN.
+
+    Returns:
+        Losses in nats and a mask, (batch, tokens) both.
+
+    Raises:
+        InputError: labels are not integers, or the shapes do not fit.
+
+    Example:
+        >>> losses, mask = token_cross_entropy(jnp.zeros((1, 3, 4)), jnp.array([[0, 3, -100]]))
+        >>> losses.round(4).tolist(), mask.tolist()
+        ([[1.3863, 1.3863, 0.0]], [[True, True, False]])
+    """
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    if logits.ndim != 3 or labels.shape != logits.shape[:-1]:
+        raise InputError(
+            f"token_cross_entropy takes logits (batch, tokens, classes) and labels (batch, tokens) and "
+            f"received {logits.shape} and {labels.shape}: reshape one of them, or use cross_entropy."
+        )
+    mask = labels >= 0
+    flat = cross_entropy(logits.reshape(-1, logits.shape[-1]), jnp.where(mask, labels, 0).reshape(-1))
+    return jnp.where(mask, flat.reshape(mask.shape), 0), mask
 
 
 def squared(outputs: Array, targets: Array) -> Array:
@@ -118,8 +150,42 @@ def _cross_entropy_of(targets: Selector) -> Loss:
     return loss
 
 
+def _token_cross_entropy_of(targets: Selector) -> Loss:
+    return lambda outputs, batch: token_cross_entropy(outputs, split_targets(batch, targets))
+
+
 def _squared_of(targets: Selector) -> Loss:
     return lambda outputs, batch: squared(outputs, split_targets(batch, targets))
 
 
-_NAMED: dict[str, Callable[[Selector], Loss]] = {"cross_entropy": _cross_entropy_of, "squared": _squared_of}
+def _causal_of(targets: Selector) -> Loss:
+    """Each token against the next: the logits at t are those of the token at t + 1."""
+
+    def loss(outputs: Any, batch: Any) -> tuple[Array, Array]:
+        tokens = jnp.asarray(_tokens(batch, targets))
+        return token_cross_entropy(outputs[:, :-1], tokens[:, 1:])
+
+    return loss
+
+
+def _tokens(batch: Any, targets: Selector) -> Any:
+    """Return the labels of a batch for a language model, its tokens where it has none; padding is -100."""
+    if targets is not None:
+        return split_targets(batch, targets)
+    if isinstance(batch, tuple | list):
+        return batch[0]
+    if not isinstance(batch, Mapping) or "labels" in batch:
+        return split_targets(batch, None)
+    tokens = split_inputs(batch, "input_ids")
+    return jnp.where(batch["attention_mask"] != 0, tokens, -100) if "attention_mask" in batch else tokens
+
+
+_NAMED: dict[str, Callable[[Selector], Loss]] = {
+    "causal_lm": _causal_of,
+    "classification": _cross_entropy_of,
+    "cross_entropy": _cross_entropy_of,
+    "masked_lm": _token_cross_entropy_of,
+    "regression": _squared_of,
+    "squared": _squared_of,
+    "token_cross_entropy": _token_cross_entropy_of,
+}

@@ -31,6 +31,11 @@ def as_array(name: str, leaf: Any) -> np.ndarray | jax.Array:
     if isinstance(leaf, jax.Array):
         if leaf.is_deleted():
             raise InputError(f"{name} is a JAX array that was deleted or donated; pass one that is alive.")
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+            raise InputError(
+                f"{name} holds {leaf.dtype}, such as random keys, but arrays of numbers are allowed; leave "
+                "it out, or pass jax.random.key_data of it."
+            )
         return leaf
     if isinstance(leaf, np.ma.MaskedArray):
         raise InputError(

@@ -8,37 +8,74 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.errors import InputError
+from lltc.errors import InputError, first_line, shown
 from lltc.posterior.arrays import as_array
 from lltc.posterior.components import path_name
 from lltc.posterior.data import Data
+from lltc.posterior.tokens import check_pair, is_pair
 from lltc.types import LossFn, PyTree
 
+LARGEST, MOST = 1e30, 10**9
 
-def default_nbeta(size: int) -> float:
+
+def default_nbeta(size: float) -> float:
     """Return n/ln n."""
     if size < 3:
         raise InputError(
-            f"nbeta is not given and its default n/ln n needs at least 3 examples, but data holds {size}; "
+            f"nbeta is not given and its default n/ln n needs at least 3 examples, but data holds {size:g}; "
             "pass nbeta."
         )
     return size / math.log(size)
 
 
-def check_positive(name: str, value: float, *, zero: bool = False) -> float:
-    """Return `value` as a positive, finite float, or refuse it."""
-    allowed = "a finite number ≥ 0" if zero else "a finite number > 0"
+def as_number(value: Any) -> float | None:
+    """Return a real number as a float; None for a truth value, a text, an array of several or no number.
+
+    Example:
+        >>> as_number(np.float32(2)), as_number(True), as_number("2"), as_number(np.ones(1))
+        (2.0, None, None, None)
+    """
+    if isinstance(value, bool | np.bool_ | str | bytes) or np.ndim(value):
+        return None
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def check_positive(name: str, value: Any, *, zero: bool = False) -> float:
+    """Return `value` as a positive float whose powers stay finite, or refuse it."""
+    allowed = "a finite number ≥ 0" if zero else "a finite number > 0"
+    number = as_number(value)
+    if number is None:
         raise InputError(
-            f"{name} must be {allowed}, but {value!r} was given; pass such a number or None."
-        ) from None
-    if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
+            f"{name} must be {allowed}, but {shown(value)} was given; pass such a number or None."
+        )
+    if not 0 <= number <= LARGEST or (number == 0 and not zero):
+        most = f" up to {LARGEST:g}" if LARGEST < number < math.inf else ""
         raise InputError(
-            f"{name} must be {allowed}, but {number:g} was given; pass such a number or None for the default."
+            f"{name} must be {allowed}{most}, but {number:g} was given; pass such a number or None for the "
+            "default."
         )
     return number
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return `value` as True or False, or refuse it."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} must be True or False, but {shown(value)} was given; pass one of these.")
+    return bool(value)
+
+
+def check_weight_decay(weight_decay: float | None, model: LossFn) -> float:
+    """Return weight decay as a number ≥ 0; refuse it for a loss that compares with the checkpoint itself."""
+    decay = 0.0 if weight_decay is None else check_positive("weight_decay", weight_decay, zero=True)
+    if decay and comparison(model) is not None:
+        raise InputError(
+            f"weight_decay={weight_decay!r} was given with a behavioral loss, which is flat at the "
+            "checkpoint as it is; leave it out."
+        )
+    return decay
 
 
 def check_batch_size(batch_size: int | None, data: Data) -> int:
@@ -72,7 +109,7 @@ def check_finite_params(params: PyTree) -> None:
         (path, jnp.asarray(as_array(path_name(path) or "params", leaf)))
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
     ]
-    floats = [(path, leaf) for path, leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    floats = [(path, leaf) for path, leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     for (path, _), finite in zip(floats, _are_finite([leaf for _, leaf in floats]), strict=True):
         if not finite:
             raise InputError(
@@ -113,6 +150,9 @@ def check_model(model: LossFn, params: PyTree, data: Data, batch_size: int) -> b
         raise
     except Exception as error:  # A model is the user's: it may fail in any way.
         raise InputError(_explain(error, params)) from error
+    if is_pair(losses):
+        check_pair(losses, count)
+        return True
     if not hasattr(losses, "shape") or not jnp.issubdtype(losses.dtype, jnp.floating):
         raise InputError(
             f"model must return floating-point losses of shape (batch,), but it returned {losses}; return "
@@ -122,13 +162,29 @@ def check_model(model: LossFn, params: PyTree, data: Data, batch_size: int) -> b
         raise InputError(
             f"model returned losses of shape {losses.shape} for a batch of {count}, but ({count},) (one "
             "loss an example, in "
-            "nats) or () (their mean) is allowed; reduce every axis but the first."
+            "nats) or () (their mean) is allowed; reduce every axis but the first, or return losses of "
+            "tokens and a mask, a pair of arrays (batch, tokens)."
         )
     return losses.shape != ()
 
 
+def check_gradient(mean_loss: Callable[..., jax.Array], moved: PyTree, batch: PyTree) -> None:
+    """Refuse a mean loss that JAX cannot differentiate in reverse mode."""
+    try:
+        several = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (2, *leaf.shape)), moved)
+        jax.eval_shape(jax.vmap(jax.grad(mean_loss), in_axes=(0, None)), several, batch)
+    except InputError:
+        raise
+    except Exception as error:  # The backward pass is the user's as well.
+        raise InputError(
+            f"model has no gradient that JAX can take ({type(error).__name__}: {first_line(error)}), but "
+            "chains follow it, many at once; give callbacks a jax.custom_vjp and a vmap_method, and use scan "
+            "or fori_loop with fixed bounds for while_loop."
+        ) from error
+
+
 def _explain(error: Exception, params: PyTree) -> str:
-    first = str(error).strip().split("\n")[0][:300]
+    first = first_line(error)
     if isinstance(error, jax.errors.JAXTypeError):
         return (
             "model could not be traced by JAX because it turns params or batch into a concrete value or "
@@ -169,24 +225,21 @@ def check_counts(
             continue
         if not isinstance(value, int | np.integer) or value < least:
             raise InputError(
-                f"{name} must be an integer of at least {least}, but {value!r} was given; raise it."
+                f"{name} must be an integer of at least {least}, but {shown(value)} was given; pass such "
+                "a number."
             )
-    if not target_rel_se > 0:
+        if value > MOST:
+            raise InputError(f"{name} must be an integer up to {MOST:,}, but {value:,} was given; lower it.")
+    if not (as_number(target_rel_se) or 0) > 0:
         raise InputError(
-            f"target_rel_se must be a number > 0, but {target_rel_se!r} was given; .02 asks for two percent."
+            f"target_rel_se must be a number > 0, but {shown(target_rel_se)} was given; .02 asks "
+            "for two percent."
         )
 
 
 def check_step_size(step_size: float | None) -> float | None:
     """Return `step_size` as a positive float, or None where it is to be measured."""
-    if step_size is None:
-        return None
-    if not np.isfinite(step_size) or step_size <= 0:
-        raise InputError(
-            f"step_size must be a finite number > 0, but {step_size!r} was given; pass such a number, or "
-            "None to have it measured."
-        )
-    return float(step_size)
+    return None if step_size is None else check_positive("step_size", step_size)
 
 
 def check_ladder(nbeta: Any) -> np.ndarray:

@@ -11,11 +11,17 @@ import jax
 import numpy as np
 
 from lltc.errors import InputError
+from lltc.posterior.masks import any_mask, checked_mask, mask_from, simplified
+from lltc.posterior.ready import READY, ready_patterns
 from lltc.types import PyTree
 
 Restriction = str | Sequence[str] | Callable[[str, Any], Any] | PyTree
 CLOSEST = 3
 MOST_ROWS = 40
+STATISTICS = re.compile(
+    r"(^|/)(batch_stats|running_mean|running_var|num_batches_tracked|moving_mean|moving_variance"
+    r"|mean_ema|var_ema)(/|$)"
+)
 SLICED = re.compile(r"(?P<glob>.*)\[(?P<index>[-\d:., ]+)\]", re.DOTALL)
 
 
@@ -74,11 +80,14 @@ def select(
 ) -> list[np.ndarray | bool]:
     """Return, for each leaf of `params`, what moves: True, False or a boolean array of its shape.
 
-    `restrict` is None (every floating leaf), a pattern or a list of patterns, a function `(path, leaf) ->
-    bool or boolean array`, or a pytree like `params` whose leaves are booleans or boolean arrays. A pattern
+    Integers, booleans and running statistics (`batch_stats`, `running_mean` and the like) never move.
+    `restrict` is None (every other leaf), a pattern or a list of patterns, a function `(path, leaf) ->
+    bool or boolean array`, or a pytree like `params` whose leaves are booleans or boolean arrays. "mlps",
+    "layers" and "embeddings" are all of a transformer's (see `ready_components`). A pattern
     is a glob over paths, such as `"layers/*/kernel"`, in which `*` also crosses slashes; brackets of integers
     and slices at its end are NumPy's basic indexing of every leaf it names: `"layers/*/q[:,3]"` is one column
     or head. (A glob's own class of digits at the very end, `"w[12]"`, is therefore written `"w[12]*"`.)
+    What the weights of a model themselves hold, such as the buffers of a PyTorch module, is never selected.
 
     Raises:
         InputError: when nothing is selected, a pattern matches no path, or its brackets do not fit a leaf;
@@ -90,8 +99,10 @@ def select(
         (True, [[False, True, False], [False, True, False]])
     """
     named = [(path_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
-    chosen = [_simplify(mask) for mask in _masks(params, named, restrict, argument)]
-    chosen = [mask if _is_float(leaf) else False for (_, leaf), mask in zip(named, chosen, strict=True)]
+    chosen = [simplified(mask) for mask in _masks(params, named, restrict, argument)]
+    held = getattr(params, "held", ())
+    moves = [can_move(*leaf) and leaf[0] not in held for leaf in named]
+    chosen = [mask if able else False for able, mask in zip(moves, chosen, strict=True)]
     if not any(np.any(mask) for mask in chosen):
         raise InputError(
             f"{argument}={restrict!r} selects no floating-point parameter of params, whose leaves are "
@@ -132,8 +143,52 @@ def list_components(params: PyTree, pattern: Restriction | None = None) -> Compo
     return Components(rows)
 
 
-def name_components(components: Mapping[str, Restriction] | Sequence[str] | str) -> dict[str, Restriction]:
+def ready_components(params: PyTree, kind: str, *, num_heads: int | None = None) -> dict[str, list[str]]:
+    """Return the components of a transformer by name, each a list of patterns as `restrict` takes them.
+
+    They are known by the names that GPT-NeoX, GPT-2, Llama, Mistral, Qwen, Gemma, BERT, ViT and
+    TransformerLens give their parameters, as a `state_dict` does. Masks and tables that older checkpoints
+    hold among the weights are left out.
+
+    Args:
+        params: a pytree with such names, nested or flat.
+        kind: "heads": each head's queries, keys, values and its part of the output, but for the bias all
+            heads share; keys and values that several heads share are a "group". "mlps": one a layer.
+            "layers": all of a layer's parameters. "embeddings": of tokens, positions, types, patches, and
+            the unembedding.
+        num_heads: the heads of a layer (`num_attention_heads` of a config.json); not needed where a
+            parameter has an axis of heads, as TransformerLens's have.
+
+    Raises:
+        InputError: the names are of no family that is known, or `num_heads` is missing or does not fit.
+
+    Example:
+        >>> weights = {"q_proj": np.zeros((8, 8)), "k_proj": np.zeros((4, 8)), "o_proj": np.zeros((8, 8))}
+        >>> params = {"layers": [{"self_attn": {name: {"weight": w} for name, w in weights.items()}}]}
+        >>> heads = ready_components(params, "heads", num_heads=4)
+        >>> list(heads)[:3], heads["layer0/head1"][1]
+        (['layer0/group0', 'layer0/group1', 'layer0/head0'], 'layers/0/self_attn/q_proj/weight[2:4]')
+    """
+    if kind not in READY:
+        raise InputError(
+            f"kind must be one of {', '.join(READY)}, but {kind!r} was given; pass one of these."
+        )
+    if num_heads is not None and (
+        isinstance(num_heads, bool) or not isinstance(num_heads, int) or num_heads < 1
+    ):
+        raise InputError(f"num_heads must be an integer ≥ 1, but {num_heads!r} was given; pass one.")
+    return ready_patterns(kind, _shapes(params), num_heads)
+
+
+def name_components(
+    components: Mapping[str, Restriction] | Sequence[str] | str,
+    params: PyTree = None,
+    *,
+    num_heads: int | None = None,
+) -> dict[str, Restriction]:
     """Return components by name; patterns given without names are their own names.
+
+    With `params`, each of `ready_components`' kinds that is no path of theirs becomes its components.
 
     Example:
         >>> name_components(["first/*", "second/*"])
@@ -152,7 +207,25 @@ def name_components(components: Mapping[str, Restriction] | Sequence[str] | str)
             "components must be a mapping of names to patterns, functions or masks, or a list of patterns, "
             f'but {components!r} was given; pass such as {{"attention": "layers/*/attn/*"}}.'
         )
-    return named
+    return named if params is None else _made_ready(named, _shapes(params), num_heads)
+
+
+def _made_ready(
+    named: Mapping[str, Restriction], shapes: Mapping[str, tuple[int, ...]], num_heads: int | None
+) -> dict[str, Restriction]:
+    made: dict[str, Restriction] = {}
+    for name, pattern in named.items():
+        kind = pattern if isinstance(pattern, str) else None
+        if kind in READY and kind not in shapes:
+            made |= ready_patterns(kind, shapes, num_heads)
+        else:
+            made[name] = pattern
+    return made
+
+
+def _shapes(params: PyTree) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {path_name(path): np.shape(leaf) for path, leaf in leaves}
 
 
 def _masks(params: PyTree, named: list, restrict: Restriction | None, argument: str) -> list:
@@ -162,9 +235,9 @@ def _masks(params: PyTree, named: list, restrict: Restriction | None, argument: 
         return _pattern_masks(named, restrict, argument)
     if isinstance(restrict, list | tuple) and restrict and all(isinstance(item, str) for item in restrict):
         each = [_pattern_masks(named, pattern, argument) for pattern in restrict]
-        return [_any(masks) for masks in zip(*each, strict=True)]
+        return [any_mask(masks) for masks in zip(*each, strict=True)]
     if callable(restrict) and jax.tree_util.all_leaves([restrict]):
-        return [restrict(name, leaf) for name, leaf in named]
+        return [mask_from(restrict, name, leaf, argument) for name, leaf in named]
     return _tree_masks(params, named, restrict, argument)
 
 
@@ -173,6 +246,10 @@ def _pattern_masks(named: list, pattern: str, argument: str) -> list:
     sliced = SLICED.fullmatch(pattern)
     glob = sliced["glob"] if sliced else pattern
     matched = [fnmatch.fnmatchcase(name, glob) for name, _ in named]
+    if pattern in READY and not any(matched):
+        each = ready_patterns(pattern, {name: np.shape(leaf) for name, leaf in named}).values()
+        masks = [_pattern_masks(named, part, argument) for patterns in each for part in patterns]
+        return [any_mask(mask) for mask in zip(*masks, strict=True)]
     if not any(matched):
         raise InputError(
             f"{argument}={pattern!r} selects no floating-point parameter of params because no path of theirs "
@@ -181,8 +258,8 @@ def _pattern_masks(named: list, pattern: str, argument: str) -> list:
     if not sliced:
         return matched
     return [
-        _sliced(f"{argument}={pattern!r}", sliced["index"], name, np.shape(leaf)) if found else False
-        for (name, leaf), found in zip(named, matched, strict=True)
+        _sliced(f"{argument}={pattern!r}", sliced["index"], name, np.shape(leaf)) if matches else False
+        for (name, leaf), matches in zip(named, matched, strict=True)
     ]
 
 
@@ -224,30 +301,22 @@ def _tree_masks(params: PyTree, named: list, restrict: PyTree, argument: str) ->
             f"params ({jax.tree.structure(params)}); pass a glob, a function (path, leaf) -> mask, or a "
             "matching pytree."
         )
-    for (name, leaf), mask in zip(named, masks, strict=True):
-        if np.ndim(mask) and np.shape(mask) != np.shape(leaf):
-            raise InputError(
-                f"{argument} has a mask of shape {np.shape(mask)} for {name or 'params'} of shape "
-                f"{np.shape(leaf)}, but each mask must be one boolean or have its parameter's shape; reshape "
-                "it."
-            )
-    return masks
+    return [checked_mask(mask, name, leaf, argument) for (name, leaf), mask in zip(named, masks, strict=True)]
 
 
-def _any(masks: tuple) -> Any:
-    """Return where any mask is true; masks are booleans or arrays of one shape."""
-    return np.logical_or.reduce(np.broadcast_arrays(*masks))
+def can_move(name: str, leaf: Any) -> bool:
+    """True for real and complex numbers that are no running statistics."""
+    return jax.numpy.issubdtype(jax.numpy.result_type(leaf), jax.numpy.inexact) and not is_statistic(name)
 
 
-def _simplify(mask: Any) -> np.ndarray | bool:
-    mask = np.asarray(mask, dtype=bool)
-    if mask.all() or not mask.any():
-        return bool(mask.all())
-    return mask
+def is_statistic(name: str) -> bool:
+    """True for the path of a running average, which training does not learn by gradients.
 
-
-def _is_float(leaf: Any) -> bool:
-    return jax.numpy.issubdtype(jax.numpy.result_type(leaf), jax.numpy.floating)
+    Example:
+        >>> is_statistic("batch_stats/bn/mean"), is_statistic("layer1/running_var"), is_statistic("mean")
+        (True, True, False)
+    """
+    return STATISTICS.search(name) is not None
 
 
 def _share(row: Component) -> str:

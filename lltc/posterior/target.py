@@ -1,12 +1,13 @@
 """The local posterior: model, checkpoint, data, inverse temperature and localization."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from lltc.compilation import broadcasting
@@ -15,8 +16,11 @@ from lltc.posterior.checks import (
     check_batch_size,
     check_callable,
     check_finite_params,
+    check_flag,
+    check_gradient,
     check_model,
     check_positive,
+    check_weight_decay,
     comparison,
     default_nbeta,
     is_hashable,
@@ -35,7 +39,9 @@ from lltc.posterior.layout import (
     moved_leaves,
 )
 from lltc.posterior.sharding import Placement, check_divides, make_placement, spread_params
+from lltc.posterior.tokens import example_losses, is_pair
 from lltc.posterior.turns import Turns, cut, joined
+from lltc.posterior.weighing import weigh
 from lltc.types import LossFn, PyTree
 
 
@@ -45,8 +51,8 @@ class Target:
 
     A position is w - w*, so that small steps are not rounded away beside large weights.
     `linear` False takes ∇L_n(w*)·(w - w*) out of the loss the chains move in. `chain_batch` is how many
-    chains are evaluated at once, `micro_batch` how many examples of a batch, None for all; `placement` says
-    on which devices.
+    chains are evaluated at once, `micro_batch` how many examples of a batch, None for all; `weight_decay` c
+    adds (c/2)(‖w‖² - ‖w*‖²) over the leaves that move; `placement` says on which devices.
     """
 
     model: LossFn
@@ -55,6 +61,7 @@ class Target:
     linear: bool = True
     chain_batch: int | None = None
     micro_batch: int | None = None
+    weight_decay: float = 0.0
     placement: Placement | None = None
 
     @property
@@ -91,33 +98,58 @@ class Target:
         params = assemble(self.layout, center, moved)
         turns = self.turns(batch)
         if turns is None:
-            return self._losses(center, params, batch)
+            return self._decayed(center, moved, self._losses(center, params, batch))
         count = jax.tree.leaves(batch)[0].shape[0]
         losses = jax.lax.map(partial(self._losses, center, params), turns.rows)
-        return joined(losses, count, per_example=self.per_example)
+        return self._decayed(center, moved, joined(losses, count, per_example=self.per_example))
 
     def turns(self, batch: PyTree) -> Turns | None:
         """Return `batch` in turns of `micro_batch` examples, or None where one is enough."""
         return cut(batch, self.micro_batch, per_example=self.per_example)
 
+    def returned(self, center: Center, position: jax.Array, batch: PyTree) -> jax.Array:
+        """Return what the model gives at `position` `(d,)`, `(batch,)` or `()`, all of the batch at once."""
+        moved = moved_leaves(self.layout, center, position)
+        if self.placement:
+            moved = self.placement.params(moved, self.layout.moved)
+        losses = self._called(center, assemble(self.layout, center, moved), batch)
+        return self._decayed(center, moved, example_losses(losses).astype(self.layout.dtype))
+
+    def _decayed(self, center: Center, moved: tuple[jax.Array, ...], losses: jax.Array) -> jax.Array:
+        """Return losses with what weight decay adds to each of them above w*."""
+        if not self.weight_decay:
+            return losses
+        pairs = zip(moved, center_leaves(self.layout, center), strict=True)
+        rise = sum(((leaf - base) * (leaf + base)).sum() for leaf, base in pairs)
+        return losses + 0.5 * self.weight_decay * rise
+
     def _losses(self, center: Center, params: PyTree, batch: PyTree) -> jax.Array:
         """Return the losses of a batch evaluated at once."""
-        if against := comparison(self.model):
-            anchor = jax.tree.unflatten(self.layout.treedef, center.leaves)
-            losses = against(params, anchor, batch)
-        elif self.per_example:
-            losses = self.model(params, batch)
+        if self.per_example:
+            losses = example_losses(self._called(center, params, batch))
         else:
-            losses = jax.vmap(partial(self.model, params))(_halves(batch))
+            losses = jax.vmap(partial(self._called, center, params))(_halves(batch))
         return losses.astype(self.layout.dtype)
+
+    def token_losses(self, center: Center, position: jax.Array, batch: PyTree) -> tuple[jax.Array, jax.Array]:
+        """Return the losses `(batch, tokens)` and where they count; of a model of examples one token each."""
+        params = assemble(self.layout, center, moved_leaves(self.layout, center, position))
+        losses = self._called(center, params, batch)
+        values, mask = losses if is_pair(losses) else (losses[:, None], jnp.ones((len(losses), 1), bool))
+        return jnp.where(mask, values, 0).astype(self.layout.dtype), mask
+
+    def _called(self, center: Center, params: PyTree, batch: PyTree) -> Any:
+        if against := comparison(self.model):
+            return against(params, jax.tree.unflatten(self.layout.treedef, center.leaves), batch)
+        return self.model(params, batch)
 
 
 @dataclass(frozen=True)
 class LocalPosterior:
     """p(w) ∝ exp(-nβ L_n(w) - (γ/2)‖w - w*‖²) around one checkpoint.
 
-    `L_n` is the mean over the `data.size` examples of the loss in nats, `nbeta` is nβ, `localization` is γ,
-    and only the `num_params` selected parameters move.
+    `L_n` is the mean over the examples of the loss in nats, Σ wᵢ ℓᵢ / Σ wᵢ where they have weights, `nbeta`
+    is nβ, `localization` is γ, and only the `num_params` selected parameters move.
     """
 
     target: Target
@@ -166,13 +198,17 @@ def local_posterior(
     linear: bool = True,
     chain_batch: int | None = None,
     micro_batch: int | None = None,
+    weights: Any = None,
+    weight_decay: float | None = None,
+    tie: Mapping[str, str] | None = None,
     mesh: Mesh | None = None,
 ) -> LocalPosterior:
     """Check the arguments and return the local posterior with its defaults filled in.
 
-    Defaults: `nbeta = n / ln n` with n the number of examples in `data`; `localization = d / (½‖w*‖)²` over
-    the d moved parameters (the prior's typical radius is half the norm of w*), 1 where w* = 0; `batch_size`
-    512, or all of up to 1024 examples. Raises `InputError` with one sentence for anything that does not fit.
+    Defaults: `nbeta = n / ln n` with n the number of examples in `data`, or the sum of their `weights`;
+    `localization = d / (½‖w*‖)²` over the d moved parameters (the prior's typical radius is half the norm of
+    w*), 1 where w* = 0; `batch_size` 512, or all of up to 1024 examples; the others as in `lltc.Options`.
+    Raises `InputError` with one sentence for anything that does not fit.
 
     Example:
         >>> posterior = local_posterior(lambda w, x: (w - x) ** 2, jnp.float32(2.0), jnp.zeros(100))
@@ -181,10 +217,12 @@ def local_posterior(
     """
     check_callable(model)
     data, params = as_data(data), spread_params(mesh, as_params(params))
-    layout, center = locate(params, restrict)
+    if weights is not None:
+        model, data = weigh(model, data, weights)
+    layout, center = locate(params, restrict, tie)
     placement = make_placement(params, count_moved(layout, center)) if mesh is not None else None
     data = replace(data, arrays=placement.whole(data.arrays)) if placement else data
-    nbeta = check_positive("nbeta", default_nbeta(data.size) if nbeta is None else nbeta)
+    nbeta = check_positive("nbeta", default_nbeta(data.count) if nbeta is None else nbeta)
     gamma = check_positive(
         "localization",
         default_localization(layout, center) if localization is None else localization,
@@ -193,12 +231,21 @@ def local_posterior(
     batch_size = check_batch_size(batch_size, data)
     check_at_once("chain_batch", "chains", chain_batch)
     check_at_once("micro_batch", "examples", micro_batch)
+    linear = check_flag("linear", linear)
     check_finite_params(params)
     model = model if is_hashable(model) else partial(model)
     per_example = check_model(model, params, data, batch_size)
-    target = Target(model, layout, per_example, linear, chain_batch, micro_batch, placement)
+    decay = check_weight_decay(weight_decay, model)
+    target = Target(model, layout, per_example, linear, chain_batch, micro_batch, decay, placement)
     posterior = LocalPosterior(target, center, data, nbeta, gamma, batch_size)
+    check_gradient(
+        partial(_mean_loss, target, center), center_leaves(layout, center), data.batch(np.arange(1))
+    )
     return _placed(posterior, placement) if placement else posterior
+
+
+def _mean_loss(target: Target, center: Center, moved: tuple[jax.Array, ...], batch: PyTree) -> jax.Array:
+    return target.losses_of(center, moved, batch).mean()
 
 
 def restricted(posterior: LocalPosterior, restrict: Restriction) -> LocalPosterior:
@@ -215,6 +262,8 @@ def restricted(posterior: LocalPosterior, restrict: Restriction) -> LocalPosteri
         linear=target.linear,
         chain_batch=target.chain_batch,
         micro_batch=target.micro_batch,
+        weight_decay=target.weight_decay,
+        tie=target.layout.tie,
         mesh=target.placement.mesh if target.placement else None,
     )
 

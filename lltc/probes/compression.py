@@ -96,7 +96,7 @@ def compression_curve(
     """Leave out of a checkpoint what the posterior does not hold fast, more and more, and measure the loss.
 
     With δ = w* - w_ref and P what the loss adds to the posterior's precision, in the order of rising δ²P, the
-    least missed first:
+    least missed first::
 
         directions   (eigenvectors v of the Hessian at w*) have δ's coordinate along them set to zero;
                      P_v = 1/Var_v - γ, Var_v from the chains

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lltc.chains.derivatives import with_derivative
 from lltc.posterior.examples import held_batches
-from lltc.posterior.layout import Center
+from lltc.posterior.layout import Center, center_vector
 from lltc.posterior.target import LocalPosterior, Target
 from lltc.types import PyTree
 
@@ -123,5 +124,11 @@ def _times(target: Target, center: Center, vectors: jax.Array, batch: PyTree) ->
     """Return the examples' number times the Hessian of their mean loss at w*, times each vector."""
     size = jax.tree.leaves(batch)[0].shape[0]
     slope = jax.grad(lambda position: target.losses(center, position, batch).mean())
-    _, times = jax.linearize(slope, jnp.zeros_like(vectors[0]))
+    nowhere = jnp.zeros_like(vectors[0])
+    try:
+        _, times = jax.linearize(slope, nowhere)
+    except Exception:  # JAX raises errors of many kinds for what it has no rule for.
+        norm = jnp.linalg.norm(center_vector(target.layout, center))
+        rows = lambda points: (jax.vmap(slope)(points), None)
+        times = lambda vector: with_derivative(rows, nowhere[None], vector[None], norm)[1][0]
     return size * jax.lax.map(times, vectors, batch_size=AT_ONCE)

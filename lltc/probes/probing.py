@@ -38,7 +38,7 @@ def probe(
 ) -> Probe:
     """Report what changed between two checkpoints: where, in which directions, for which examples.
 
-    Both are sampled as by `lltc.estimate_llc`, at one nβ, one γ and one key. From the same chains:
+    Both are sampled as by `lltc.estimate_llc`, at one nβ, one γ and one key. From the same chains::
 
         stiffness      of each eigenvector v of the Hessian at w* with curvature h, the share nβ h Var[v·w] of
                        its confinement that h explains: nβh/(nβh + γ) on a quadratic, 0 along x⁴. It is stiff
@@ -137,9 +137,10 @@ def _arrange(
             "order is probe(model, before, after, data)."
         )
     _check_alike(before, after)
-    new = arrange("probe", model, after, as_data(data), settings)
+    data = as_data(data)
+    new = arrange("probe", model, after, data, settings)
     shared = {"nbeta": new.nbeta, "localization": new.localization}
-    return arrange("probe", model, before, new.data, settings | shared), new
+    return arrange("probe", model, before, data, settings | shared), new
 
 
 def _moves(posterior: LocalPosterior) -> Restriction | None:
@@ -147,13 +148,14 @@ def _moves(posterior: LocalPosterior) -> Restriction | None:
     layout, index = posterior.target.layout, posterior.center.chosen
     if index is None and all(layout.moved):
         return None
-    sizes = [math.prod(shape) for shape, moves in zip(layout.shapes, layout.moved, strict=True) if moves]
+    sizes = [math.prod(shape) for shape in layout.moved_shapes]
     chosen = np.ones(sum(sizes), bool)
     if index is not None:
         chosen = np.isin(np.arange(chosen.size), np.asarray(index))
     parts = iter(np.split(chosen, np.cumsum(sizes)[:-1]))
+    # Both parts of a complex number move, or neither.
     masks = [
-        next(parts).reshape(shape) if moves else False
+        next(parts).reshape(*shape, -1)[..., 0] if moves else False
         for shape, moves in zip(layout.shapes, layout.moved, strict=True)
     ]
     return jax.tree.unflatten(layout.treedef, masks)
@@ -179,7 +181,7 @@ def _named(
     if components is None:
         rows = list_components(params, restrict)
         return {row.path or "(root)": _only(row.path) for row in rows if row.selected}
-    return dict(name_components(components)) if len(components) else {}
+    return name_components(components, params) if len(components) else {}
 
 
 def _only(wanted: str) -> Callable[[str, Any], bool]:

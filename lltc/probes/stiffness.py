@@ -118,7 +118,7 @@ def participation_ratio(values: np.ndarray) -> float:
 
 def compare_stiffness(before: Stiffness, after: Stiffness) -> StiffnessChange:
     """Return what became stiff or soft, and by how much."""
-    old, new = (found.directions[:, found.stiff] for found in (before, after))
+    old, new = (stiffness.directions[:, stiffness.stiff] for stiffness in (before, after))
     left, cosines, right = np.linalg.svd(old.T @ new)
     unturned = int(np.sum(cosines**2 >= TURNED))
     size, directions = _difference(before, after)
@@ -133,8 +133,11 @@ def compare_stiffness(before: Stiffness, after: Stiffness) -> StiffnessChange:
 
 def _difference(before: Stiffness, after: Stiffness) -> tuple[np.ndarray, np.ndarray]:
     """Return the eigenvalues and eigenvectors of S_after - S_before that are not small."""
-    shares = [np.nan_to_num(np.clip(found.share, 0.0, 1.0)) for found in (before, after)]
-    scaled = [found.directions * np.sqrt(share) for found, share in zip((before, after), shares, strict=True)]
+    shares = [np.nan_to_num(np.clip(stiffness.share, 0.0, 1.0)) for stiffness in (before, after)]
+    scaled = [
+        stiffness.directions * np.sqrt(share)
+        for stiffness, share in zip((before, after), shares, strict=True)
+    ]
     columns = np.hstack(scaled)
     basis = orthonormal(columns)
     within = basis.T @ columns

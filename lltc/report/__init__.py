@@ -8,11 +8,13 @@ from lltc.report.spectra import Spectrum, draw_spectra
 from lltc.report.stages import plot_stages
 from lltc.report.tables import Table
 from lltc.report.terminal import sketch, table
+from lltc.report.token_page import TokenPage, write_token_page
 
 __all__ = [
     "Exhibit",
     "Spectrum",
     "Table",
+    "TokenPage",
     "align",
     "draw_spectra",
     "list_changes",
@@ -25,4 +27,5 @@ __all__ = [
     "table",
     "write_report",
     "write_runs_report",
+    "write_token_page",
 ]

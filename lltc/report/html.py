@@ -1,18 +1,18 @@
 """One self-contained HTML page of one curve or several: it opens offline and asks nothing of the network."""
 
 import html
-import platform
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from lltc.bibliography import entries
 from lltc.errors import InputError
 from lltc.files import write_whole
 from lltc.report.columns import read_known
 from lltc.report.exhibit import Exhibit, Part, read_exhibit
-from lltc.report.payload import build_payload, embed
+from lltc.report.frame import fill_frame, read_asset
+from lltc.report.payload import build_payload
 from lltc.report.summary import write_figures, write_key, write_lead, write_legend, write_notes
 from lltc.report.tables import (
     Table,
@@ -23,22 +23,10 @@ from lltc.report.tables import (
     write_tables,
     write_transitions,
 )
-from lltc.version import VERSION, find_version
+from lltc.version import find_version
 
 SCRIPTS = ("state.js", "curve.js", "chains.js", "page.js")
-CITATION = """\
-@software{{lltc,
-  title   = {{lltc: local learning coefficients over training}},
-  author  = {{{{The lltc developers}}}},
-  version = {{{version}}}
-}}
-
-@inproceedings{{lau2025local,
-  title     = {{The Local Learning Coefficient: A Singularity-Aware Complexity Measure}},
-  author    = {{Lau, Edmund and Furman, Zach and Wang, George and Murfet, Daniel and Wei, Susan}},
-  booktitle = {{International Conference on Artificial Intelligence and Statistics}},
-  year      = {{2025}}
-}}"""
+CITED = ("lltc", "lau2025local")
 
 
 def write_report(
@@ -134,10 +122,8 @@ def fill_page(
     """The page's text."""
     names = column_names(parts)
     chains = any(part.chains for part in parts)
-    script = "\n".join(read_asset(name) for name in SCRIPTS)
-    return Template(read_asset("page.html")).substitute(
+    body = Template(read_asset("page.html")).substitute(
         title=html.escape(title),
-        css=read_asset("page.css"),
         lead=write_lead(parts),
         figures=write_figures(parts),
         key=write_key(parts, known),
@@ -150,17 +136,17 @@ def fill_page(
         tables=write_tables(tables),
         checkpoints=write_checkpoints(parts, names),
         settings=write_settings(settings),
-        citation=html.escape(CITATION.format(version=VERSION)),
-        footer=html.escape(f"Written with lltc {VERSION}, plotly {find_version('plotly')}, {python_name()}."),
-        data=embed(build_payload(parts, known, names)),
-        plotly=read_plotly(),
-        js=f'"use strict";\n(() => {{\n{script}\n}})();',
+        citation=html.escape("\n\n".join(entries()[key] for key in CITED)),
     )
-
-
-def read_asset(name: str) -> str:
-    """The text of a file that lies beside this one."""
-    return resources.files("lltc.report").joinpath(name).read_text(encoding="utf-8").rstrip()
+    return fill_frame(
+        title,
+        body,
+        styles=("page.css",),
+        scripts=SCRIPTS,
+        data=build_payload(parts, known, names),
+        written_with=f"plotly {find_version('plotly')}",
+        library=read_plotly(),
+    )
 
 
 def read_plotly() -> str:
@@ -174,8 +160,3 @@ def read_plotly() -> str:
     except ImportError:
         raise InputError("The report needs plotly; install it with `pip install plotly`.") from None
     return get_plotlyjs()
-
-
-def python_name() -> str:
-    """Which Python this is."""
-    return f"{platform.python_implementation()} {platform.python_version()}"

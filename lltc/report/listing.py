@@ -55,4 +55,4 @@ def list_changes(markers: Mapping[str, Sequence[Any]]) -> list[str]:
         >>> list_changes({"loss": [change], "norm": []})
         ['loss: fall of 2.00 ± 0.10 between steps 10 and 20 (probability 1.00)']
     """
-    return [f"{name}: {sentence(found)}" for name, each in markers.items() for found in each]
+    return [f"{name}: {sentence(marker)}" for name, each in markers.items() for marker in each]

@@ -53,7 +53,7 @@ def build_run(part: Part, known: Known, names: Sequence[str], stride: int) -> di
         "details": [list(map(list, entry.items())) for entry in part.details],
         "observables": {name: plain(values) for name, values in columns.observables.items()},
         "changes": None if part.changes is None else plain(np.round(part.changes, 4)),
-        "marks": {name: [place_mark(t) for t in found] for name, found in part.marks.items()},
+        "marks": {name: [place_mark(t) for t in transitions] for name, transitions in part.marks.items()},
         "components": [
             {
                 "name": member.name,

@@ -26,8 +26,8 @@ def draw_spectra(spectra: Sequence[Spectrum], level: float) -> str:
 
     What lies below the axis is left out.
     """
-    count = max(len(found.value) for found in spectra)
-    stiff = np.concatenate([found.value[found.stiff & (found.value > 0)] for found in spectra])
+    count = max(len(spectrum.value) for spectrum in spectra)
+    stiff = np.concatenate([spectrum.value[spectrum.stiff & (spectrum.value > 0)] for spectrum in spectra])
     low, high = (float(stiff.min()), float(stiff.max())) if len(stiff) else (level or 1.0, level or 1.0)
     low = np.log10(ROOM * min(low, level if level > 0 else low))
     high = np.log10(3 * high)
@@ -38,19 +38,19 @@ def draw_spectra(spectra: Sequence[Spectrum], level: float) -> str:
         y = f"{down(level):.1f}"
         shapes.append(f'<path class="level" d="M{LEFT},{y}H{WIDE - RIGHT}"/>')
         shapes.append(f'<text x="{WIDE - RIGHT}" y="{down(level) - 5:.1f}" text-anchor="end">γ</text>')
-    for place, found in enumerate(spectra):
+    for place, spectrum in enumerate(spectra):
         shapes += [
             f'<circle class="s{place}{"" if hard else " soft"}" cx="{across(k):.1f}" cy="{down(value):.1f}" '
             f'r="{4.6 if place == 0 else 3.2}"/>'
-            for k, (value, hard) in enumerate(zip(found.value, found.stiff, strict=True), 1)
+            for k, (value, hard) in enumerate(zip(spectrum.value, spectrum.stiff, strict=True), 1)
             if value > 10**low
         ]
     shapes += [_rank(rank, across(rank)) for rank in sorted({1, count, (count + 1) // 2})]
     middle = (LEFT + WIDE - RIGHT) / 2
     shapes.append(f'<text x="{middle}" y="{HIGH - 5}" text-anchor="middle">direction, stiffest first</text>')
     key = "".join(
-        f'<span class="s{place}">{html.escape(found.name)}: {int(found.stiff.sum())} stiff</span>'
-        for place, found in enumerate(spectra)
+        f'<span class="s{place}">{html.escape(spectrum.name)}: {int(spectrum.stiff.sum())} stiff</span>'
+        for place, spectrum in enumerate(spectra)
     )
     label = "nβ × curvature along each direction"
     return (

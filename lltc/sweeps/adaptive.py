@@ -18,7 +18,7 @@ from lltc.sweeps.record import Sweep
 from lltc.types import LossFn, PyTree
 
 Array = NDArray[np.float64]
-READING = ("params_key", "loader", "transpose")
+READING = ("params_key", "loader", "transpose", "ignore")
 
 
 def sweep_adaptively(

@@ -77,7 +77,7 @@ class Comparison:
         ]
         if self.stages:
             lines += ["", align([("stage", *HEAD), *self.rows()], left=(1, len(HEAD)))]
-        left = [f"{run}: {len(found)}" for run, found in self.unmatched.items() if found]
+        left = [f"{run}: {len(transitions)}" for run, transitions in self.unmatched.items() if transitions]
         return "\n".join([*lines, *(["", "unmatched " + ", ".join(left)] if left else [])])
 
     @property
@@ -233,11 +233,11 @@ def _partners(swept: Sweep, transitions: Sequence[Transition], structure: str) -
 
 
 def _stage(
-    places: dict[str, int], found: dict[str, tuple[Transition, ...]], partners: dict[str, list[Partners]]
+    places: dict[str, int], markers: dict[str, tuple[Transition, ...]], partners: dict[str, list[Partners]]
 ) -> Stage:
     from scipy.special import chdtrc
 
-    transitions = {run: found[run][place] for run, place in places.items()}
+    transitions = {run: markers[run][place] for run, place in places.items()}
     sizes = np.array([t.delta_llc for t in transitions.values()])
     errors = np.array([t.delta_llc_se for t in transitions.values()])
     mean, se = average(sizes, errors)
@@ -251,17 +251,17 @@ def _compare_partners(stages: Sequence[Stage], names: Sequence[str]) -> tuple[fl
     if not any(partners for stage in stages for partners in stage.partners.values()):
         return float("nan"), float("nan")
     having = [[k for k, stage in enumerate(stages) if run in stage.partners] for run in names]
-    given = [[stages[k].partners[run] for k in kept] for run, kept in zip(names, having, strict=True)]
+    given = [[stages[k].partners[run] for k in places] for run, places in zip(names, having, strict=True)]
 
     def score(orders: list[tuple[int, ...]]) -> float:
         placed = [
-            {k: sets[i] for k, i in zip(kept, order, strict=True)}
-            for kept, sets, order in zip(having, given, orders, strict=True)
+            {k: sets[i] for k, i in zip(places, order, strict=True)}
+            for places, sets, order in zip(having, given, orders, strict=True)
         ]
         shares = [_common(a[k], b[k]) for a, b in combinations(placed, 2) for k in a.keys() & b.keys()]
         return float(np.mean(shares)) if shares else float("nan")
 
-    sizes = [len(kept) for kept in having]
+    sizes = [len(places) for places in having]
     return score([tuple(range(size)) for size in sizes]), chance_of_order(sizes, score)
 
 

@@ -1,7 +1,7 @@
 """Running a sweep: what is done stays, what is out of date or missing is estimated, failures are flagged."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,13 +14,14 @@ from lltc.errors import InputError
 from lltc.files import remove_leftovers
 from lltc.posterior.components import Restriction
 from lltc.posterior.data import Data
-from lltc.sweeps.engines.local import choose_engine, run_works
+from lltc.sweeps.engines.local import choose_engine, run_works, works_apart
 from lltc.sweeps.jobs.observables import Observables
 from lltc.sweeps.jobs.plan import Plan, plan_sweep
 from lltc.sweeps.jobs.progress import Watch
 from lltc.sweeps.jobs.request import make_request
 from lltc.sweeps.jobs.sources import Checkpoints
 from lltc.sweeps.jobs.survey import Work, explain, survey, with_checkpoints
+from lltc.sweeps.jobs.worker import take_over
 from lltc.sweeps.record import Sweep
 from lltc.sweeps.store import folder as store
 from lltc.sweeps.store.lock import hold
@@ -43,6 +44,7 @@ def sweep(
     template: PyTree | None = None,
     loader: Callable[[Path], PyTree] | None = None,
     transpose: Literal["torch"] | None = None,
+    ignore: str | Sequence[str] | None = None,
     workers: int = 0,
     scheduler: str | None = None,
     executor: Executor | None = None,
@@ -57,9 +59,10 @@ def sweep(
     into `out`, whole or not at all: stop the sweep in any way and call it again, it goes on where it was, bit
     for bit. What a changed model, data set, setting or checkpoint puts out of date is estimated anew, and one
     logged line a cause says so; new or changed observables are evaluated without chains, new or changed
-    components estimated by themselves. A checkpoint that
-    cannot be read or evaluated, or that kills its workers, becomes a row with status "failed" and its reason,
-    and is tried again by the next call.
+    components estimated by themselves. A checkpoint with the weights of another step takes over its
+    estimate, gets the status "repeated" and makes no transition. One that cannot be read or evaluated, or
+    that kills its workers, becomes a row with status "failed" and its reason, and is tried again by the next
+    call.
 
     Args:
         checkpoints: a folder or its URL, records of `lltc.find_checkpoints`, or `(step, params)` pairs.
@@ -80,6 +83,7 @@ def sweep(
         template: pytree the params are fitted to; default `model.params` where the model carries one.
         loader: function `path -> params` for checkpoints in a format of your own.
         transpose: "torch" turns PyTorch's weights into the template's layout; see `lltc.find_checkpoints`.
+        ignore: globs over the checkpoints' names, such as `*/num_batches_tracked`, that are left out.
         workers: 0 works in this process; N starts N single-threaded processes here (Dask), one GPU each where
             there are GPUs. A script that does so needs `if __name__ == "__main__":`.
         scheduler: address of a running Dask scheduler, such as "tcp://host:8786", whose workers see `out`.
@@ -117,6 +121,8 @@ def sweep(
         template=template,
         loader=loader,
         transpose=transpose,
+        ignore=ignore,
+        apart=works_apart(engine),
         **options,
     )
     with cached_compilation():
@@ -136,6 +142,8 @@ def run_plans(plans: Sequence[Plan], engine: dict[str, Any], *, progress: bool) 
         with Watch(len(needed), show=progress) as watch:
             for row in run_works(setups, needed, **engine):
                 watch.tell(row)
+        for work in works:
+            take_over(setups[work.run], work)
 
 
 def _finished(out: Path) -> Sweep:
@@ -162,6 +170,6 @@ def _prepare(plan: Plan) -> tuple[Work, ...]:
     return works
 
 
-def _announce(works: Iterable[Work]) -> None:
+def _announce(works: Sequence[Work]) -> None:
     for line in explain(works):
         log.warning("%s", line)

@@ -1,6 +1,6 @@
 """Looking at checkpoints without any chain: loss, gradient norm, weight norm and observables."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -81,6 +81,7 @@ def observe(
     template: PyTree | None = None,
     loader: Callable[[Path], PyTree] | None = None,
     transpose: Literal["torch"] | None = None,
+    ignore: str | Sequence[str] | None = None,
 ) -> Observations:
     """Evaluate observables at every checkpoint, without any chain, and mark where each changes.
 
@@ -93,7 +94,7 @@ def observe(
         data: the data set.
         observables: as for `lltc.sweep`.
         examples: the most examples that loss and gradient are averaged over; default 2048.
-        params_key: as for `lltc.sweep`, like template, loader and transpose.
+        params_key: as for `lltc.sweep`, like template, loader, transpose and ignore.
 
     Returns:
         An `Observations` with `curve` and `transitions`.
@@ -108,7 +109,8 @@ def observe(
         >>> seen.curve["loss"].values.tolist(), seen.curve["ones"].values.tolist()
         ([0.0, 1.0, 4.0], [1.0, 0.0, 1.0])
     """
-    tasks = make_tasks(checkpoints, {"params_key": params_key, "loader": loader, "transpose": transpose})
+    reading = {"params_key": params_key, "loader": loader, "transpose": transpose, "ignore": ignore}
+    tasks = make_tasks(checkpoints, reading)
     template = getattr(model, "params", None) if template is None else template
     data = as_data(data)
     functions = name_observables(observables, model, data)
@@ -146,19 +148,19 @@ def _look(
         with brought_near(task) as near:
             params = near.load(template)
         layout, center = locate(params)
-        seen: dict[str, Value] = {"weight_norm": float(jnp.linalg.norm(center_vector(layout, center)))}
+        values: dict[str, Value] = {"weight_norm": float(jnp.linalg.norm(center_vector(layout, center)))}
         if loss is not None:
             value, slope = _loss_and_slope(loss, layout, center, batch)
-            seen |= {"loss": float(value), "gradient_norm": float(slope)}
+            values |= {"loss": float(value), "gradient_norm": float(slope)}
     except Exception as error:  # One bad checkpoint must not hide the others.
         return {}, _reason(f"step {task.step}", error)
     wrong = []
     for name, function in functions.items():
         try:
-            seen[name] = evaluate(name, function, params)
+            values[name] = evaluate(name, function, params)
         except Exception as error:
             wrong.append(_reason(f"observables[{name!r}]", error))
-    return seen, "; ".join(wrong)
+    return values, "; ".join(wrong)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -171,16 +173,16 @@ def _loss_and_slope(
 
 
 def _make_curve(
-    tasks: Iterable[Task], seen: list[tuple[dict[str, Value], str]], functions: Mapping[str, Function]
+    tasks: Iterable[Task], observations: list[tuple[dict[str, Value], str]], functions: Mapping[str, Function]
 ) -> "Dataset":
     from xarray import Dataset
 
     columns: dict[str, Any] = {}
-    norms = [name for name in NORMS if any(name in values for values, _ in seen)]
+    norms = [name for name in NORMS if any(name in values for values, _ in observations)]
     for name in ("loss", *norms, *functions):
-        columns |= spread(name, [values.get(name, NAN) for values, _ in seen])
+        columns |= spread(name, [values.get(name, NAN) for values, _ in observations])
     observed = [name for name in columns if name != "loss"]
-    columns["reason"] = np.array([reason for _, reason in seen], dtype=object)
+    columns["reason"] = np.array([reason for _, reason in observations], dtype=object)
     curve = Dataset(
         {name: ("step", values) for name, values in columns.items()},
         coords={"step": [task.step for task in tasks]},

@@ -108,8 +108,8 @@ def describe_components(curve: "Dataset") -> dict[int, dict[str, str]]:
     tables = {name: curve.sel(component=name) for name in curve["component"].values.tolist()}
     return {
         int(step): {
-            f"llc of {name}": minus(measured(*(float(found[c].values[k]) for c in MEASURED)))
-            for name, found in tables.items()
+            f"llc of {name}": minus(measured(*(float(table[c].values[k]) for c in MEASURED)))
+            for name, table in tables.items()
         }
         for k, step in enumerate(curve["step"].values)
     }

@@ -29,8 +29,8 @@ def component_table(swept: Swept) -> Table:
     """Return the transitions of the components."""
     rows = [
         (name, number(t.step_low, 7), number(t.step_high, 7), t.kind, _size(t), f"{t.probability:.2f}")
-        for name, found in swept.component_transitions.items()
-        for t in found
+        for name, transitions in swept.component_transitions.items()
+        for t in transitions
     ]
     head = ("component", "from step", "to step", "kind", "change of llc", "probability")
     return Table("Transitions of components", head, rows, words=(0, 3))
@@ -105,8 +105,8 @@ def probe_table(name: str, probe: Probe) -> Table:
     return Table(f"Probe {name}", head, rows, note=note, picture=picture)
 
 
-def _spectrum(name: str, found: Stiffness) -> Spectrum:
-    return Spectrum(name, found.nbeta * found.curvature, found.stiff)
+def _spectrum(name: str, stiffness: Stiffness) -> Spectrum:
+    return Spectrum(name, stiffness.nbeta * stiffness.curvature, stiffness.stiff)
 
 
 def _heading(entry: Entry) -> tuple[str, str]:

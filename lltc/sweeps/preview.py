@@ -45,8 +45,13 @@ class Preview:
 
     def __str__(self) -> str:
         groups = {
-            "done": [work for work in self.works if not work.needed],
-            "observables": [work for work in self.works if work.observables and not work.estimates],
+            "done": [work for work in self.works if not work.needed and work.same_as is None],
+            "repeated": [work for work in self.works if work.same_as is not None],
+            "observables": [
+                work
+                for work in self.works
+                if work.observables and not work.estimates and work.same_as is None
+            ],
             "components": [work for work in self.works if work.components and not work.estimate],
             "anew": [work for work in self.works if work.estimate and work.causes],
             "missing": [work for work in self.works if work.estimate and not work.causes],

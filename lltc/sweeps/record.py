@@ -16,6 +16,7 @@ from lltc.sweeps.page_tables import probe_table, sweep_tables
 from lltc.sweeps.reading.critical import CriticalCheckpoint, choose_critical
 from lltc.sweeps.reading.curve_markers import (
     DRIFT,
+    REPEATED,
     Parting,
     find_partings,
     mark,
@@ -23,6 +24,7 @@ from lltc.sweeps.reading.curve_markers import (
     mark_observables,
 )
 from lltc.sweeps.reading.dictionary import Dictionary, make_dictionary
+from lltc.sweeps.reading.repeats import find_repeats
 from lltc.sweeps.store import folder as store
 from lltc.sweeps.store.settings import SweepSettings
 from lltc.transitions import Transition
@@ -41,8 +43,9 @@ NUMBERS = ("llc", "llc_se", "ess", "rhat", "step_size", "hot_cold_gap", "seconds
 class Sweep:
     """The learning coefficient over training.
 
-    `curve` is an `xarray.Dataset` over `step` with llc, llc_se, loss, status, reason, diagnostics and one
-    variable an observable, and with component_llc, component_llc_se and component_status over (`component`,
+    `curve` is an `xarray.Dataset` over `step` with llc, llc_se, loss, status ("repeated" where another step
+    has the same weights; no transition is marked from there), reason, diagnostics and one variable an
+    observable, and with component_llc, component_llc_se and component_status over (`component`,
     `step`) where there are components; `transitions` are the markers; `settings` is what `sweep.json` holds.
     """
 
@@ -103,11 +106,10 @@ class Sweep:
     def dictionary(self) -> Dictionary:
         """Return what changes with each transition of the whole and of each component.
 
-         A change goes with a transition where their markers share intervals between checkpoints; `chance`
-         is the probability that the partner's changes would overlap it as much if they began anywhere on
-         the circle of checkpoints, their lengths and distances kept
-        . The checkpoints' own spacing is the clock: after
-         log-spaced saving a shift is one of log step.
+        A change goes with a transition where their markers share intervals between checkpoints; `chance` is
+        the probability that the partner's changes would overlap it as much if they began anywhere on the
+        circle of checkpoints, their lengths and distances kept. The checkpoints' own spacing is the clock:
+        after log-spaced saving a shift is one of log step.
         """
         markers = (self.transitions, self.component_transitions, self.observable_transitions)
         return make_dictionary(self.curve["step"].to_numpy(), *markers)
@@ -154,7 +156,7 @@ class Sweep:
 
         where = Path(path) if path is not None else self.out / "report.html"
         settings, tables = reported(self.settings), sweep_tables(self)
-        tables += [probe_table(name, found) for name, found in (probes or {}).items()]
+        tables += [probe_table(name, probe) for name, probe in (probes or {}).items()]
         return write_report(where, exhibit(self), settings=settings, known=known, tables=tables)
 
 
@@ -164,8 +166,13 @@ def make_curve(rows: list[dict[str, Any]], settings: SweepSettings) -> "Dataset"
 
     columns: dict[str, Any] = {name: [float(row.get(name, np.nan)) for row in rows] for name in NUMBERS}
     columns["loss"] = [float(row.get("init_loss", np.nan)) for row in rows]
-    columns["status"] = np.array([str(row["status"]) for row in rows], dtype=object)
-    columns["reason"] = np.array([_reason(row) for row in rows], dtype=object)
+    repeats = find_repeats(rows)
+    columns["status"] = np.array(
+        [REPEATED if int(row["step"]) in repeats else str(row["status"]) for row in rows], dtype=object
+    )
+    columns["reason"] = np.array(
+        [repeats.get(int(row["step"])) or _reason(row) for row in rows], dtype=object
+    )
     observed: dict[str, list[float]] = {}
     for name, current in settings.observables.items():
         observed |= spread(name, [_observed(row["observables"].get(name), current) for row in rows])
@@ -198,9 +205,10 @@ def _component_columns(rows: list[dict[str, Any]], names: list[str]) -> dict[str
 def _reason(row: dict[str, Any]) -> str:
     """Return why a row has no estimate, or which of its observables failed."""
     return str(
-        row.get("reason") or "; ".join(seen.error for seen in row["observables"].values() if seen.error)
+        row.get("reason")
+        or "; ".join(observed.error for observed in row["observables"].values() if observed.error)
     )
 
 
-def _observed(seen: store.Observed | None, current: str) -> float | list[float]:
-    return seen.value if seen is not None and seen.fingerprint == current else float("nan")
+def _observed(observed: store.Observed | None, current: str) -> float | list[float]:
+    return observed.value if observed is not None and observed.fingerprint == current else float("nan")

@@ -10,7 +10,7 @@ from lltc.compilation import cached_compilation
 from lltc.errors import InputError
 from lltc.posterior.data import Data
 from lltc.sweeps.driver import run_plans
-from lltc.sweeps.engines.local import choose_engine
+from lltc.sweeps.engines.local import choose_engine, works_apart
 from lltc.sweeps.jobs.plan import plan_runs
 from lltc.sweeps.jobs.request import make_request
 from lltc.sweeps.record import Sweep
@@ -101,7 +101,7 @@ def sweep_runs(
         arguments: every other argument of `lltc.sweep`.
 
     Returns:
-        A `Runs`: a mapping of names to `Sweep`s.
+        A `Runs`, which maps each name to its `Sweep`.
 
     Raises:
         InputError: as `lltc.sweep`; for a folder without runs, or a run without checkpoints.
@@ -121,7 +121,8 @@ def sweep_runs(
     engine = choose_engine(workers=workers, scheduler=scheduler, executor=executor)
     home = Path(out)
     with cached_compilation():
-        plans = plan_runs(Path(folder), make_request(model, data, **arguments), home, pattern=pattern)
+        request = make_request(model, data, apart=works_apart(engine), **arguments)
+        plans = plan_runs(Path(folder), request, home, pattern=pattern)
         with hold(home):
             store.write_runs(home, [plan.run for plan in plans], plans[0].setup.settings)
             run_plans(plans, engine, progress=progress)

@@ -1,7 +1,32 @@
 """Problems whose learning coefficient is known."""
 
 from lltc.toys.bottleneck import BottleneckRun, KnownPlateau, KnownTransition, train_bottleneck
-from lltc.toys.closed_forms import (
+from lltc.toys.counts import best_fit, counted
+from lltc.toys.fibres import reduced_rank_point
+from lltc.toys.fitted import (
+    logistic_regression,
+    poisson_regression,
+    product_logistic,
+    softmax_regression,
+    tanh_unit,
+)
+from lltc.toys.mixtures import gaussian_mixture, one_mean_mixture
+from lltc.toys.networks import (
+    balanced_kernels,
+    deep_linear,
+    network_loss,
+    network_outputs,
+    reduced_rank_regression,
+)
+from lltc.toys.normal import linear_regression, lookup_regression, tilted_quadratic
+from lltc.toys.plane_curves import curve_llc, narrow_valleys
+from lltc.toys.polygons import polygon, superposition, superposition_loss
+from lltc.toys.problem_table import table
+from lltc.toys.problems import ToyProblem, analytic, even_powers, normal_crossing, quadratic
+from lltc.toys.shallow import quadratic_network, tanh_network
+from lltc.toys.sums import disjoint_sum
+from lltc.toys.valleys import curves, diagonals
+from lltc.toys.values.closed_forms import (
     LearningCoefficient,
     add_llc,
     euler_quadratic_llc,
@@ -17,34 +42,10 @@ from lltc.toys.closed_forms import (
     superposition_llc,
     tanh_network_llc,
 )
-from lltc.toys.counts import best_fit, counted
-from lltc.toys.fibres import reduced_rank_point
-from lltc.toys.fitted import (
-    logistic_regression,
-    poisson_regression,
-    product_logistic,
-    softmax_regression,
-    tanh_unit,
-)
-from lltc.toys.gibbs import Reference, gibbs_llc
-from lltc.toys.hmc import hmc_llc
-from lltc.toys.linear_forms import deep_linear_llc, reduced_rank_llc, reduced_rank_llc_at
-from lltc.toys.mixtures import gaussian_mixture, one_mean_mixture
-from lltc.toys.networks import (
-    balanced_kernels,
-    deep_linear,
-    network_loss,
-    network_outputs,
-    reduced_rank_regression,
-)
-from lltc.toys.normal import linear_regression, lookup_regression, tilted_quadratic
-from lltc.toys.polygons import polygon, superposition, superposition_loss
-from lltc.toys.problem_table import table
-from lltc.toys.problems import ToyProblem, analytic, even_powers, normal_crossing, quadratic
-from lltc.toys.quadrature import crossing_llc, quadrature_llc
-from lltc.toys.shallow import quadratic_network, tanh_network
-from lltc.toys.sums import disjoint_sum
-from lltc.toys.valleys import curves, diagonals
+from lltc.toys.values.gibbs import Reference, gibbs_llc
+from lltc.toys.values.hmc import hmc_llc
+from lltc.toys.values.linear_forms import deep_linear_llc, reduced_rank_llc, reduced_rank_llc_at
+from lltc.toys.values.quadrature import crossing_llc, quadrature_llc
 
 __all__ = [
     "BottleneckRun",
@@ -59,6 +60,7 @@ __all__ = [
     "best_fit",
     "counted",
     "crossing_llc",
+    "curve_llc",
     "curves",
     "deep_linear",
     "deep_linear_llc",
@@ -75,6 +77,7 @@ __all__ = [
     "logistic_regression",
     "lookup_regression",
     "multiply_llc",
+    "narrow_valleys",
     "network_loss",
     "network_outputs",
     "normal_crossing",

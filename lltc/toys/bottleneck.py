@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.toys.gibbs import Reference, gibbs_llc
-from lltc.toys.linear_forms import deep_linear_llc
 from lltc.toys.networks import network_loss, network_outputs
+from lltc.toys.values.gibbs import Reference, gibbs_llc
+from lltc.toys.values.linear_forms import deep_linear_llc
 
 _LEARNT = 0.9  # share of its teacher value at which a mode counts as learnt
 _UNSEEN = 0.1  # value of t s² up to which a mode counts as absent from the posterior

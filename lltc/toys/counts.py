@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from lltc.toys.closed_forms import LearningCoefficient
-from lltc.toys.gibbs import Reference
-from lltc.toys.hmc import hmc_llc
 from lltc.toys.problems import ToyProblem
-from lltc.toys.quadrature import quadrature_llc
+from lltc.toys.values.closed_forms import LearningCoefficient
+from lltc.toys.values.gibbs import Reference
+from lltc.toys.values.hmc import hmc_llc
+from lltc.toys.values.quadrature import quadrature_llc
 
 _BLOCK = 4096  # points evaluated at a time, so that one compilation serves all
 _HALVINGS = 6  # fitted losses are about quadratic near w*

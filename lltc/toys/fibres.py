@@ -3,10 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.toys.gibbs import gibbs_llc
-from lltc.toys.linear_forms import reduced_rank_llc_at
 from lltc.toys.networks import network_loss
 from lltc.toys.problems import ToyProblem
+from lltc.toys.values.gibbs import gibbs_llc
+from lltc.toys.values.linear_forms import reduced_rank_llc_at
 
 
 def reduced_rank_point(

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.toys.closed_forms import LearningCoefficient
 from lltc.toys.counts import best_fit, counted, levels
 from lltc.toys.problems import ToyProblem
+from lltc.toys.values.closed_forms import LearningCoefficient
 
 _MOST_EVENTS = 25
 _SIGNS = np.array([-1.0, 1.0], np.float32)

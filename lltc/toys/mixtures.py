@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.toys.closed_forms import gaussian_mixture_llc
 from lltc.toys.counts import excess_loss, levels, weighted_model
-from lltc.toys.gibbs import Reference
-from lltc.toys.hmc import hmc_llc
 from lltc.toys.problems import ToyProblem
-from lltc.toys.quadrature import quadrature_llc
+from lltc.toys.values.closed_forms import gaussian_mixture_llc
+from lltc.toys.values.gibbs import Reference
+from lltc.toys.values.hmc import hmc_llc
+from lltc.toys.values.quadrature import quadrature_llc
 
 _NODES = 30
 _HALVINGS = 14

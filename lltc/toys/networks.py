@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.toys.gibbs import gibbs_llc
-from lltc.toys.linear_forms import deep_linear_llc
 from lltc.toys.problems import ToyProblem
 from lltc.toys.samples import Point, check_sample, gaussian_inputs, moments, spectrum
+from lltc.toys.values.gibbs import gibbs_llc
+from lltc.toys.values.linear_forms import deep_linear_llc
 
 
 def deep_linear(

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.toys.closed_forms import quadratic_llc, regular_llc
-from lltc.toys.gibbs import Reference
 from lltc.toys.problems import ToyProblem, analytic
 from lltc.toys.samples import Point, check_sample, gaussian_inputs, moments
+from lltc.toys.values.closed_forms import quadratic_llc, regular_llc
+from lltc.toys.values.gibbs import Reference
 
 
 def tilted_quadratic(

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.toys.closed_forms import superposition_llc
-from lltc.toys.hmc import hmc_llc
 from lltc.toys.problems import ToyProblem
+from lltc.toys.values.closed_forms import superposition_llc
+from lltc.toys.values.hmc import hmc_llc
 
 _DEAD_BIAS = -0.5
 _START = {5: (1.17, -0.28), 6: (1.32, -0.62), 7: (1.45, -0.97), 8: (1.55, -1.29)}

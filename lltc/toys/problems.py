@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.toys.closed_forms import (
+from lltc.toys.values.closed_forms import (
     LearningCoefficient,
     even_powers_llc,
     normal_crossing_llc,
     quadratic_llc,
     regular_llc,
 )
-from lltc.toys.gibbs import Reference
-from lltc.toys.quadrature import crossing_llc, quadrature_llc
+from lltc.toys.values.gibbs import Reference
+from lltc.toys.values.quadrature import crossing_llc, quadrature_llc
 
 _NUM_DUMMIES = 64
 

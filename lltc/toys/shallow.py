@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.toys.closed_forms import quadratic_network_llc, tanh_network_llc
 from lltc.toys.counts import best_fit, levels
-from lltc.toys.gibbs import Reference
-from lltc.toys.hmc import hmc_llc
 from lltc.toys.problems import ToyProblem
 from lltc.toys.samples import Point, moments
+from lltc.toys.values.closed_forms import quadratic_network_llc, tanh_network_llc
+from lltc.toys.values.gibbs import Reference
+from lltc.toys.values.hmc import hmc_llc
 
 _SCALES = (1.0, 0.3, 0.1, 0.03)
 

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 
 from lltc.errors import InputError
-from lltc.toys.closed_forms import LearningCoefficient, add_llc
-from lltc.toys.gibbs import Reference
 from lltc.toys.problems import ToyProblem
+from lltc.toys.values.closed_forms import LearningCoefficient, add_llc
+from lltc.toys.values.gibbs import Reference
 
 
 def disjoint_sum(name: str, *problems: ToyProblem) -> ToyProblem:

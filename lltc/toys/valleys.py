@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from lltc.toys.closed_forms import LearningCoefficient
-from lltc.toys.gibbs import Reference
 from lltc.toys.problems import ToyProblem, analytic
-from lltc.toys.quadrature import quadrature_llc
+from lltc.toys.values.closed_forms import LearningCoefficient
+from lltc.toys.values.gibbs import Reference
+from lltc.toys.values.quadrature import quadrature_llc
 
 _NBETA = 1e3
 _HALF, _HALF_TWICE = LearningCoefficient(1 / 2, 1), LearningCoefficient(1 / 2, 2)

@@ -45,9 +45,9 @@ def read_curve(steps: ArrayLike, llc: ArrayLike, llc_se: ArrayLike) -> Curve:
     """
     step, value, error = (_line(x, name) for x, name in ((steps, "steps"), (llc, "llc"), (llc_se, "llc_se")))
     _check(step, value, error)
-    kept = np.flatnonzero(np.isfinite(value))
-    step, value, error = step[kept], value[kept], error[kept]
-    return Curve(step, value, error, error, kept, len(np.atleast_1d(llc)))
+    finite = np.flatnonzero(np.isfinite(value))
+    step, value, error = step[finite], value[finite], error[finite]
+    return Curve(step, value, error, error, finite, len(np.atleast_1d(llc)))
 
 
 def noise_factor(value: NDArray[np.float64], error: NDArray[np.float64]) -> float:

@@ -117,21 +117,6 @@ def ramp_line(segments: Segments, ramps: Ramps, inflation: float, scale: float) 
     return scale * middle / total - gradient * centre, gradient
 
 
-def flat_variance(segments: Segments, inflation: float, scale: float) -> Array:
-    """Posterior variance of a flat segment's level, shape (T,)."""
-    return scale**2 * inflation**2 / (inflation**2 + segments.weight)
-
-
-def ramp_variance(
-    segments: Segments, ramps: Ramps, inflation: float, scale: float
-) -> tuple[Array, Array, Array]:
-    """Posterior variances of `a` and `b` and their covariance, each of shape (T,)."""
-    variance = inflation**2
-    total = (variance + segments.weight) * (variance + ramps.square) - ramps.cross**2
-    share = scale**2 * variance / total
-    return share * (variance + ramps.square), share * (variance + segments.weight), -share * ramps.cross
-
-
 def _sums(values: Array, first: NDArray[np.intp], last: NDArray[np.intp]) -> Array:
     running = np.concatenate([[0.0], np.cumsum(values)])
     return running[last + 1] - running[first]

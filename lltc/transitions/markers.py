@@ -8,16 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lltc.errors import InputError
+from lltc.transitions.brackets import find_brackets
 from lltc.transitions.curve import read_curve
-from lltc.transitions.pieces import probability_above
+from lltc.transitions.plateaus import Bracket, Plateau, plateaus_between
 from lltc.transitions.segmentation import Segmentation, segment_curve
-
-# Fewer checkpoints than this between two changes of the same direction are a halt inside one transition.
-_MIN_PLATEAU = 3
-# A stretch this many times slower (per checkpoint) than the changes on both its sides is a rest that drifts.
-_SLOW = 0.25
-# At how many points of a long bracket it is asked whether the curve has passed its middle.
-_LOOKS = 400
 
 
 @dataclass(frozen=True)
@@ -25,9 +19,9 @@ class Transition:
     """A change between two plateaus (or one ramp).
 
     The change lies between the checkpoints `step_low` and `step_high` with posterior `probability`;
-    `delta_llc ± delta_llc_se` is the level after it minus the level before it. The curve passes the middle
-    of the two levels between the checkpoints `halfway`, with at least the probability that was asked for
-    (`threshold`).
+    `delta_llc ± delta_llc_se` is the level after it minus the level before it. The curve is halfway from the
+    one level to the other between the checkpoints `halfway`, with at least the probability that was asked
+    for (`threshold`); where it turns, as on top of a hump, the level is the one it turns at.
     """
 
     step_low: float
@@ -37,25 +31,6 @@ class Transition:
     kind: Literal["rise", "fall"]
     probability: float
     halfway: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Plateau:
-    """The checkpoints from `step_low` to `step_high`, between two markers, and their mean `level ± se`."""
-
-    step_low: float
-    step_high: float
-    level: float
-    se: float
-
-
-@dataclass(frozen=True)
-class _Bracket:
-    """Points `low` and `high` between which the curve changes in direction `sign`."""
-
-    low: int
-    high: int
-    sign: int
 
 
 def find_transitions(
@@ -74,7 +49,9 @@ def find_transitions(
     probability that one plateau holds all points between them. A marker is the shortest bracket for which
     that probability is at most `1 - threshold`, at most a tenth of the curve wide. Brackets in the same
     direction with no plateau of three or more checkpoints between them merge: a transition that takes
-    several checkpoints, or a ramp, is one marker; a hump is a rise and a fall.
+    several checkpoints, or a ramp, is one marker; a hump is a rise and a fall. So do neighbours in one
+    direction where one smooth change explains the points as well as two: the slow ends of a sigmoid are no
+    markers of their own.
 
     Args:
         steps: training steps, shape (n,), strictly increasing.
@@ -113,8 +90,7 @@ def find_transitions(
     if len(read_curve(steps, llc, llc_se).kept) < 3:
         return ()
     segmentation = segment_curve(steps, llc, llc_se, change_rate=change_rate)
-    brackets = _find_brackets(segmentation, threshold, min_change, floor)
-    return _describe(segmentation, brackets, floor, threshold)
+    return _describe(segmentation, *find_brackets(segmentation, threshold, min_change, floor), floor)
 
 
 def find_plateaus(
@@ -143,7 +119,8 @@ def find_plateaus(
     if len(read_curve(steps, llc, llc_se).kept) < 3:
         return ()
     segmentation = segment_curve(steps, llc, llc_se, change_rate=change_rate)
-    return _plateaus(segmentation, _find_brackets(segmentation, threshold, min_change, floor), floor)
+    brackets, _ = find_brackets(segmentation, threshold, min_change, floor)
+    return plateaus_between(segmentation, brackets, floor)
 
 
 def _check(threshold: float, min_change: float, floor: float) -> None:
@@ -157,107 +134,13 @@ def _check(threshold: float, min_change: float, floor: float) -> None:
         raise InputError(f"floor is {floor}; pass a relative error in [0, 1), such as 0.01.")
 
 
-def _find_brackets(
-    segmentation: Segmentation, threshold: float, min_change: float, floor: float
-) -> list[_Bracket]:
-    """Shortest brackets, merged; the smallest change goes first until all that remain are large enough."""
-    brackets = _merge(_shortest(segmentation, threshold), segmentation)
-    typical = segmentation.inflation * float(np.median(segmentation.curve.llc_se))
-    while brackets:
-        levels = np.array([plateau.level for plateau in _plateaus(segmentation, brackets, floor)])
-        middle = (np.abs(levels[1:]) + np.abs(levels[:-1])) / 2
-        change = np.abs(np.diff(levels)) / np.hypot(typical, floor * middle)
-        smallest = int(np.argmin(change))
-        if change[smallest] >= min_change:
-            break
-        del brackets[smallest]
-    return brackets
-
-
-def _shortest(segmentation: Segmentation, threshold: float) -> list[_Bracket]:
-    """Disjoint brackets holding a change with at least `threshold`, the shortest chosen first."""
-    n = len(segmentation.curve.steps)
-    first = segmentation.cells
-    last = np.append(first[1:], n) - 1
-    width = first[None, :] - last[:, None]
-    change = 1 - segmentation.plateau
-    wanted = (width >= 1) & (width <= min(n - 1, max(4, n // 10))) & (change >= threshold)
-    rows, columns = np.nonzero(np.triu(wanted, 1))
-    order = np.lexsort((rows, -change[rows, columns], width[rows, columns]))
-    free = np.ones(n - 1, dtype=bool)
-    chosen = []
-    for low, high in zip(last[rows[order]].tolist(), first[columns[order]].tolist(), strict=True):
-        if free[low:high].all():
-            free[low:high] = False
-            rise = segmentation.fitted[high] >= segmentation.fitted[low]
-            chosen.append(_Bracket(low, high, 1 if rise else -1))
-    return sorted(chosen, key=lambda bracket: bracket.low)
-
-
-def _merge(brackets: list[_Bracket], segmentation: Segmentation) -> list[_Bracket]:
-    """Join the brackets of one transition, leaving out slow stretches between two fast ones."""
-    moving = [
-        bracket for chain in _chains(brackets, segmentation) for bracket in _drop_rests(chain, segmentation)
-    ]
-    chains = _chains(moving, segmentation)
-    return [_Bracket(chain[0].low, chain[-1].high, chain[0].sign) for chain in chains]
-
-
-def _chains(brackets: list[_Bracket], segmentation: Segmentation) -> list[list[_Bracket]]:
-    """Runs of neighbouring brackets in one direction with no rest between them."""
-    chains: list[list[_Bracket]] = []
-    for bracket in brackets:
-        last = chains[-1][-1] if chains else None
-        if last is not None and last.sign == bracket.sign and not _rests(last, bracket, segmentation):
-            chains[-1].append(bracket)
-        else:
-            chains.append([bracket])
-    return chains
-
-
-def _drop_rests(chain: list[_Bracket], segmentation: Segmentation) -> list[_Bracket]:
-    pace = np.array([_pace(segmentation, bracket.low, bracket.high) for bracket in chain])
-    sides = np.minimum(np.maximum.accumulate(pace), np.maximum.accumulate(pace[::-1])[::-1])
-    return [bracket for bracket, own, side in zip(chain, pace, sides, strict=True) if own >= _SLOW * side]
-
-
-def _rests(before: _Bracket, after: _Bracket, segmentation: Segmentation) -> bool:
-    """Whether three or more checkpoints between two brackets are flat, or far slower than both."""
-    if after.low - before.high + 1 < _MIN_PLATEAU:
-        return False
-    start = np.arange(before.high, after.low - _MIN_PLATEAU + 2)
-    flat = segmentation.on_plateau(start, start + _MIN_PLATEAU - 1)
-    sides = min(_pace(segmentation, before.low, before.high), _pace(segmentation, after.low, after.high))
-    return bool(np.any(flat >= 0.5)) or _pace(segmentation, before.high, after.low) < _SLOW * sides
-
-
-def _pace(segmentation: Segmentation, low: int, high: int) -> float:
-    return abs(segmentation.fitted[high] - segmentation.fitted[low]) / (high - low)
-
-
-def _plateaus(segmentation: Segmentation, brackets: list[_Bracket], floor: float) -> tuple[Plateau, ...]:
-    last = len(segmentation.curve.steps) - 1
-    starts = [0] + [bracket.high for bracket in brackets]
-    stops = [bracket.low for bracket in brackets] + [last]
-    return tuple(
-        _plateau(segmentation, start, stop, floor) for start, stop in zip(starts, stops, strict=True)
-    )
-
-
-def _plateau(segmentation: Segmentation, start: int, stop: int, floor: float) -> Plateau:
-    curve, span = segmentation.curve, slice(start, stop + 1)
-    precision = curve.weights_se[span] ** -2.0
-    level = float(np.average(curve.llc[span], weights=precision))
-    se = float(np.hypot(segmentation.inflation / np.sqrt(precision.sum()), floor * level))
-    return Plateau(float(curve.steps[start]), float(curve.steps[stop]), level, se)
-
-
 def _describe(
-    segmentation: Segmentation, brackets: list[_Bracket], floor: float, threshold: float
+    segmentation: Segmentation, brackets: list[Bracket], ranges: list[tuple[int, int]], floor: float
 ) -> tuple[Transition, ...]:
-    plateaus = _plateaus(segmentation, brackets, floor)
+    plateaus = plateaus_between(segmentation, brackets, floor)
+    steps = segmentation.curve.steps
     transitions = []
-    for bracket, (before, after) in zip(brackets, pairwise(plateaus), strict=True):
+    for bracket, (low, high), (before, after) in zip(brackets, ranges, pairwise(plateaus), strict=True):
         delta = after.level - before.level
         transitions.append(
             Transition(
@@ -267,23 +150,7 @@ def _describe(
                 float(np.hypot(before.se, after.se)),
                 "rise" if delta > 0 else "fall",
                 float(1 - segmentation.on_plateau(bracket.low, bracket.high)),
-                _halfway(segmentation, bracket, (before.level + after.level) / 2, delta > 0, threshold),
+                (float(steps[low]), float(steps[high])),
             )
         )
     return tuple(transitions)
-
-
-def _halfway(
-    segmentation: Segmentation, bracket: _Bracket, middle: float, rises: bool, threshold: float
-) -> tuple[float, float]:
-    """Checkpoints of the bracket before and after which the curve has passed `middle`, equal tails."""
-    span = bracket.high - bracket.low
-    points = bracket.low + np.unique(np.linspace(0, span, min(span + 1, _LOOKS)).astype(np.intp))
-    above = probability_above(segmentation.pieces, middle, points)
-    passed = above if rises else 1 - above
-    before = np.flatnonzero(passed[:-1] <= (1 - threshold) / 2)
-    after = np.flatnonzero(passed[1:] >= (1 + threshold) / 2)
-    low = int(points[before[-1]]) if len(before) else bracket.low
-    high = int(points[1 + after[0]]) if len(after) else bracket.high
-    low, high = (low, high) if low < high else (bracket.low, bracket.high)
-    return float(segmentation.curve.steps[low]), float(segmentation.curve.steps[high])

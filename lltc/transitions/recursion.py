@@ -43,11 +43,11 @@ def build_model(curve: Curve, centre: float, scale: float, cells: NDArray[np.int
     """The sums of every segment in each abscissa, about a centre and in a scale; `cells` by first point."""
     centred = curve.llc - centre
     segments = sum_segments(centred, curve.weights_se, scale, cells)
-    ramps = [sum_ramps(centred, curve.weights_se, scale, x, segments) for x in _abscissae(curve.steps)]
+    ramps = [sum_ramps(centred, curve.weights_se, scale, x, segments) for x in scaled_steps(curve.steps)]
     return CurveModel(segments, ramps, centre, scale)
 
 
-def _abscissae(steps: Array) -> list[Array]:
+def scaled_steps(steps: Array) -> list[Array]:
     """The steps, and log(1 + step) when no step is negative, each scaled to [0, 1]."""
     candidates = [steps] if steps[0] < 0 else [steps, np.log1p(steps)]
     return [(x - x[0]) / max(x[-1] - x[0], np.finfo(float).tiny) for x in candidates]

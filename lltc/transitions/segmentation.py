@@ -10,7 +10,6 @@ from lltc.transitions.cells import choose_cells
 from lltc.transitions.curve import Curve, noise_factor, read_curve
 from lltc.transitions.evidence import Array, Segments, flat_level, ramp_line
 from lltc.transitions.outliers import widen_outliers
-from lltc.transitions.pieces import Pieces, keep_pieces
 from lltc.transitions.recursion import (
     CurveModel,
     build_model,
@@ -34,8 +33,7 @@ class Segmentation:
     `plateau[a, b]` (a ≤ b, shape (cell, cell)) is the probability that the cells a..b all lie on one plateau,
     `cells` the first point of each: of up to 1,200 points every point is a cell; `fitted` the posterior mean
     curve, shape (kept,); `inflation` the factor by which the errors are too small (root of its posterior mean
-    square, at least 1); `log_evidence` the log marginal likelihood of the curve; `pieces` its segments, for
-    `probability_above`.
+    square, at least 1); `log_evidence` the log marginal likelihood of the curve.
     """
 
     curve: Curve
@@ -44,7 +42,6 @@ class Segmentation:
     fitted: Array
     inflation: float
     log_evidence: float
-    pieces: Pieces
 
     @property
     def outliers(self) -> NDArray[np.intp]:
@@ -161,8 +158,7 @@ def _segment(curve: Curve, rate: float, grid: Array, prior: Array) -> Segmentati
     kinds = [share @ (probability * kind) for kind in kind_shares(model, grid[used])]
     fitted = model.centre + _fit(model, kinds, inflation, len(curve.kept))
     plateau = _contains(kinds[0], model.segments, len(cells))
-    pieces = keep_pieces(model, kinds, inflation)
-    return Segmentation(curve, cells, plateau, fitted, inflation, log_evidence, pieces)
+    return Segmentation(curve, cells, plateau, fitted, inflation, log_evidence)
 
 
 def _contains(probability: Array, segments: Segments, n: int) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lltc.chains.curvature import Prober, largest_curvature, random_directions
 from lltc.chains.gradients import anchored_slope, full_slope, losses_and_gradient, measure_anchor
+from lltc.chains.rotation import Frame
 from lltc.posterior.target import local_posterior
 from tests.problems import regression
 
@@ -110,7 +111,7 @@ def test_curvature_is_the_hessians_largest_eigenvalue_in_scaled_coordinates():
     positions = jnp.zeros((3, 4))
     hessian = np.asarray(data[0]).T @ np.asarray(data[0]) / 40
     for scale in (np.ones(4), np.array([1.0, 2.0, 0.5, 3.0])):
-        found = probed(posterior, positions, data, vectors, rounds=80, scale=jnp.asarray(scale))
+        found = probed(posterior, positions, data, vectors, rounds=80, frame=Frame(None, jnp.asarray(scale)))
         scaled = scale[:, None] * hessian * scale
         np.testing.assert_allclose(found.curvature, np.linalg.eigvalsh(scaled)[-1], rtol=1e-3)
 
@@ -132,7 +133,7 @@ def test_a_probe_sees_the_loss_of_its_batch_anchored_at_the_checkpoint():
     np.testing.assert_allclose(found.bend, bend, rtol=1e-4)
     pull = jnp.sum(positions * found.gradient, -1)
     np.testing.assert_allclose(found.pull, pull, atol=1e-5)
-    scaled = Prober(posterior, anchor, batch)(positions, vectors, jnp.array([2.0, 0.5]))
+    scaled = Prober(posterior, anchor, batch)(positions, vectors, Frame(None, jnp.array([2.0, 0.5])))
     square = jnp.array([4.0, 0.25])
     np.testing.assert_allclose(scaled.pull, jnp.sum(square * positions * found.gradient, -1), atol=1e-5)
 

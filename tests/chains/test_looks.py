@@ -9,7 +9,7 @@ from lltc.chains.looks import Visit
 from lltc.diagnostics.budget import step_size_error, stiff_temperature
 from lltc.diagnostics.measured import Measured
 from lltc.kernels import euler, leimkuhler_matthews
-from lltc.toys.closed_forms import euler_quadratic_llc
+from lltc.toys.values.closed_forms import euler_quadratic_llc
 from tests.problems import DUMMY, constant, regression
 
 SETTINGS = {"nbeta": 100, "localization": 1.0, "num_draws": 8000, "progress": False}

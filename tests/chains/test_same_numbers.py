@@ -16,7 +16,7 @@ from lltc.chains import loop
 from lltc.chains.loop import Draws, sample, start
 from lltc.chains.rungs import Ladder
 from lltc.chains.tuning import Tuned, make_settings
-from lltc.estimates import estimator as drawing
+from lltc.estimates import drawing, estimator
 from lltc.estimates.estimator import prepare_run
 from lltc.kernels import baoab
 from lltc.posterior.target import local_posterior
@@ -147,7 +147,7 @@ def test_a_shorter_run_is_the_beginning_of_a_longer_one(long):
 
 def test_drawing_on_until_the_error_is_small_is_one_long_run(long, monkeypatch):
     """A run extended twice, 150 → 300 → 600, has the draws and the estimate of 600 asked for at once."""
-    monkeypatch.setattr(drawing, "FIRST_DRAWS", COUNT // 2)
+    monkeypatch.setattr(estimator, "FIRST_DRAWS", COUNT // 2)
     monkeypatch.setattr(drawing, "MOST_DRAWS", 2 * COUNT)
     extended = estimate(target_rel_se=1e-9)
     assert extended.num_draws == 2 * COUNT

@@ -82,11 +82,7 @@ def test_a_number_of_chains_in_flight_that_is_none(problem, chain_batch):
 
 @pytest.mark.parametrize("step_size", [None, 1e-4])
 def test_a_bfloat16_network_keeps_its_small_steps(step_size):
-    """The state is float32: drifts of .0005 a step bring chains back though bfloat16 numbers lie .008 apart.
-
-    The posterior's deviation is .1, so that the rounding of the weights inside the loss is no more than
-    .0078²/12/.1² = .05 % of λ.
-    """
+    """Chains move in float32: drifts of .0005 a step count, though bfloat16 numbers lie .008 apart."""
     num_params, nbeta = 64, 100.0
 
     def loss(params, batch):

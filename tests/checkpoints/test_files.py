@@ -95,7 +95,7 @@ def test_training_states_yield_params_and_never_the_optimizer(save):
     np.testing.assert_array_equal(open_checkpoint(path).load()["w"], [1.0, 1.0])
     path = save({"model": {"w": np.ones(2)}, "key": {"w": np.zeros(2)}})
     assert set(open_checkpoint(path).load()) == {"model", "key"}
-    path = save({"net": {"w": np.ones(2)}, "opt_state": {"w": np.zeros(2)}})
+    path = save({"backbone": {"w": np.ones(2)}, "opt_state": {"w": np.zeros(2)}})
     with pytest.raises(CheckpointError, match=r"not named 'params'; pass params_key"):
         open_checkpoint(path).load()
 

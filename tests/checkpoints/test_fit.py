@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from lltc.checkpoints import fit_params, open_checkpoint, save_npz, save_safetensors
 from lltc.checkpoints.intake.tree import flatten, nest
 from lltc.errors import CheckpointError, InputError
+from lltc.models.torch_graph.weights import Weights
 
 W, B = np.arange(6.0).reshape(2, 3), np.array([1.0, -1.0])
 
@@ -260,3 +261,12 @@ def test_a_file_that_does_not_fit_is_named(tmp_path):
     path = save_npz(tmp_path / "step_1.npz", {"w": W})
     with pytest.raises(CheckpointError, match=r"step_1\.npz': params do not fit the template: 1 of 1 arrays"):
         open_checkpoint(path).load({"w": jnp.zeros(3)})
+
+
+def test_an_array_in_two_spellings_is_refused():
+    template = Weights.nest({"h.w": W}, spelled={"w": "h.w"})
+    np.testing.assert_array_equal(fit_params({"w": W}, template)["h"]["w"], W)
+    with pytest.raises(
+        CheckpointError, match=r"it holds 'h/w' twice, as '(h/)?w' too, but one of them is wanted"
+    ):
+        fit_params({"w": W, "h": {"w": W + 1}}, template)

@@ -125,6 +125,14 @@ def test_missing_empty_and_unreadable_folders_are_told_apart(tmp_path):
     assert "does not exist" in refusal(open_checkpoint, tmp_path / "none.npz")
 
 
+def test_suffixes_may_be_written_large(tmp_path):
+    for name in ("step_1.npz", "step_2.NPZ"):
+        save_npz(tmp_path / "saved.npz", {"w": np.ones(2)}).rename(tmp_path / name)
+    checkpoints = find_checkpoints(tmp_path)
+    assert [(checkpoint.step, checkpoint.format) for checkpoint in checkpoints] == [(1, "npz"), (2, "npz")]
+    assert checkpoints[1].load()["w"].tolist() == [1, 1]
+
+
 def test_two_checkpoints_of_one_step_are_both_named(tmp_path):
     fill(tmp_path, "step_10.npz", "step_010.npz")
     message = refusal(find_checkpoints, tmp_path)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from flax.training import checkpoints, train_state
 
 from lltc.checkpoints import find_checkpoints, open_checkpoint
 from lltc.errors import CheckpointError
+from tests.processes import ran
 
 SAVE_ON_EIGHT_DEVICES = """
 import sys, jax, numpy as np, optax, orbax.checkpoint as ocp
@@ -52,7 +52,7 @@ def saved_on_eight(tmp_path_factory):
         "JAX_PLATFORMS": "cpu",
     }
     command = [sys.executable, "-c", SAVE_ON_EIGHT_DEVICES, str(folder)]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    ran(command, env=environment)
     return folder
 
 
@@ -70,8 +70,7 @@ def test_a_run_saved_on_more_devices_is_read_whole(saved_on_eight, layout):
 def test_reading_takes_no_devices_at_all(saved_on_eight):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", READ, str(saved_on_eight / "one")]
-    result = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    assert result.stdout.split() == ["496.0", "False"]
+    assert ran(command, env=environment).split() == ["496.0", "False"]
 
 
 @pytest.mark.parametrize("layout", ["aggregate_some", "aggregate_all"])

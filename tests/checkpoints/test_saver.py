@@ -49,10 +49,10 @@ def test_other_steps_cost_nothing(tmp_path):
             raise AssertionError("params are looked at")
 
     saver, params = Saver(tmp_path / "run", log_spaced_steps(10**6, 7)), Untouchable()
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert not any(saver(step, params) for step in range(100_001, 200_001))
     # Far above the hundred nanoseconds of a look-up, far below any real work.
-    assert (time.perf_counter() - begun) / 100_000 < 2e-5
+    assert (time.process_time() - begun) / 100_000 < 2e-5
     assert not (tmp_path / "run").exists()
 
 

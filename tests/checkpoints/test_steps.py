@@ -2,9 +2,10 @@
 
 import itertools
 import math
+import re
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lltc.checkpoints import log_spaced_steps, parse_step
@@ -41,6 +42,71 @@ from lltc.errors import InputError
         ("best-epoch=3-step=1200.ckpt", 1200),
         ("epoch_3_seed_42", 3),
         ("Step_7", 7),
+        ("step_1.5k", 1500),
+        ("step_0.5M.npz", 500_000),
+        ("ckpt_1e5", 100_000),
+        ("2e+04", 20_000),
+        ("step-2.5E4", 25_000),
+        ("1_000_000", 1_000_000),
+        ("step_1_000_000", 1_000_000),
+        ("step=10,000", 10_000),
+        ("10M", 10_000_000),
+        ("10M-tokens", 10_000_000),
+        ("1.2B-tokens", 1_200_000_000),
+        ("tokens_1.2B", 1_200_000_000),
+        ("500k-steps", 500_000),
+        ("3000iterations", 3000),
+        ("step-3000-tokens-6B", 3000),
+        ("epoch_2_steps_300", 300),
+        ("ep3-ba1200-rank0.pt", 1200),
+        ("pythia-70m-step1000", 1000),
+        ("llama-7b-step100", 100),
+        ("global_step500", 500),
+        ("global_step_500_mp_rank_00", 500),
+        ("step_100-v2", 100),
+        ("step_10-a1b2c3d4", 10),
+        ("run_20240506_step_3", 3),
+        ("Nov29_12-00-00_model_7", 7),
+        ("marker_10", 10),
+        ("model-7", 7),
+        ("7-10", 10),
+        ("model - 7", 7),
+        ("step_1000_7B", 1000),
+        # What has two readings, or is no step.
+        ("step_1_000", None),
+        ("step_1 000", None),
+        ("step_1'000", None),
+        ("step_1_5M", None),
+        ("step_1\u00a0000", None),
+        ("step_10^3", None),
+        ("step_2**10", None),
+        ("10^3", None),
+        ("-100", None),
+        ("model--5", None),
+        ("model_-5.npz", None),
+        ("step_1.5", None),
+        ("step_.5k", None),
+        ("step_1.0005k", None),
+        ("step--5", None),
+        ("step_1_iter_2", None),
+        ("3000-steps-6B-tokens", None),
+        ("checkpoint_7B", None),
+        ("v2", None),
+        ("model-v2", None),
+        ("version_3", None),
+        ("9f86d081", None),
+        ("12e4567", None),
+        ("sha256-9f86d081", None),
+        ("2024-05-06", None),
+        ("05-31-2024", None),
+        ("20240506", None),
+        ("march_10_2024", None),
+        ("mp_rank_00", None),
+        ("mp_rank_00_model_states.pt", None),
+        ("zero_pp_rank_0_mp_rank_00_optim_states.pt", None),
+        ("rank0", None),
+        ("stage_1", None),
+        ("model_reward_100", None),
         ("best", None),
         ("model.safetensors", None),
         ("loss=0.52", None),
@@ -55,8 +121,31 @@ def test_step_is_read_from_names_people_use(name, step):
     step=st.integers(0, 10**12), prefix=st.sampled_from(["step_", "ckpt-", "checkpoint_", "", "model.step"])
 )
 def test_any_step_survives_its_name(step, prefix):
+    # A bare 20620901 may be a day.
+    assume(prefix or not re.match("(?:19|20)[0-9]{6}", str(step)))
     assert parse_step(f"{prefix}{step}.npz") == step
     assert parse_step(f"{prefix}{step:09d}") == step
+
+
+WORDS = st.sampled_from(["step_", "steps=", "iter-", "global_step", "update ", "Step:"])
+
+
+@given(
+    step=st.integers(0, 10**12),
+    before=st.sampled_from(["", "run3-", "pythia-70m-", "2024-05-06_", "seed1_", "epoch=3-"]),
+    word=WORDS,
+    after=st.sampled_from(["", "-v2", "-loss=0.52", "_final", "-a1b2c3d", "-rank0", ".npz", ".safetensors"]),
+)
+def test_a_step_is_read_in_every_spelling_whatever_stands_around_it(step, before, word, after):
+    places = len(str(step)) - 1
+    shifted = f"{str(step)[0]}.{str(step)[1:] or '0'}"
+    spellings = [str(step), f"{step:,}", f"{step:012d}", f"{shifted}e{places}", f"{shifted}e+{places:02d}"]
+    spellings += [f"{step}e0", f"{step / 1000:.3f}k" if step < 10**12 else "1000000000k"]
+    spellings += [f"{step:_}"] if not 1000 <= step < 10**6 else []
+    for spelling in spellings:
+        assert parse_step(f"{before}{word}{spelling}{after}") == step
+    for spelling in spellings:
+        assert parse_step(f"{spelling}-steps{after}") == step
 
 
 @given(num_steps=st.integers(1, 100_000), share=st.floats(0, 1))

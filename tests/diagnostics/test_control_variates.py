@@ -10,7 +10,7 @@ from lltc import estimate_llc
 from lltc.chains.rungs import is_hot
 from lltc.diagnostics.control_variates import sharpened
 from lltc.diagnostics.mixing import monte_carlo_error
-from lltc.toys.closed_forms import quadratic_llc, quartic_llc
+from lltc.toys.values.closed_forms import quadratic_llc, quartic_llc
 from tests.problems import DUMMY, constant, regression
 
 HOT = is_hot(8)
@@ -67,9 +67,10 @@ def test_a_regular_minimum_is_known_to_a_per_mille_after_a_thousand_draws():
     assert found.variance_left < 0.01
 
 
-def test_a_quartic_minimum_has_another_coefficient_found_from_the_chains():
+@pytest.mark.parametrize("key", range(3))
+def test_a_quartic_minimum_has_another_coefficient_found_from_the_chains(key):
     found = estimate_llc(
-        constant(lambda w: w[0] ** 4), jnp.zeros(1), DUMMY, nbeta=1e4, localization=1, progress=False
+        constant(lambda w: w[0] ** 4), jnp.zeros(1), DUMMY, nbeta=1e4, localization=1, progress=False, key=key
     )
     exact = quartic_llc(nbeta=1e4, localization=1)
     assert abs(found.llc - exact) < 3.5 * found.llc_se
@@ -86,3 +87,14 @@ def test_minibatch_heat_leaves_with_the_virial():
     assert found.variance_left < 0.2
     assert abs(found.llc - exact) < min(3.5 * found.llc_se, 0.2 * heat)
     assert found.budget.heat < 0.1 * heat
+
+
+@pytest.mark.parametrize(("size", "coefficient"), [(0.01, 0.5), (2.0, 0.0)])
+def test_a_tail_matters_where_it_reaches_far(size, coefficient):
+    for seed in range(3):
+        virial = np.random.default_rng(seed).normal(size=(8, 2000))
+        series = 0.5 * (virial - virial.mean())
+        series[0, 0] += size
+        assert sharpened(series, virial - virial.mean(), HOT).coefficient == pytest.approx(
+            coefficient, abs=0.01
+        )

@@ -1,11 +1,12 @@
 """The same numbers whatever else a program has set: optimised Python, ranks kept apart, 64-bit numbers."""
 
 import os
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+
+from tests.processes import ran
 
 pytestmark = pytest.mark.process
 
@@ -26,15 +27,7 @@ print(*(float(value).hex() for value in values))
 
 
 def run(*flags: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *flags, "-c", PROGRAM],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return ran([sys.executable, *flags, "-c", PROGRAM], env=os.environ | environment)
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import pytest
 
 import lltc
 from lltc import LLCEstimate, Status, estimate_llc
-from lltc.estimates.estimator import MOST_CHEAP_DRAWS
+from lltc.estimates.exchange import MOST_CHEAP_DRAWS
 from lltc.report.wording import measured
-from lltc.toys.closed_forms import quadratic_llc, quartic_llc, squared_product_llc
+from lltc.toys.values.closed_forms import quadratic_llc, quartic_llc, squared_product_llc
 from tests.problems import DUMMY, balanced, constant, linear_loss, regression
 
 QUICK = {"num_draws": 400, "num_warmup": 200, "progress": False}
@@ -158,7 +158,7 @@ def test_fewer_draws_than_chains_are_saved_without_a_warning(tmp_path):
 
 def test_draws_until_the_error_is_small_enough_twice_in_a_row():
     loss = constant(lambda w: w[0] ** 4 + w[1] ** 2)
-    settings = {"nbeta": 100, "localization": 1}
+    settings = {"nbeta": 100, "localization": 1, "kernel": lltc.kernels.ghmc()}
     coarse, fine = (run(loss, jnp.zeros(2), DUMMY, target_rel_se=at, **settings) for at in (0.2, 0.01))
     assert coarse.num_draws == 2000 < fine.num_draws
     assert fine.llc_se <= 0.01 * fine.llc or fine.num_draws == MOST_CHEAP_DRAWS
@@ -177,7 +177,7 @@ def test_draws_no_more_than_the_error_is_expected_to_need():
 def test_draws_until_flat_directions_are_explored():
     """Chains spread slowly around a circle, on which the loss is flat: that takes longer than precision."""
     loss = constant(lambda w: (w[0] ** 2 + w[1] ** 2 - 16) ** 2 / 16)
-    settings = {"nbeta": 100, "localization": 1}
+    settings = {"nbeta": 100, "localization": 1, "kernel": lltc.kernels.ghmc()}
     short = [run(loss, jnp.array([4.0, 0.0]), DUMMY, num_draws=1000, key=key, **settings) for key in range(3)]
     assert all(found.llc_se < 0.2 * found.llc for found in short)
     assert any(found.virial_share < 0.9 for found in short)

@@ -1,20 +1,39 @@
 """What is fuzzed: every reader of foreign files, on seeds that lie beside this file, one folder a format."""
 
 import shutil
+import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lltc.checkpoints import open_checkpoint
 from lltc.checkpoints.intake.steps import parse_step
 from lltc.errors import CheckpointError, InputError
+from lltc.models.torch_graph.from_file import read_exported
 from lltc.sweeps.store.settings import SweepSettings
 
 SEEDS = Path(__file__).parent / "seeds"
 TEMPLATE = {
     "dense": {"bias": np.zeros(3, np.float32), "kernel": np.zeros((2, 3), np.float32)},
     "scale": np.zeros(2, np.float32),
+}
+
+
+class Layer(NamedTuple):
+    """A container that a file may ask for, as this module is imported."""
+
+    kernel: Any
+    bias: Any
+
+
+# Containers of every kind that is noted beside the arrays.
+NOTED = {
+    "dense": [TEMPLATE["dense"], (np.ones(2, np.float32), None, {})],
+    "scale": {1: 2.5, 2: OrderedDict(w=np.zeros(1, np.float32)), 3: {(0, "a"): True}},
+    "head": Layer(np.ones(1, np.float32), 3),
 }
 FILES = {
     "npz": "step_1.npz",
@@ -24,11 +43,16 @@ FILES = {
     "torch": "step_1.pt",
 }
 FOLDERS = ("orbax_ocdbt", "orbax_zarr", "sharded")
+# A graph of PyTorch's; its checksums hide it, so its table alone is changed.
+EXPORTED = Path(__file__).parents[1] / "models" / "exported" / "quiet.pt2"
+TABLE = "quiet.pt2.tmp/models/model.json"
 REFUSED = (CheckpointError, InputError)
 
 
 def seeds(name: str) -> list[bytes]:
     """Return the inputs that fuzzing of `name` starts from."""
+    if name == "exported":
+        return [_parts()[TABLE]]
     if name in FOLDERS:
         return [bytes([at]) + path.read_bytes() for at, path in enumerate(_members(name))]
     return [path.read_bytes() for path in sorted((SEEDS / name).iterdir())]
@@ -41,6 +65,8 @@ def target(name: str, scratch: Path) -> Callable[[bytes], None]:
     """
     if name == "settings":
         return _read_settings
+    if name == "exported":
+        return lambda content: _read_exported(scratch / EXPORTED.name, content)
     if name == "steps":
         return lambda content: _read_step(content.decode("utf-8", "replace"))
     if name in FILES:
@@ -61,7 +87,7 @@ def target(name: str, scratch: Path) -> Callable[[bytes], None]:
     return read_folder
 
 
-TARGETS = (*FILES, *FOLDERS, "settings", "steps")
+TARGETS = (*FILES, *FOLDERS, "exported", "settings", "steps")
 
 
 def _members(name: str) -> list[Path]:
@@ -79,6 +105,21 @@ def _read(path: Path) -> None:
             open_checkpoint(path).load(template)
         except REFUSED as error:
             _check_told(error)
+
+
+def _parts() -> dict[str, bytes]:
+    with zipfile.ZipFile(EXPORTED) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def _read_exported(path: Path, content: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in {**_parts(), TABLE: content}.items():
+            archive.writestr(name, part)
+    try:
+        read_exported(path)
+    except REFUSED as error:
+        _check_told(error)
 
 
 def _read_settings(content: bytes) -> None:

@@ -14,9 +14,9 @@ import orbax.checkpoint as ocp
 from safetensors.numpy import save_file
 
 import lltc
-from lltc.checkpoints import save_npz
+from lltc.checkpoints import save_npz, save_safetensors
 from tests.checkpoints.test_torch import WRITTEN
-from tests.fuzz.targets import FOLDERS, SEEDS, TEMPLATE
+from tests.fuzz.targets import FOLDERS, NOTED, SEEDS, TEMPLATE
 
 
 def main() -> None:
@@ -28,6 +28,8 @@ def main() -> None:
         (SEEDS / name).mkdir()
     flat = {f"{outer}/{inner}": a for outer in ("dense",) for inner, a in TEMPLATE[outer].items()}
     save_npz(SEEDS / "npz" / "params.npz", TEMPLATE)
+    save_npz(SEEDS / "npz" / "noted.npz", NOTED)
+    save_safetensors(SEEDS / "safetensors" / "noted.safetensors", NOTED)
     np.savez_compressed(SEEDS / "npz" / "compressed.npz", **flat)
     save_file(flat, SEEDS / "safetensors" / "params.safetensors")
     state = {"step": 1, "params": TEMPLATE}

@@ -14,6 +14,7 @@ from jax.test_util import check_grads
 from lltc.errors import InputError
 from lltc.estimates.llc import estimate_llc
 from lltc.models import Behavioral, Model, behavioral, squared
+from lltc.models.losses import resolve_loss
 
 X = jax.random.normal(jax.random.key(0), (7, 3))
 
@@ -181,3 +182,30 @@ def test_numpy_params_may_be_looked_up_by_the_batch():
 def test_misuse_is_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_an_adapters_model_brings_its_loss_and_its_params():
+    params = weights(0)
+    model = Model(network, lambda outputs, _: squared(outputs, jnp.zeros_like(outputs)), params)
+    distance = behavioral(model, "squared")
+    assert distance == behavioral(network, "squared", loss=model)
+    assert distance.params is params
+    few = {"num_draws": 32, "num_warmup": 32, "num_chains": 2, "progress": False}
+    estimate = estimate_llc(distance, params, X, nbeta=50.0, localization=1.0, **few)
+    np.testing.assert_allclose(estimate.init_loss, model(params, X).mean(), rtol=1e-5)
+
+
+def test_a_model_that_computes_its_own_loss_has_no_outputs_to_compare():
+    own = Model(lambda w, batch: w * batch, lambda losses, _: losses, has_outputs=False)
+    with pytest.raises(InputError, match=r"^apply is a model with the loss \"own\", which gives losses"):
+        behavioral(own, "squared")
+
+
+def test_an_adapter_with_losses_of_tokens_may_be_given_too():
+    tokens = jnp.arange(24).reshape(6, 4) % 5
+    table = jax.random.normal(jax.random.key(1), (5, 5))
+    model = Model(lambda w, batch: w[batch], resolve_loss("causal_lm"), table)
+    few = {"num_draws": 32, "num_warmup": 32, "num_chains": 2, "progress": False}
+    estimate = estimate_llc(behavioral(model, "kl"), table, tokens, nbeta=50.0, localization=1.0, **few)
+    losses, mask = model(table, tokens)
+    np.testing.assert_allclose(estimate.init_loss, losses[mask].mean(), rtol=1e-5)

@@ -19,6 +19,7 @@ import pytest
 from flax import nnx
 from jax.test_util import check_grads
 
+import lltc
 from lltc import models
 from lltc.errors import InputError
 
@@ -32,6 +33,7 @@ class Case(NamedTuple):
     params: Any
     logits: Any  # by the framework itself, in evaluation mode
     carried: Callable[[], Any]  # everything the user's object carries, weights and modes included
+    statistics: Any  # what a checkpoint holds beside the weights
 
 
 class Linen(nn.Module):
@@ -82,7 +84,7 @@ def linen_case():
     )
     params = variables["params"]
     logits = module.apply({"params": params, "batch_stats": stats}, X, train=False)
-    return Case(model, params, logits, lambda: stats)
+    return Case(model, params, logits, lambda: stats, stats)
 
 
 def nnx_case():
@@ -94,7 +96,8 @@ def nnx_case():
     def carried():
         return nnx.state(module), module.norm.use_running_average, module.dropout.deterministic
 
-    return Case(model, model.params, reference(X), carried)
+    averages = nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+    return Case(model, model.params, reference(X), carried, averages)
 
 
 def equinox_case():
@@ -104,7 +107,8 @@ def equinox_case():
     model = models.equinox(module, "cross_entropy", state=state)
     still = eqx.nn.inference_mode(module)
     logits = jnp.stack([still(x, state)[0] for x in X])
-    return Case(model, model.params, logits, lambda: eqx.filter((module, state), lambda a: not callable(a)))
+    carried = lambda: eqx.filter((module, state), lambda a: not callable(a))
+    return Case(model, model.params["params"], logits, carried, model.params["batch_stats"])
 
 
 def haiku_case():
@@ -113,7 +117,8 @@ def haiku_case():
     train = jax.jit(partial(network.apply, is_training=True))
     _, state = train(params, state, jax.random.key(3), 3.0 * X + 1.0)
     model = models.haiku(network, "cross_entropy", state=state, kwargs={"is_training": False})
-    return Case(model, params, network.apply(params, state, None, X, is_training=False)[0], lambda: state)
+    logits = network.apply(params, state, None, X, is_training=False)[0]
+    return Case(model, params, logits, lambda: state, state)
 
 
 def keras_case():
@@ -130,7 +135,9 @@ def keras_case():
     )
     network.layers[1].set_weights([np.array([1.2, 0.8, 1.0, 0.5]), np.zeros(4), MEAN, VAR])
     model = models.keras(network, "cross_entropy")
-    return Case(model, model.params, network(X, training=False), lambda: [v.value for v in network.variables])
+    carried = lambda: [v.value for v in network.variables]
+    averages = [v.value for v in network.non_trainable_variables]
+    return Case(model, model.params, network(X, training=False), carried, averages)
 
 
 @partial(jax.jit, static_argnames="model")
@@ -187,6 +194,18 @@ def test_calls_repeat_and_leave_the_object_as_it_was(case):
 def test_examples_do_not_depend_on_their_batch(case):
     alone = losses(case.model, case.params, (X[2:3], LABELS[2:3]))
     np.testing.assert_allclose(alone, losses(case.model, case.params, (X, LABELS))[2:3], rtol=2e-5)
+
+
+def test_running_statistics_come_from_each_checkpoint_and_never_move(case):
+    whole = {"params": case.params, "batch_stats": case.statistics}
+    plainly = losses(case.model, case.params, (X, LABELS))
+    # Statistics that are constants may be folded into the program, to other roundings.
+    np.testing.assert_allclose(losses(case.model, whole, (X, LABELS)), plainly, rtol=2e-5)
+    later = jax.tree.map(lambda a: a + 1.0 if jnp.ndim(a) else a, case.statistics)
+    other = losses(case.model, whole | {"batch_stats": later}, (X, LABELS))
+    assert float(jnp.abs(other - plainly).max()) > 1e-3
+    moved = lltc.local_posterior(case.model, whole, (X, LABELS)).num_params
+    assert moved == lltc.local_posterior(case.model, case.params, (X, LABELS)).num_params
 
 
 def test_the_adapter_compiles_once(case):

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import lltc
 from lltc import InputError, Status
 from lltc.kernels import baoab
 from lltc.posterior.target import local_posterior
@@ -34,7 +35,12 @@ def point(scales):
 
 @pytest.fixture(scope="module")
 def found() -> Any:
-    """Block a loses all its curvature, by scales that do not move."""
+    """Block a loses all its curvature, by scales that do not move; lltc says that it is then idle."""
+    with pytest.warns(lltc.LLCWarning, match="does not depend on a"):
+        return _probed()
+
+
+def _probed() -> Any:
     return probe(
         constant(loss),
         point(SCALES["before"]),

@@ -192,8 +192,8 @@ def test_a_drag_zooms_and_a_double_click_zooms_out(tmp_path, browser):
 def test_a_tap_keeps_a_checkpoint_and_shows_its_label(tmp_path, browser):
     browser.open(make_page(tmp_path, 20), **PHONE)
     browser.run(f"{PLOT}.scrollIntoView()")
-    # The page hides its label when it scrolls, and that event comes a frame late.
-    browser.run("new Promise((done) => setTimeout(done, 300))")
+    # The page hides its label when it scrolls, and that event comes with the next frame.
+    browser.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     browser.tap(*browser.run(PLACE % (PLOT, 7, 7)))
     browser.until(f"{WHICH} === 'at step 70'")
     browser.until(f"{TIP}.innerText.includes('step 70, ok')")

@@ -82,7 +82,7 @@ def test_observables_that_say_nothing_change_nothing():
 
 
 def test_what_is_estimated_is_what_a_dense_sweep_estimates(tmp_path):
-    pairs = [(step, jnp.full(2, 3.0 * (step > 9))) for step in range(20)]
+    pairs = [(step, jnp.full(2, 3.0 * (step > 9) + 1e-3 * step)) for step in range(20)]
     dense = sweep(pairs, MODEL, DATA, out=tmp_path / "dense", nbeta=10.0, **QUICK)
     some = sweep_adaptively(pairs, MODEL, DATA, out=tmp_path / "some", budget=8, nbeta=10.0, **QUICK)
     assert some.curve.sizes["step"] <= 8

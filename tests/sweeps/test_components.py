@@ -4,13 +4,17 @@ import json
 import re
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 import lltc
 from lltc import InputError, Sweep
+from lltc.checkpoints import save_safetensors
 from lltc.estimates.by_component import estimate_llc_team
 from lltc.sweeps import checkpoint_key, preview_sweep
+from lltc.sweeps.jobs.plan import plan_sweep
+from lltc.sweeps.jobs.request import make_request
 from lltc.sweeps.reading.curve_markers import find_partings, mark_components
 from lltc.sweeps.store import folder as store
 from tests.blocks import COMPONENTS, DATA, LEARNT, MODEL, STEPS, params_at, sweep_blocks
@@ -31,6 +35,26 @@ def first_three(path, leaf):
 def run(out, **options) -> Sweep:
     asked: dict[str, Any] = FEW | {"components": COMPONENTS} | options
     return lltc.sweep(PAIRS, MODEL, DATA, out=out, **asked)
+
+
+def test_heads_are_told_apart_by_the_config_beside_the_checkpoints(tmp_path):
+    layer = {
+        "attn.c_attn.weight": np.ones((4, 12), np.float32),
+        "mlp.c_fc.weight": np.ones((4, 8), np.float32),
+    }
+    params = {f"h.0.{name}": array for name, array in layer.items()}
+    loss = lambda p, x: sum((leaf**2).sum() for leaf in jax.tree.leaves(p)) * (1 + 0 * x[:, 0])
+    for step in (1, 2):
+        save_safetensors(tmp_path / "run" / f"checkpoint-{step}" / "model.safetensors", params)
+    request = make_request(loss, np.zeros((9, 1), np.float32), components=["heads", "mlps"])
+    with pytest.raises(
+        InputError, match=r"cannot be told apart without their number; pass lltc\.ready_components"
+    ):
+        plan_sweep(tmp_path / "run", request, tmp_path / "out")
+    (tmp_path / "run" / "checkpoint-2" / "config.json").write_text('{"n_head": 2}')
+    setup = plan_sweep(tmp_path / "run", request, tmp_path / "out").setup
+    assert list(setup.components) == ["layer0/head0", "layer0/head1", "layer0/mlp"]
+    assert setup.components.keys() == setup.settings.components.keys()
 
 
 def test_each_block_changes_in_its_own_component_alone(swept):

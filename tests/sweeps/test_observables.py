@@ -16,7 +16,7 @@ from tests.problems import balanced, linear_loss
 from tests.sweeping import FEW
 
 RANKS = (0, 0, 1, 1, 2, 2)
-PAIRS = [(10 * i, balanced(rank)[0]) for i, rank in enumerate(RANKS)]
+PAIRS = [(10 * i, balanced(rank)[0] | {"at": np.array(i)}) for i, rank in enumerate(RANKS)]
 DATA = balanced(3)[1]
 MODEL = lltc.behavioral(lambda p, batch: batch[0] @ p["first"] @ p["second"], "squared", loss=linear_loss)
 BOTTLENECK = lltc.behavioral(lambda p, batch: network_outputs(p, batch["x"]), "squared", loss=network_loss)

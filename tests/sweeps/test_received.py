@@ -21,7 +21,7 @@ from tests.sweeping import DATA, FEW, MODEL
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     """Return the folder of a sweep of two checkpoints."""
-    pairs = [(step, balanced(1)[0]) for step in (1, 2)]
+    pairs = [(step, balanced(step)[0]) for step in (1, 2)]
     return lltc.sweep(pairs, MODEL, DATA, out=tmp_path / "out", **FEW).out
 
 

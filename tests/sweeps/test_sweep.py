@@ -302,6 +302,9 @@ def test_sources_that_cannot_be_swept(tmp_path):
         run([(1, jnp.ones(1)), (1, jnp.ones(1))], tmp_path / "out")
     with pytest.raises(InputError, match="checkpoints holds a str"):
         run(["abc"], tmp_path / "out")
+    for step in (1.5, "10", float("nan"), float("inf"), None):
+        with pytest.raises(InputError, match="checkpoints holds a tuple with the step"):
+            run([(step, jnp.ones(1))], tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty"):
         run(tmp_path / "empty", tmp_path / "out")
@@ -332,7 +335,8 @@ def test_reading_other_params_from_the_same_bytes_estimates_anew(tmp_path, caplo
     folder = tmp_path / "in"
     folder.mkdir()
     for step in (0, 1):
-        save_npz(folder / f"step_{step}.npz", {"now": balanced(2)[0], "mean": balanced(3)[0]})
+        params = {"now": balanced(2)[0], "mean": balanced(3)[0], "step": np.int64(step)}
+        save_npz(folder / f"step_{step}.npz", params)
     now = run(folder, tmp_path / "out", params_key="now").curve
     mean = run(folder, tmp_path / "out", params_key="mean").curve
     assert said(caplog) == ["params_key now -> mean: 2 checkpoints are estimated anew"]

@@ -11,7 +11,8 @@ from lltc.checkpoints.formats.msgpack import parse_msgpack
 from lltc.checkpoints.intake.arrays import as_array, checked_shape, is_number_type, number_type
 from lltc.checkpoints.intake.budget import Budget
 from lltc.checkpoints.intake.files import read_file, reading
-from lltc.checkpoints.intake.tree import keep_arrays, select_params
+from lltc.checkpoints.intake.selection import select_params
+from lltc.checkpoints.intake.tree import keep_arrays
 
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
 # Kinds below 0 are msgpack's own, as points in time are.

@@ -9,16 +9,19 @@ import numpy as np
 
 from lltc.checkpoints.formats.archives import open_archive, open_member
 from lltc.checkpoints.formats.npy import read_header, read_numbers, read_text
-from lltc.checkpoints.intake.arrays import is_number_type, number_type
+from lltc.checkpoints.intake.arrays import number_type
 from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.containers import outline
 from lltc.checkpoints.intake.documents import parse_json
 from lltc.checkpoints.intake.files import open_file, reading
 from lltc.checkpoints.intake.messages import printable
-from lltc.checkpoints.intake.tree import flatten, nest, select_params
+from lltc.checkpoints.intake.notes import describe
+from lltc.checkpoints.intake.selection import select_params
+from lltc.checkpoints.intake.tree import nest
 from lltc.errors import CheckpointError, InputError
 from lltc.files import write_whole
 
-_TAG = "__lltc__"
+_TAG, _NOTE = "__lltc__", "tree"
 _FOREIGN = {"separator": None, "names": [], "dtypes": {}}
 _SUFFIX = ".npy"
 
@@ -44,14 +47,17 @@ def read_npz(path: Path, params_key: str | None, budget: Budget) -> Any:
                 )
             arrays = {name: _read_array(archive, member, budget) for name, member in members.items()}
         named = {name: _typed(path, name, array, tag["dtypes"].get(name)) for name, array in arrays.items()}
-        return select_params(nest(named, tag["separator"], budget), params_key, path)
+        noted = tag.get(_NOTE)
+        tree = outline(noted, named, budget) if noted is not None else nest(named, tag["separator"], budget)
+        return select_params(tree, params_key, path)
 
 
 def save_npz(path: str | Path, params: Any) -> Path:
     """Write `params` to a .npz file, whole or not at all, and return its path.
 
-    The levels of the tree are joined with "/"; lists come back as dicts with the keys "0", "1", … unless
-    a template is given to `Checkpoint.load`. bfloat16 and float8 survive.
+    The levels of the tree are joined with "/", and what they were made of is noted beside them: lists,
+    tuples, named tuples, dataclasses, None and Python's numbers come back as they are, arrays as NumPy's,
+    bfloat16 and float8 included.
 
     Raises:
         InputError: `path` does not end in .npz, or a leaf is not an array of numbers.
@@ -66,15 +72,11 @@ def save_npz(path: str | Path, params: Any) -> Path:
     path = Path(path)
     if path.suffix != ".npz":
         raise InputError(f"path is '{path}', but save_npz writes files whose name ends in .npz; rename it.")
-    arrays = {name: np.asarray(leaf) for name, leaf in flatten(params).items()}
-    for name, array in arrays.items():
-        if not is_number_type(array.dtype):
-            raise InputError(
-                f"params holds '{name}', which is not an array of numbers; leave it out of params."
-            )
+    leaves, note = describe(params)
+    arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
     dtypes = {name: array.dtype.name for name, array in arrays.items() if is_extension(array.dtype)}
     arrays |= {name: arrays[name].view(f"V{arrays[name].itemsize}") for name in dtypes}
-    tag = np.array(json.dumps({"separator": "/", "names": list(arrays), "dtypes": dtypes}))
+    tag = np.array(json.dumps({"separator": "/", "names": list(arrays), "dtypes": dtypes, _NOTE: note}))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda handle: write_zip(handle, {_TAG: tag, **arrays}))
     return path

@@ -22,17 +22,21 @@ from lltc.checkpoints.formats.values import Value
 from lltc.checkpoints.formats.zarr import check_array
 from lltc.checkpoints.intake.arrays import is_number_type
 from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.containers import outline
 from lltc.checkpoints.intake.documents import read_json
 from lltc.checkpoints.intake.files import file_size, is_file, reading
 from lltc.checkpoints.intake.messages import printable
+from lltc.checkpoints.intake.selection import select_params
 from lltc.checkpoints.intake.steps import parse_step
-from lltc.checkpoints.intake.tree import keep_arrays, map_leaves, select_params
+from lltc.checkpoints.intake.tree import keep_arrays, map_leaves
 from lltc.errors import CheckpointError, InputError
 
-_METADATA = "_METADATA"
-_MARKS = (_METADATA, "_CHECKPOINT_METADATA", MANIFEST, "orbax.checkpoint")
+_METADATA, _CHECKPOINT_METADATA = "_METADATA", "_CHECKPOINT_METADATA"
+_MARKS = (_METADATA, _CHECKPOINT_METADATA, MANIFEST, "orbax.checkpoint")
 # Before it had metadata, Orbax kept the tree, and what was small, in one msgpack file.
 _AGGREGATE = "checkpoint"
+# Where `Saver` notes what the tree was made of.
+NOTE = "lltc.tree"
 _PLACEHOLDER = "PLACEHOLDER://"
 _SEQUENCE_KEY = 1
 
@@ -100,7 +104,7 @@ def read_orbax(path: Path, params_key: str | None, budget: Budget) -> Any:
     Arrays come whole, however many devices they were saved from; leaves that are not arrays are left out.
     """
     with reading(path):
-        params = select_params(_names(path, budget), params_key, path)
+        params = select_params(_noted(path, _names(path, budget), budget), params_key, path)
     tensorstore = _import_tensorstore()
     with reading(path):
         finders: dict[Path, Callable[[str], Value | None]] = {}
@@ -111,6 +115,27 @@ def read_orbax(path: Path, params_key: str | None, budget: Budget) -> Any:
         # All are opened before any is waited for.
         pending = map_leaves(partial(_open, tensorstore), params)
         return map_leaves(_fetch, pending)
+
+
+def _noted(path: Path, tree: Any, budget: Budget) -> Any:
+    """Return the tree with the containers that `Saver` noted, where it did."""
+    if not is_file(path / _CHECKPOINT_METADATA):
+        return tree
+    note = (read_json(path / _CHECKPOINT_METADATA, budget).get("custom_metadata") or {}).get(NOTE)
+    if note is None:
+        return tree
+    arrays = dict(_named(tree))
+    if note["names"] is not None:
+        arrays = {name: arrays[str(number)] for number, name in enumerate(note["names"])}
+    return outline(note["tree"], arrays, budget)
+
+
+def _named(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, (dict, list)):
+        for key, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            yield from _named(child, (*path, str(key)))
+    else:
+        yield "/".join(path), tree
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -207,7 +232,9 @@ def _open(tensorstore: Any, leaf: Any) -> Any:
     return tensorstore.open(spec, open=True, read=True)
 
 
-def _fetch(leaf: Any) -> np.ndarray:
+def _fetch(leaf: Any) -> Any:
+    if leaf is None or isinstance(leaf, (bool, int, float, complex)):
+        return leaf
     array = leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf.result().read().result())
     if not is_number_type(array.dtype):
         raise ValueError(f"it holds values of type {array.dtype}, which are not read")

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 from lltc.checkpoints.intake.budget import Budget
 from lltc.checkpoints.intake.documents import read_json
@@ -20,42 +21,96 @@ SUFFIXES = {
 }
 _MODELS = ("model.safetensors", "pytorch_model.bin")
 _INDEX = ".index.json"
-_TRAINER_STATE = re.compile(r"^(optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args)")
+_TRAINER_STATE = re.compile(
+    r"^(optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args)|_optim_states\.pt$"
+)
+# DeepSpeed's: the model's, one a rank where it is split, or one a layer of a pipeline.
+_DEEPSPEED = re.compile(r"(zero_pp_rank_\d+_)?mp_rank_\d+_model_states\.pt|layer_\d+-model_.*_states\.pt")
+
+
+def format_of(name: str) -> str | None:
+    """Return the format that a file's name ends in, in letters of either size; None for another.
+
+    Example:
+        >>> format_of("step_1.NPZ"), format_of("notes.txt")
+        ('npz', None)
+    """
+    return SUFFIXES.get(Path(name).suffix.lower())
 
 
 def weight_files(path: Path, budget: Budget) -> tuple[Path, ...]:
     """Return the files that hold the weights of the checkpoint at `path`, an index ahead of its shards.
 
-    A folder's are the shards of `model.safetensors.index.json` or `pytorch_model.bin.index.json`, the whole
-    file of either name, or its only file of weights; a folder with none or several has ().
+    A folder's are `model.safetensors`, else the shards of `model.safetensors.index.json`, else the same of
+    `pytorch_model.bin`, as transformers has it, else its only file of weights; a folder with none or several
+    has ().
     """
     if not path.is_dir():
         return (path,)
-    main = _main_file(path, path.iterdir())
-    if main is None or not main.name.endswith(_INDEX):
-        return () if main is None else (main,)
+    main = main_file(path, path.iterdir())
+    if main is not None and _DEEPSPEED.fullmatch(main.name):
+        _check_deepspeed(path, sorted(entry.name for entry in path.iterdir() if is_deepspeed(entry)))
+    return () if main is None else with_shards(main, budget)
+
+
+def with_shards(main: Path, budget: Budget) -> tuple[Path, ...]:
+    """Return a file of weights, or an index ahead of its shards."""
+    if not main.name.endswith(_INDEX):
+        return (main,)
     # Shards lie beside their index, whatever path it may claim for them.
-    return (main, *sorted({path / Path(name).name for name in read_index(main, budget).values()}))
+    return (main, *sorted({main.parent / Path(name).name for name in read_index(main, budget).values()}))
+
+
+def is_deepspeed(path: Path) -> bool:
+    """Tell whether a file is one of the model that DeepSpeed wrote."""
+    return _DEEPSPEED.fullmatch(path.name) is not None
+
+
+def _check_deepspeed(folder: Path, names: list[str]) -> None:
+    """Refuse a model that lies in pieces."""
+    if names[0].startswith("zero_"):
+        raise CheckpointError(
+            f"Cannot read checkpoint '{folder}': its weights are split as ZeRO stage 3 does; put them "
+            "together with python zero_to_fp32.py, which DeepSpeed leaves beside them."
+        )
+    if len(names) > 1:
+        raise CheckpointError(
+            f"Cannot read checkpoint '{folder}': its weights are split over {len(names)} files such as "
+            f"'{printable(names[-1], 80)}', by model or pipeline parallelism; put them together with "
+            "DeepSpeed's ds_to_universal.py, or pass loader."
+        )
 
 
 def weight_format(folder: Path, entries: Iterable[Path]) -> str | None:
     """Return the format of the weights in a folder with these `entries`, None where it is no checkpoint."""
-    main = _main_file(folder, entries)
-    return None if main is None else SUFFIXES[Path(main.name.removesuffix(_INDEX)).suffix]
+    main = main_file(folder, entries)
+    return None if main is None else format_of(main.name.removesuffix(_INDEX))
 
 
-def _main_file(folder: Path, entries: Iterable[Path]) -> Path | None:
+def main_file(folder: PurePath, entries: Iterable[Any]) -> Any:
+    """Return the index or the one file of weights among the `entries` of a folder, None without one."""
     named = {entry.name: entry for entry in entries}
     for model in _MODELS:
-        for name in (model + _INDEX, model):
+        for name in (model, model + _INDEX):
             if name in named:
                 return named[name]
+    if states := sorted(name for name in named if _DEEPSPEED.fullmatch(name)):
+        return named[states[0]]
     weights = [entry for name, entry in named.items() if _holds_weights(name, folder.name)]
     return weights[0] if len(weights) == 1 else None
 
 
+def needed_names(main: str, names: Iterable[str]) -> set[str]:
+    """Return the names of `main` and, where it is an index, of the shards beside it."""
+    model = main.removesuffix(_INDEX)
+    if model == main:
+        return {main}
+    shard = re.compile(rf".*-\d{{5}}-of-\d{{5}}{re.escape(Path(model).suffix)}")
+    return {main, *filter(shard.fullmatch, names)}
+
+
 def _holds_weights(name: str, folder: str) -> bool:
-    if name.startswith(".") or _TRAINER_STATE.match(name) or Path(name).suffix not in SUFFIXES:
+    if name.startswith(".") or _TRAINER_STATE.match(name) or format_of(name) is None:
         return False
     return parse_step(name) in (None, parse_step(folder))
 

@@ -21,7 +21,7 @@ import numpy as np
 from lltc.checkpoints.formats.archives import open_archive, read_member
 from lltc.checkpoints.formats.npy import fill
 from lltc.checkpoints.formats.opcodes import Global, Opaque, make_dict, read_opcodes
-from lltc.checkpoints.formats.shards import check_shards, split_index, weight_files
+from lltc.checkpoints.formats.shards import check_shards, is_deepspeed, split_index, weight_files
 from lltc.checkpoints.intake.arrays import (
     as_view,
     checked_length,
@@ -33,7 +33,8 @@ from lltc.checkpoints.intake.arrays import (
 from lltc.checkpoints.intake.budget import Budget
 from lltc.checkpoints.intake.files import open_file, reading
 from lltc.checkpoints.intake.messages import printable
-from lltc.checkpoints.intake.tree import keep_arrays, map_leaves, nest, select_params
+from lltc.checkpoints.intake.selection import select_params
+from lltc.checkpoints.intake.tree import keep_arrays, map_leaves, nest
 from lltc.errors import CheckpointError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -91,10 +92,23 @@ def read_torch(path: Path, params_key: str | None, budget: Budget) -> Any:
         index, files = split_index(weight_files(path, budget))
         states = [_open_state(file, stack, budget) for file in files]
         state = states[0] if index is None else dict(ChainMap(*states))
+        if is_deepspeed(files[0]):
+            _check_module(path, state)
         tree = _nest_all(keep_arrays(state, partial(_keep, budget), budget), budget)
         check_shards(index, state, budget)
         params = select_params(tree, params_key, path)
         return map_leaves(partial(_as_array, path, budget), params)
+
+
+def _check_module(path: Path, state: Any) -> None:
+    """Refuse a file of DeepSpeed's that lacks the weights, or holds empty ones."""
+    module = state.get("module") if isinstance(state, dict) else None
+    tensors = [leaf for leaf in (module or {}).values() if isinstance(leaf, _Tensor)]
+    if not tensors or any(0 in checked_shape(tensor.shape) for tensor in tensors):
+        raise CheckpointError(
+            f"Cannot read checkpoint '{path}': its weights are not in it, as ZeRO stage 3 and pipelines keep "
+            "them elsewhere; put them together with python zero_to_fp32.py, which DeepSpeed leaves beside it."
+        )
 
 
 def _open_state(path: Path, stack: ExitStack, budget: Budget) -> Any:
@@ -218,13 +232,13 @@ def _keep(budget: Budget, leaf: Any) -> Any:
 
 
 def _holds_arrays(opaque: Opaque, budget: Budget) -> bool:
-    seen: set[int] = set()
+    visited: set[int] = set()
     waiting: list[Any] = [opaque]
     while waiting:
         item = waiting.pop()
-        if id(item) in seen:
+        if id(item) in visited:
             continue
-        seen.add(id(item))
+        visited.add(id(item))
         numpy_array = isinstance(item, Global) and item.name == "numpy.ndarray"
         if numpy_array or isinstance(item, (_Tensor, _Storage)):
             return True

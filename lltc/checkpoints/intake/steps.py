@@ -1,33 +1,64 @@
 """Training steps: read from the names people give checkpoints, and spaced for saving new ones."""
 
 import re
+from collections.abc import Iterator
 from fractions import Fraction
+from typing import NamedTuple
 
 from lltc.errors import InputError
 
 _FLAGS = re.IGNORECASE | re.ASCII
 _SUFFIX = re.compile(r"\.(npz|safetensors|msgpack|eqx|pt|pth|bin|ckpt)$", _FLAGS)
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$", _FLAGS)
-# Most telling first: 'epoch=3-step=1200' is step 1200, 'ckpt-1000-loss=0.52' is step 1000.
-_NAMED = tuple(
-    re.compile(rf"(?:{word})(?P<gap>[^a-z0-9]{{0,2}})(?=[0-9])", _FLAGS)
-    for word in ("steps?|iters?|iterations?|updates?", "checkpoints?|ckpts?|chkpts?", "epochs?", "tokens?")
-)
-# A number is over where neither a letter, a digit nor another decimal follows.
-_NUMBER = re.compile(
+# A number is over where neither a letter, a digit, another decimal nor a power follows.
+_PLAIN = (
     r"(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?:_[0-9]{3}){2,}|[0-9]+)"
-    r"(?P<part>\.[0-9]+)?(?:e(?P<power>[-+]?[0-9]{1,2}))?(?P<unit>[kmbt])?(?![a-z0-9]|[.,][0-9])",
-    _FLAGS,
+    r"(?P<part>\.[0-9]+)?(?:e(?P<power>[-+]?[0-9]{1,2}))?(?P<unit>[kmbt])?"
+)
+_OVER = r"(?![a-z0-9]|[.,][0-9]|\^|\*\*)"
+_NUMBER = re.compile(_PLAIN + _OVER, _FLAGS)
+
+
+class _Word(NamedTuple):
+    """What a step is called: numbers behind the word, numbers ahead of it, and the units they may have."""
+
+    behind: re.Pattern[str]
+    ahead: re.Pattern[str] | None
+    units: str
+
+
+def _word(words: str, units: str, *, ahead: str = "") -> _Word:
+    behind = re.compile(rf"(?:{words})(?P<gap>[^a-z0-9]{{0,2}})(?=[0-9])", _FLAGS)
+    pattern = rf"(?<![a-z0-9])(?<![0-9][.,])(?<![0-9]_){_PLAIN}[-_ ]?(?:{ahead})(?![a-z=:])"
+    return _Word(behind, re.compile(pattern, _FLAGS) if ahead else None, units)
+
+
+# Most telling first: 'epoch=3-step=1200' is step 1200, 'ckpt-1000-loss=0.52' is step 1000. Behind the word
+# checkpoint 7B is the size of a model.
+_WORDS = (
+    _word("steps?|iters?|iterations?|updates?", "kmbt", ahead="steps|iters|iterations|updates"),
+    _word("(?<![a-z])ba(?=[0-9])", ""),
+    _word("checkpoints?|ckpts?|chkpts?", "km"),
+    _word("epochs?", "km", ahead="epochs"),
+    _word("tokens?", "kmbt", ahead="tokens"),
 )
 _UNITS = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
-# 1_000 may be one number or two.
-_HALF_GROUP = re.compile(r"_[0-9]{3}(?![0-9])", _FLAGS)
+# 1_000 may be one number or two, and so may 1_5M.
+_HALF_GROUP = re.compile("[_ '’\u00a0\u2009\u202f](?:[0-9]{3}(?![0-9])|[0-9]{1,2}[kmbt](?![a-z0-9]))", _FLAGS)
 _MAX_STEP = (1 << 63) - 1
 _YEAR, _MONTH, _DAY = "(?:19|20)[0-9]{2}", "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
+_MONTHS = (
+    "(?<![a-z])(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
+    "sep(?:t(?:ember)?)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)(?![a-z])"
+)
+_DAY_OF = "(?:0?[1-9]|[12][0-9]|3[01])(?![0-9])"
 _TIME = r"(?:[-_T ]?(?:[01][0-9]|2[0-3])[-_:.h]?[0-5][0-9](?:[-_:.m]?[0-5][0-9])?)?(?![0-9])"
 # Dates with the time of day, and UUIDs, are full of numbers that are no steps.
 _DATE = re.compile(
-    rf"(?<![0-9])(?:{_YEAR}[-_.]{_MONTH}[-_.]{_DAY}|{_DAY}[-_.]{_MONTH}[-_.]{_YEAR}){_TIME}"
+    rf"(?<![0-9])(?:{_YEAR}[-_.]{_MONTH}[-_.]{_DAY}|{_DAY}[-_.]{_MONTH}[-_.]{_YEAR}"
+    rf"|{_MONTH}[-_.]{_DAY}[-_.]{_YEAR}){_TIME}"
+    rf"|(?<![0-9])(?:{_YEAR}[-_. ]?)?(?:{_DAY_OF}[-_. ]?)?{_MONTHS}"
+    rf"(?:[-_. ]?{_DAY_OF})?(?:[-_., ]*{_YEAR})?(?![0-9])"
     r"|(?<![0-9])(?:[01][0-9]|2[0-3])[-:][0-5][0-9][-:][0-5][0-9](?![0-9])"
     r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
     _FLAGS,
@@ -35,7 +66,7 @@ _DATE = re.compile(
 _COMPACT_DATE = re.compile(rf"(?<![0-9]){_YEAR}{_MONTH}{_DAY}{_TIME}", _FLAGS)
 _BARE = re.compile(
     r"(?P<word>[a-z]*)(?P<gap>[^a-z0-9]*)(?<![0-9])(?<![0-9][.,])(?<![0-9]e[-+])"
-    r"(?P<digits>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?![a-z0-9]|[.,][0-9])",
+    r"(?P<digits>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)" + _OVER,
     _FLAGS,
 )
 _GLUED = re.compile(
@@ -44,9 +75,10 @@ _GLUED = re.compile(
 )
 # What a number behind one of these counts is no training step.
 _OTHER = re.compile(
-    "rank|seed|shard|part|fold|layers?|heads?|experts?|lr|loss|acc|accuracy|val|v|ver|version|rev|dim|width|"
-    "depth|size|bs|gpus?|devices?|nodes?|workers?|proc|process|host|[tpmd]p|wd|alpha|beta|gamma|eps|epsilon|"
-    "temp|temperature|dropout|of|top",
+    "rank|seed|shard|part|fold|chunk|split|layers?|heads?|experts?|lr|loss|acc|accuracy|val|v|ver|version|rev|"
+    "dim|width|depth|size|bs|gpus?|devices?|nodes?|workers?|jobs?|proc|process|host|[tpmd]p|wd|alpha|beta|gamma|"
+    "eps|epsilon|temp|temperature|dropout|of|top|stage|phase|trial|exp|experiment|ppl|perplexity|bleu|reward|"
+    "score|metric|err|error|auc|iou|map|psnr|wer|mse|mae",
     _FLAGS,
 )
 
@@ -54,10 +86,11 @@ _OTHER = re.compile(
 def parse_step(name: str) -> int | None:
     """Return the training step a file or folder name carries, or None where it carries none.
 
-    The number behind the word step (or iter, update), else behind checkpoint or ckpt, else behind epoch, else
-    behind tokens, else the last whole number of the name that is no date, version, rank, seed or part of a
-    hash. Named numbers may be written 10k, 1.5M, 4B, 2.5e4 or 10,000. Where a name can be read in two ways,
-    as step_1_000 can, or its number is no whole one, there is no step.
+    The number behind the word step (or iter, update), or ahead of steps, else behind ba (batches, as in
+    ep3-ba1200), else checkpoint or ckpt, else epoch, else tokens, else the last whole number of the name that
+    is no date, version, rank, seed, score or part of a hash. Named numbers may be written 10k, 1.5M, 4B,
+    2.5e4 or 10,000. Where a name can be read in two ways, as step_1_000 or step_1_iter_2 can, or its number
+    is no whole one, there is no step.
 
     Example:
         >>> parse_step("epoch=3-step=1200"), parse_step("model.step1000.safetensors"), parse_step("best")
@@ -66,17 +99,25 @@ def parse_step(name: str) -> int | None:
         (1500, None, None)
     """
     stem = _DATE.sub(" ", _SHARD.sub("", _SUFFIX.sub("", name)))
-    for pattern in _NAMED:
-        if matches := list(pattern.finditer(stem)):
-            word = matches[-1]
-            # A minus ahead of the number, behind another sign, makes it negative.
-            negative = len(word["gap"]) == 2 and word["gap"][1] in "-+"
-            # 7B behind the word checkpoint is the size of a model.
-            units = "km" if word[0][0].lower() in "ce" else "kmbt"
-            return None if negative else _as_step(_NUMBER.match(stem, word.end()), units)
-    if match := _NUMBER.fullmatch(stem):
+    for word in _WORDS:
+        if readings := set(_named_steps(word, stem)):
+            return readings.pop() if len(readings) == 1 else None
+    if (match := _NUMBER.fullmatch(stem)) and not _COMPACT_DATE.fullmatch(stem):
         return _as_step(match, "km")
     return _last_number(_COMPACT_DATE.sub(" ", stem))
+
+
+def _named_steps(word: _Word, stem: str) -> Iterator[int | None]:
+    """Yield the step that each number behind and ahead of `word` stands for, None where it is none."""
+    for match in word.behind.finditer(stem):
+        # A minus ahead of the number, behind another sign, makes it negative, a point a part of one.
+        odd = len(match["gap"]) == 2 and match["gap"][1] in "-+."
+        yield None if odd else _as_step(_NUMBER.match(stem, match.end()), word.units)
+    for match in word.ahead.finditer(stem) if word.ahead else ():
+        # In epoch_2_steps_300 the first number has a word of its own.
+        claimed = any(other.end() == match.start() for each in _WORDS for other in each.behind.finditer(stem))
+        if not claimed:
+            yield _as_step(match, word.units)
 
 
 def _as_step(match: re.Match[str] | None, units: str) -> int | None:
@@ -110,7 +151,10 @@ def _last_number(stem: str) -> int | None:
 
 
 def _is_step_like(match: re.Match[str]) -> bool:
-    word, is_glued = match["word"], not match["gap"]
+    word, gap, is_glued = match["word"], match["gap"], not match["gap"]
+    # A minus behind another sign, or ahead of all, makes the number negative.
+    if re.search(r"[-_= ]-$|\^$|\*\*$", gap) or (gap == "-" and match.start("gap") == 0):
+        return False
     if is_glued and word:
         return _GLUED.fullmatch(word) is not None
     return _OTHER.fullmatch(word) is None

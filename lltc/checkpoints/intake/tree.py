@@ -1,20 +1,74 @@
 """Trees of parameters: names to nested dicts and back, and the part that holds the parameters."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import re
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from lltc.checkpoints.intake.budget import Budget
-from lltc.checkpoints.intake.messages import printable
-from lltc.errors import CheckpointError
+from lltc.errors import InputError
 
-OPTIMIZER_KEYS = frozenset(
-    {"opt_state", "opt_states", "optimizer", "optimizer_state", "optimizer_states", "optimizer_state_dict"}
-)
-COUNTER_KEYS = frozenset(
-    {"step", "global_step", "epoch", "iteration", "count", "rng", "rngs", "key", "prng_key"}
-)
-MODEL_KEYS = ("params", "model", "state_dict", "model_state_dict", "model_state", "weights", "variables")
+# Levels that PyTorch puts into names where a module is compiled or sharded.
+WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+_MAPPINGS = ("dict", "OrderedDict", "FrozenDict")
+
+
+class Container(dict):
+    """A dict of what a container held by its names, with the `note` that tells what it was."""
+
+    def __init__(self, children: Iterable[tuple[str, Any]], note: dict[str, Any]):
+        super().__init__(children)
+        self.note = note
+
+
+def split_levels(name: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a name with its flat parts split, as at "layers/0" and "layers.0"."""
+    return tuple(level for key in name for level in re.split(r"[/.]", key))
+
+
+def as_globs(ignore: Any) -> tuple[str, ...]:
+    """Return `ignore` as globs; an `InputError` where it is none."""
+    globs = (ignore,) if isinstance(ignore, str) else tuple(ignore or ())
+    if not all(isinstance(glob, str) for glob in globs):
+        raise InputError(
+            f"ignore is {ignore!r}, but must be globs over the checkpoint's names; pass one such as "
+            "'*/num_batches_tracked', or a list of them."
+        )
+    return globs
+
+
+def is_ignored(name: tuple[str, ...], globs: tuple[str, ...]) -> bool:
+    """Tell whether one of the `globs` matches a name; "*/w" matches a "w" without levels, too."""
+    path = "/".join(split_levels(name))
+    return any(fnmatchcase(path, glob) or fnmatchcase(f"/{path}", glob) for glob in globs)
+
+
+def leave_out(tree: Any, globs: tuple[str, ...], path: tuple[str, ...] = ()) -> Any:
+    """Return the tree without what `globs` match; an `InputError` where that stands in a list."""
+    if not isinstance(tree, (dict, list)) or not globs:
+        return tree
+    items = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree))
+    chosen = [(key, child) for key, child in items if not _is_lost(child, globs, (*path, str(key)))]
+    kind = tree.note["kind"] if isinstance(tree, Container) else type(tree).__name__
+    if kind not in _MAPPINGS and len(chosen) < len(items):
+        raise InputError(
+            f"ignore={list(globs)} names a part of '{'/'.join(path)}', a {kind} that cannot do without it; "
+            "pass template, in which it has no place."
+        )
+    chosen = [(key, leave_out(child, globs, (*path, str(key)))) for key, child in chosen]
+    if isinstance(tree, Container):
+        keys = dict(zip(tree, tree.note["keys"], strict=True))
+        named = [(str(key), child) for key, child in chosen]
+        return Container(named, tree.note | {"keys": [keys[key] for key, _ in named]})
+    return dict(chosen) if isinstance(tree, dict) else [child for _, child in chosen]
+
+
+def _is_lost(tree: Any, globs: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    """Tell whether nothing of a tree is left; what was empty before stays."""
+    if isinstance(tree, (dict, list)):
+        items = list(tree.items() if isinstance(tree, dict) else enumerate(tree))
+        return bool(items) and all(_is_lost(child, globs, (*path, str(key))) for key, child in items)
+    return tree is not None and is_ignored(path, globs)
 
 
 def key_names(path: tuple) -> tuple[str, ...]:
@@ -65,7 +119,8 @@ def nest(
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     """Apply `function` to every leaf of nested dicts and lists."""
     if isinstance(tree, dict):
-        return {key: map_leaves(function, value) for key, value in tree.items()}
+        mapped = {key: map_leaves(function, value) for key, value in tree.items()}
+        return Container(mapped.items(), tree.note) if isinstance(tree, Container) else mapped
     if isinstance(tree, list):
         return [map_leaves(function, value) for value in tree]
     return function(tree)
@@ -86,65 +141,3 @@ def keep_arrays(tree: Any, as_array: Callable[[Any], Any], budget: Budget, depth
         items = [keep_arrays(item, as_array, budget, depth + 1) for item in tree]
         return [item for item in items if item is not None]
     return as_array(tree)
-
-
-def select_params(tree: Any, params_key: str | None, path: Path) -> Any:
-    """Return the part of a checkpoint's `tree` that holds the parameters.
-
-    With `params_key` ("params", "state/params") that sub-tree; without it the model's part of a training
-    state, never the optimizer's, and the whole tree where there is no training state.
-    """
-    if _is_empty(tree):
-        raise CheckpointError(
-            f"Cannot read checkpoint '{path}': it holds no array; delete it or copy it again."
-        )
-    if params_key is not None:
-        return _walk(tree, [part for part in params_key.split("/") if part], params_key, path)
-    while (
-        isinstance(tree, dict) and len(tree) == 1 and _is_training_state(child := next(iter(tree.values())))
-    ):
-        tree = child
-    if not isinstance(tree, dict):
-        return tree
-    if "params" in tree and (len(tree) == 1 or _is_training_state(tree)):
-        return tree["params"]
-    models = [key for key in MODEL_KEYS if key in tree]
-    counted = any(not isinstance(tree.get(key, {}), dict) for key in COUNTER_KEYS)
-    if len(models) == 1 and (counted or OPTIMIZER_KEYS & tree.keys()):
-        return tree[models[0]]
-    if not OPTIMIZER_KEYS & tree.keys():
-        return tree
-    raise CheckpointError(
-        f"Checkpoint '{path}' holds a training state ({_listing(tree)}) in which the parameters are not "
-        "named 'params'; pass params_key with the name of the part that holds them."
-    )
-
-
-def _is_empty(tree: Any) -> bool:
-    children = list(tree.values()) if isinstance(tree, dict) else tree
-    return tree is None or (isinstance(children, list) and all(map(_is_empty, children)))
-
-
-def _is_training_state(tree: Any) -> bool:
-    return isinstance(tree, dict) and bool((OPTIMIZER_KEYS | COUNTER_KEYS) & tree.keys()) and "params" in tree
-
-
-def _walk(tree: Any, parts: list[str], params_key: str, path: Path) -> Any:
-    if parts and isinstance(tree, dict) and len(tree) == 1 and parts[0] not in tree:
-        tree = next(iter(tree.values()))
-    for part in parts:
-        children = dict(enumerate(tree)) if isinstance(tree, list) else tree if isinstance(tree, dict) else {}
-        named = {str(key): child for key, child in children.items()}
-        if part not in named:
-            raise CheckpointError(
-                f"Checkpoint '{path}' has no params_key '{params_key}': there is no '{part}' among "
-                f"{_listing(named)}; pass one of those."
-            )
-        tree = named[part]
-    return tree
-
-
-def _listing(tree: Mapping[str, Any]) -> str:
-    names = [f"'{printable(str(name), 80)}'" for name in tree]
-    shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-    return shown or "nothing"

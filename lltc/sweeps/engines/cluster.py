@@ -22,6 +22,8 @@ Setups = Mapping[str, Setup]
 PATIENCE = "10s"
 POLL = 0.05
 LOCAL_DEATHS = 1
+# On a busy machine a killed worker is back after a minute or more; Dask would give it up after 15 seconds.
+RETURN = {"distributed.deploy.lost-worker-timeout": "600s"}
 log = logging.getLogger("lltc.sweeps")
 
 
@@ -87,6 +89,7 @@ def _import_dask() -> Any:
 @contextmanager
 def _local_cluster(workers: int) -> Iterator[str]:
     """Start single-threaded worker processes here, one GPU each where there are GPUs; yield the address."""
+    from dask import config
     from distributed import Nanny, Scheduler
 
     devices = gpus()
@@ -115,7 +118,7 @@ def _local_cluster(workers: int) -> Iterator[str]:
             "allowed_failures": LOCAL_DEATHS,
         },
     }
-    with quiet():
+    with quiet(), config.set(RETURN):
         yield from _running(workers, specs, head)
 
 

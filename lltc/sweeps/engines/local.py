@@ -80,6 +80,11 @@ def choose_engine(*, workers: int, scheduler: str | None, executor: Executor | N
     return chosen
 
 
+def works_apart(engine: Mapping[str, Any]) -> bool:
+    """Tell whether other processes than this one read the checkpoints."""
+    return any(engine.values()) and not isinstance(engine["executor"], ThreadPoolExecutor)
+
+
 def _on_executor(executor: Executor, setups: Setups, works: Sequence[Work]) -> Iterator[Row]:
     """Keep as many checkpoints in flight as there are workers; each process is handed the setups once."""
     token = os.urandom(8).hex()

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from lltc.estimates.options import DEFAULTS, SweepOptions, complete
 from lltc.sweeps.store.fingerprint import fingerprint_code, fingerprint_params
-from lltc.version import ALGORITHM, VERSION
+from lltc.version import ALGORITHM, VERSION, release_of
 
 NUMBERS = {name: DEFAULTS[name] for name in SweepOptions.__annotations__}
 
@@ -48,4 +48,5 @@ def _type(leaf: Any) -> Any:
 
 def versions() -> dict[str, str]:
     """Return the versions the numbers come from."""
-    return {"lltc": VERSION, "algorithm": str(ALGORITHM), "jax": jax.__version__, "numpy": np.__version__}
+    lltc = {"lltc": release_of(VERSION), "algorithm": str(ALGORITHM)}
+    return lltc | {"jax": jax.__version__, "numpy": np.__version__}

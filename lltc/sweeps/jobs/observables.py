@@ -13,6 +13,7 @@ import numpy as np
 from lltc.errors import InputError
 from lltc.posterior.checks import check_model, comparison, is_hashable
 from lltc.posterior.data import Data, as_data
+from lltc.posterior.tokens import example_losses
 from lltc.sweeps.jobs.handover import hand_over
 from lltc.sweeps.store.fingerprint import (
     fingerprint_data,
@@ -179,4 +180,4 @@ def _rows(data: Data, chosen: slice) -> Data:
 @partial(jax.jit, static_argnums=0)
 def _total(model: LossFn, params: PyTree, batch: PyTree) -> jax.Array:
     """Return the sum of the losses over a batch, also where the model returns their mean."""
-    return jnp.mean(model(params, batch)) * len(jax.tree.leaves(batch)[0])
+    return jnp.mean(example_losses(model(params, batch))) * len(jax.tree.leaves(batch)[0])

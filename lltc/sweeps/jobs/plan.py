@@ -34,8 +34,8 @@ def plan_runs(folder: Path, request: Request, out: Path, *, pattern: str) -> tup
     tasks = {path.name: make_tasks(path, request.reading) for path in _find_runs(folder, out, pattern)}
     common = _common_setup(tasks, request, out)
     return tuple(
-        Plan(name, with_key(replace(common, out=out / name), run_key(request.key, name)), found)
-        for name, found in tasks.items()
+        Plan(name, with_key(replace(common, out=out / name), run_key(request.key, name)), listed)
+        for name, listed in tasks.items()
     )
 
 
@@ -62,9 +62,9 @@ def _find_runs(folder: Path, out: Path, pattern: str) -> list[Path]:
 def _common_setup(tasks: dict[str, tuple[Task, ...]], request: Request, out: Path) -> Setup:
     recorded = store.recorded_runs(out)
     errors = []
-    for found in tasks.values():
+    for listed in tasks.values():
         try:
-            return make_setup(request, found, out=out, recorded=recorded)
+            return make_setup(request, listed, out=out, recorded=recorded)
         except InputError as error:
             errors.append(error)
     raise errors[0]

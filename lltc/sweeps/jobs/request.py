@@ -1,6 +1,7 @@
 """What all checkpoints of a sweep share: settings fixed once for all, and the hash of it all."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,8 @@ import numpy as np
 
 from lltc.chains.cost import with_affordable_batch
 from lltc.chains.streams import as_key
+from lltc.checkpoints import Checkpoint
+from lltc.checkpoints.intake.tree import as_globs
 from lltc.compilation import NUMERICS
 from lltc.errors import CheckpointError, InputError
 from lltc.estimates.by_component import as_masks
@@ -29,6 +32,7 @@ from lltc.sweeps.jobs.observables import (
     name_observables,
 )
 from lltc.sweeps.jobs.sources import Task
+from lltc.sweeps.jobs.trial import try_reading
 from lltc.sweeps.store.fingerprint import (
     fingerprint_data,
     fingerprint_model,
@@ -39,7 +43,9 @@ from lltc.sweeps.store.settings import SweepSettings
 from lltc.types import LossFn, PyTree
 
 Recorded = SweepSettings | RunsSettings
+HEADS = "heads"
 STICKY = ("nbeta", "localization")
+SHAPING = (*STICKY, "batch_size", "restrict", "weights", "weight_decay", "tie")
 MISFITS = 3
 WORD = 1 << 32  # what a key takes in at once; tokens seen go beyond
 
@@ -48,7 +54,8 @@ WORD = 1 << 32  # what a key takes in at once; tokens seen go beyond
 class Request:
     """What is asked of every checkpoint, whatever folder it lies in.
 
-    `reading` are `find_checkpoints`' arguments, `options` those of `estimate_llc`.
+    `reading` are `find_checkpoints`' arguments, `options` those of `estimate_llc`. `apart` is true where
+    other processes are to read the checkpoints, so that none can end this one.
     """
 
     model: LossFn
@@ -60,6 +67,7 @@ class Request:
     template: PyTree | None
     reading: dict[str, Any]
     options: dict[str, Any]
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,8 @@ def make_request(
     template: PyTree | None = None,
     loader: Callable[[Path], PyTree] | None = None,
     transpose: Literal["torch"] | None = None,
+    ignore: str | Sequence[str] | None = None,
+    apart: bool = False,
     **options: Any,
 ) -> Request:
     """Check what is asked and fill in what needs no checkpoint; see `lltc.sweep` for the arguments."""
@@ -117,10 +127,11 @@ def make_request(
     options = complete_options(options)
     data = as_data(data)
     functions = name_observables(observables, model, data)
-    reading = {"params_key": params_key, "loader": loader, "transpose": transpose}
+    globs = None if ignore is None else as_globs(ignore)
+    reading = {"params_key": params_key, "loader": loader, "transpose": transpose, "ignore": globs}
     recorded = check_along_chains(along_chains, functions)
     named = {} if components is None else name_components(components)
-    return Request(model, data, as_key(key), functions, recorded, named, template, reading, options)
+    return Request(model, data, as_key(key), functions, recorded, named, template, reading, options, apart)
 
 
 def make_setup(request: Request, tasks: tuple[Task, ...], *, out: Path, recorded: Recorded | None) -> Setup:
@@ -132,9 +143,10 @@ def make_setup(request: Request, tasks: tuple[Task, ...], *, out: Path, recorded
     model, data, options = request.model, request.data, request.options
     content = {"data": fingerprint_data(data), "restrict": describe_option(options["restrict"])}
     options = options | _recorded_defaults(options, recorded, content)
-    params, posterior = find_reference(tasks, model, data, request.template, options)
+    params, posterior = find_reference(tasks, model, data, request.template, options, apart=request.apart)
     options |= {name: getattr(posterior, name) for name in (*STICKY, "batch_size")}
     functions = request.observables
+    components = _components(request, params, tasks)
     settings = SweepSettings(
         options={name: describe_option(value) for name, value in options.items()},
         given={name: request.options[name] for name in STICKY},
@@ -152,14 +164,29 @@ def make_setup(request: Request, tasks: tuple[Task, ...], *, out: Path, recorded
         }
         or None,
         components={
-            name: fingerprint_params(as_masks(params, name, pattern))
-            for name, pattern in request.components.items()
+            name: fingerprint_params(as_masks(params, name, pattern)) for name, pattern in components.items()
         },
         sub_losses=[name for name, call in functions.items() if isinstance(call, SubLoss)],
     )
-    common = (request.along_chains, request.components, request.template)
+    common = (request.along_chains, components, request.template)
     setup = Setup(out, model, data, options, request.key, functions, *common, settings)
     return with_key(setup, request.key)
+
+
+def _components(request: Request, params: PyTree, tasks: tuple[Task, ...]) -> dict[str, Restriction]:
+    """Return the components by name; heads are told apart by the number the checkpoints come with."""
+    if not request.components:
+        return {}
+    asked = HEADS in request.components.values()
+    return name_components(request.components, params, num_heads=_num_heads(tasks) if asked else None)
+
+
+def _num_heads(tasks: tuple[Task, ...]) -> int | None:
+    for task in reversed(tasks[-MISFITS:]):
+        with suppress(InputError):  # What is wrong with a checkpoint is told where it is worked on.
+            if isinstance(task, Checkpoint) and (number := task.num_heads()):
+                return number
+    return None
 
 
 def with_key(setup: Setup, key: jax.Array) -> Setup:
@@ -174,13 +201,20 @@ def find_reference(
     data: Data,
     template: PyTree | None,
     options: dict[str, Any],
+    *,
+    apart: bool = False,
 ) -> tuple[PyTree, LocalPosterior]:
-    """Return the params of the last checkpoint that can be read and evaluated, and its posterior."""
-    chosen = {name: options[name] for name in (*STICKY, "batch_size", "restrict")}
+    """Return the params of the last checkpoint that can be read and evaluated, and its posterior.
+
+    Where `apart`, each is read by another process first.
+    """
+    chosen = {name: options[name] for name in SHAPING}
     errors: list[InputError] = []
     misfits = 0
     for task in reversed(tasks):
         try:
+            if apart and isinstance(task, Checkpoint):
+                try_reading(task)
             params = as_params(_load(task, template))
             check_finite_params(params)
         except InputError as error:

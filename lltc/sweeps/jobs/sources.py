@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from lltc.checkpoints import Checkpoint, find_checkpoints
+from lltc.checkpoints.hub.repository import Revision
 from lltc.checkpoints.remote import local_copy
-from lltc.errors import InputError
+from lltc.errors import InputError, shown
 from lltc.sweeps.store.fingerprint import fingerprint_params
 from lltc.types import PyTree
 
@@ -30,6 +31,10 @@ class Given:
         """Return a hash of the params."""
         return fingerprint_params(self.params)
 
+    def glance(self) -> str:
+        """Return a hash of the params."""
+        return self.fingerprint()
+
 
 Task = Checkpoint | Given
 Checkpoints = str | PathLike[str] | Iterable[Task] | Iterable[tuple[int, PyTree]]
@@ -38,7 +43,7 @@ Checkpoints = str | PathLike[str] | Iterable[Task] | Iterable[tuple[int, PyTree]
 def make_tasks(checkpoints: Checkpoints, reading: dict[str, Any]) -> tuple[Task, ...]:
     """Return the checkpoints in step order, from a folder, records or `(step, params)` pairs.
 
-    `reading` holds `find_checkpoints`' arguments: params_key, loader, transpose.
+    `reading` holds `find_checkpoints`' arguments: params_key, loader, transpose, ignore.
     """
     if isinstance(checkpoints, str | PathLike) or hasattr(checkpoints, "iterdir"):
         tasks: list[Task] = list(find_checkpoints(cast(Path, checkpoints), **reading))
@@ -65,8 +70,11 @@ def make_tasks(checkpoints: Checkpoints, reading: dict[str, Any]) -> tuple[Task,
 
 @contextmanager
 def brought_near(task: Task) -> Iterator[Task]:
-    """Yield the checkpoint on a local disk: one on a remote file system is fetched once."""
-    if isinstance(task, Given):
+    """Yield the checkpoint on a local disk: one on a remote file system is fetched once.
+
+    A revision on the hub stays where it is: it has a cache, and its fingerprint needs no download.
+    """
+    if isinstance(task, Given) or isinstance(task.path, Revision):
         yield task
         return
     with local_copy(task.path) as path:
@@ -85,10 +93,14 @@ def _task(item: Any) -> Task:
         return item
     try:
         step, params = item
-        return Given(int(step), params)
-    except (TypeError, ValueError):
+        whole = int(step)
+        if whole != step:
+            raise ValueError(step)
+        return Given(whole, params)
+    except (TypeError, ValueError, OverflowError):
+        pair = isinstance(item, list | tuple) and len(item) == 2
+        said = f" with the step {shown(item[0])}" if pair else ""
         raise InputError(
-            f"checkpoints holds a {type(item).__name__}, but a folder, lltc.find_checkpoints' records or "
-            "(step, params) pairs are "
-            "allowed; pass one of these."
+            f"checkpoints holds a {type(item).__name__}{said}, but a folder, lltc.find_checkpoints' records "
+            "or pairs of a whole step and params are allowed; pass one of these."
         ) from None

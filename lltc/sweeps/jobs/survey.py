@@ -12,7 +12,7 @@ from lltc.sweeps.jobs.sources import Task
 from lltc.sweeps.store import folder as store
 from lltc.sweeps.store.settings import SweepSettings
 
-SHORT = 40
+SHORT, LISTED = 40, 8
 
 
 class Cause(NamedTuple):
@@ -26,7 +26,7 @@ class Work(NamedTuple):
     """What one checkpoint needs: an estimate or not, of which components, which observables, and why.
 
     `run` names the sweep it belongs to, among several; `content` is the checkpoint's hash where the survey
-    had to know it.
+    had to know it; `same_as` is the step whose result is taken over, for the weights are the same.
     """
 
     run: str
@@ -36,6 +36,7 @@ class Work(NamedTuple):
     observables: tuple[str, ...]
     causes: tuple[Cause, ...]
     content: str | None
+    same_as: int | None = None
 
     @property
     def needed(self) -> bool:
@@ -51,18 +52,58 @@ class Work(NamedTuple):
 def survey(setup: Setup, tasks: Iterable[Task], *, run: str = "") -> tuple[Work, ...]:
     """Compare what lies in the folder with what the sweep is to be, one `Work` a checkpoint.
 
-    Checkpoints that have a result are read once for their hash; the others are left to the workers.
+    Checkpoints that have a result are read once for their hash, others only where a sample of their bytes is
+    that of another step: the same weights are estimated once.
     """
-    return tuple(_compare(setup, task, run) for task in tasks)
+    return _share([_compare(setup, task, run) for task in tasks])
 
 
-def explain(works: Iterable[Work]) -> list[str]:
+def explain(works: Sequence[Work]) -> list[str]:
     """Return one line a cause: "nbeta 100 -> 200: 48 checkpoints are estimated anew"."""
-    counts = Counter(cause for work in works for cause in work.causes)
-    return [
+    counts = Counter(cause for work in works if work.same_as is None for cause in work.causes)
+    told = [
         f"{cause.why}: {count} checkpoint{'s are' if count > 1 else ' is'} {cause.done}"
         for cause, count in counts.items()
     ]
+    shared: dict[tuple[str, int], list[int]] = {}
+    for work in works:
+        if work.same_as is not None:
+            shared.setdefault((work.run, work.same_as), []).append(work.task.step)
+    for (run, step), steps in shared.items():
+        others = ", ".join(map(str, steps[:LISTED])) + (", …" if len(steps) > LISTED else "")
+        told.append(
+            f"{run + ' ' if run else ''}step {step} has the same weights as {others}: estimated once, and no "
+            "transition is marked from them"
+        )
+    return told
+
+
+def _share(works: Sequence[Work]) -> tuple[Work, ...]:
+    """Let checkpoints that are to be estimated take over the result of one with the same content."""
+    glances: dict[str, list[int]] = {}
+    for place, work in enumerate(works):
+        if (glance := _content(work, "glance")) is not None:
+            glances.setdefault(glance, []).append(place)
+    shared = list(works)
+    for places in glances.values():
+        leaders: dict[str, int] = {}
+        # One that has its estimate leads.
+        for place in sorted(places, key=lambda place: (works[place].estimate, place)):
+            work = works[place]
+            content = work.content or (_content(work, "fingerprint") if len(places) > 1 else None)
+            if content is None:
+                continue
+            leader = leaders.setdefault(content, work.task.step)
+            if work.estimates and leader != work.task.step:
+                shared[place] = work._replace(estimate=False, components=(), content=content, same_as=leader)
+    return tuple(shared)
+
+
+def _content(work: Work, what: str) -> str | None:
+    try:
+        return getattr(work.task, what)()
+    except (InputError, OSError):
+        return None
 
 
 def with_checkpoints(settings: SweepSettings, works: Sequence[Work]) -> SweepSettings:
@@ -85,8 +126,8 @@ def _compare(setup: Setup, task: Task, run: str) -> Work:
         causes.append(Cause("checkpoint's content changed"))
     if causes:
         return Work(*everything, tuple(causes), content)
-    seen_at, seen = store.read_observables(setup.out, task.step)
-    known = seen if seen_at == content else {}
+    stored_for, stored = store.read_observables(setup.out, task.step)
+    known = stored if stored_for == content else {}
     missing = [name for name in wanted if name not in known or known[name].fingerprint != wanted[name]]
     news = [_news("observable", name, name in known, "evaluated") for name in missing]
     done = store.read_components(setup.out, task.step, setup.settings, content)
@@ -130,5 +171,7 @@ def _shown(value: Any) -> str:
 def _differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
     if isinstance(old, dict) and isinstance(new, dict):
         names = sorted(old.keys() | new.keys())
-        return [found for each in names for found in _differences(old.get(each), new.get(each), each)]
+        return [
+            difference for each in names for difference in _differences(old.get(each), new.get(each), each)
+        ]
     return [] if old == new else [(name, old, new)]

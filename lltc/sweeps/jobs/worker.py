@@ -20,6 +20,7 @@ from lltc.sweeps.jobs.request import Setup, checkpoint_key
 from lltc.sweeps.jobs.sources import brought_near
 from lltc.sweeps.jobs.survey import Work
 from lltc.sweeps.store import folder as store
+from lltc.sweeps.store.fingerprint import fingerprint_leaves
 
 NAN = float("nan")
 log = logging.getLogger("lltc.sweeps")
@@ -63,6 +64,28 @@ def fail(setup: Setup, work: Work, reason: str) -> Row:
     return Row(work.run, work.task.step, path, NAN, NAN, "failed", NAN, reason)
 
 
+def take_over(setup: Setup, work: Work) -> None:
+    """Give a checkpoint the results of the step that has the same weights, or the reason why it has none."""
+    leader, step, content = work.same_as, work.task.step, work.content
+    if leader is None:
+        return
+    failure = store.read_failure(setup.out, leader)
+    if failure and failure["configuration"] == setup.configuration:
+        store.write_failure(setup.out, step, failure["reason"], setup.configuration)
+        return
+    for component in (None, *setup.components):
+        row = store.read_result(setup.out, leader, component)
+        configuration = setup.settings.configuration_of(component)
+        if row and (row["configuration"], row["checkpoint"]) == (configuration, content):
+            estimate = LLCEstimate.load(store.result_path(setup.out, leader, component))
+            told = {
+                name: row[name]
+                for name in ("configuration", "checkpoint", "settings", "weights")
+                if name in row
+            }
+            store.write_result(setup.out, step, estimate, told, component)
+
+
 def _do(setup: Setup, work: Work) -> Row:
     step = work.task.step
     with brought_near(work.task) as task:
@@ -70,7 +93,8 @@ def _do(setup: Setup, work: Work) -> Row:
     if work.observables:
         _observe(setup, work, content, params)
     wanted = [*([None] if work.estimate else []), *work.components]
-    rows = [_estimate(setup, work, content, params, component) for component in wanted]
+    weights = json.dumps(fingerprint_leaves(params)) if work.estimate else "{}"
+    rows = [_estimate(setup, work, content, weights, params, component) for component in wanted]
     return (
         rows[0]
         if rows
@@ -78,7 +102,9 @@ def _do(setup: Setup, work: Work) -> Row:
     )
 
 
-def _estimate(setup: Setup, work: Work, content: str, params: Any, component: str | None) -> Row:
+def _estimate(
+    setup: Setup, work: Work, content: str, weights: str, params: Any, component: str | None
+) -> Row:
     """Estimate the whole, or one of its components, and write the result."""
     step = work.task.step
     identity = {"configuration": setup.settings.configuration_of(component), "checkpoint": content}
@@ -91,7 +117,8 @@ def _estimate(setup: Setup, work: Work, content: str, params: Any, component: st
         raise KeyboardInterrupt
     _check_current(setup)
     numbers = json.dumps(setup.settings.numbers, sort_keys=True)
-    path = store.write_result(setup.out, step, estimate, identity | {"settings": numbers}, component)
+    told = identity | {"settings": numbers, "weights": weights}
+    path = store.write_result(setup.out, step, estimate, told, component)
     return _row(work, path, vars(estimate) | {"status": estimate.status.name})
 
 
@@ -104,9 +131,9 @@ def _draw(setup: Setup, key: jax.Array, params: Any, component: str | None) -> L
     return estimate_llc_team(setup.model, params, setup.data, components=member, **common)[component]
 
 
-def _row(work: Work, path: Path, found: Mapping[str, Any]) -> Row:
-    llc, llc_se, seconds = (float(found[name]) for name in ("llc", "llc_se", "seconds"))
-    return Row(work.run, work.task.step, path, llc, llc_se, str(found["status"]), seconds)
+def _row(work: Work, path: Path, values: Mapping[str, Any]) -> Row:
+    llc, llc_se, seconds = (float(values[name]) for name in ("llc", "llc_se", "seconds"))
+    return Row(work.run, work.task.step, path, llc, llc_se, str(values["status"]), seconds)
 
 
 def _observe(setup: Setup, work: Work, content: str, params: Any) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xarray import Dataset
 
 DRIFT = 0.01  # share of its level by which a plateau may wander without being a transition
+REPEATED = "repeated"  # status of a checkpoint whose weights lie at another step, too
 EXACT = 1e-3  # share of the highest level below which an error no longer matters to a marker
 ROUNDING = 1e-6  # share of the largest loss that float32 cannot tell from nothing
 
@@ -29,7 +30,7 @@ class Parting(NamedTuple):
 def mark(curve: "Dataset", coordinate: str = "step") -> tuple[Transition, ...]:
     """Return the markers of a curve over a coordinate; rows without a finite estimate take no part."""
     columns = [curve[name].to_numpy() for name in (coordinate, "llc", "llc_se")]
-    good = np.isfinite(columns[1]) & (columns[2] > 0)
+    good = np.isfinite(columns[1]) & (columns[2] > 0) & _is_own(curve)
     return _mark(*(column[good] for column in columns))
 
 
@@ -39,6 +40,7 @@ def mark_observables(curve: "Dataset") -> Markers:
     Their noise is that of the curve itself (`lltc.transitions.estimate_noise`), of losses no less than what
     float32 rounds away.
     """
+    curve = curve.isel(step=np.flatnonzero(_is_own(curve)))
     steps, loss = curve["step"].to_numpy(), curve["loss"].to_numpy()
     least = ROUNDING * float(np.max(np.abs(loss[np.isfinite(loss)]), initial=0.0))
     return {
@@ -62,8 +64,8 @@ def mark_components(curve: "Dataset") -> Markers:
     marked = {}
     for name in curve["component"].values.tolist():
         table = curve.sel(component=name)
-        columns = [table[found].to_numpy() for found in ("step", "component_llc", "component_llc_se")]
-        good = np.isfinite(columns[1]) & np.isfinite(columns[2])
+        columns = [table[part].to_numpy() for part in ("step", "component_llc", "component_llc_se")]
+        good = np.isfinite(columns[1]) & np.isfinite(columns[2]) & _is_own(curve)
         marked[name] = _mark(*(column[good] for column in columns))
     return marked
 
@@ -79,11 +81,18 @@ def find_partings(curve: "Dataset") -> tuple[Parting, ...]:
     return tuple(sorted(partings, key=lambda parting: (parting.marker.step_low, parting.components)))
 
 
+def _is_own(curve: "Dataset") -> NDArray[np.bool_]:
+    """False at checkpoints whose weights lie at another step, too: where they belong is not known."""
+    if "status" not in curve:
+        return np.ones(curve.sizes.get("step", 1), bool)
+    return curve["status"].to_numpy() != REPEATED
+
+
 def _part(curve: "Dataset", first: str, second: str) -> list[Parting]:
     a, b = (curve.sel(component=name) for name in (first, second))
-    levels = np.stack([found["component_llc"].to_numpy() for found in (a, b)])
-    errors = np.stack([found["component_llc_se"].to_numpy() for found in (a, b)])
-    good = np.isfinite(levels).all(0) & np.isfinite(errors).all(0)
+    levels = np.stack([table["component_llc"].to_numpy() for table in (a, b)])
+    errors = np.stack([table["component_llc_se"].to_numpy() for table in (a, b)])
+    good = np.isfinite(levels).all(0) & np.isfinite(errors).all(0) & _is_own(curve)
     near = DRIFT * np.max(np.abs(levels[:, good]), initial=0.0)
     if near == 0:
         return []

@@ -74,8 +74,8 @@ class Dictionary:
             f"Dictionary({count} transitions, {self.tested} pairs: {rare} with a chance of {RARE:g} or less, "
             f"at most {RARE * self.tested:.2g} expected of unrelated ones)"
         ]
-        for name, found in self.structures.items():
-            for transition in found:
+        for name, entries in self.structures.items():
+            for transition in entries:
                 rows = [describe(entry) for entry in self.of(transition, name)]
                 lines += [f"{name}: {sentence(transition)}", *_indented(rows, left=(0, 1, 2))]
             rows = [describe_companion(c) for c in self.companions if c.structure == name]
@@ -119,14 +119,14 @@ def describe(entry: Entry) -> tuple[str, ...]:
     )
 
 
-def describe_companion(found: Companion) -> tuple[str, ...]:
+def describe_companion(companion: Companion) -> tuple[str, ...]:
     """Return a companion as the texts of a row: partner, overlap, chance."""
-    return (name_partner(found), f"overlap {found.overlap:.2f}", f"chance {found.chance:.2g}")
+    return (name_partner(companion), f"overlap {companion.overlap:.2f}", f"chance {companion.chance:.2g}")
 
 
-def name_partner(found: Entry | Companion) -> str:
+def name_partner(entry: Entry | Companion) -> str:
     """Return the partner's name, told apart where it is a component."""
-    return f"component {found.partner}" if found.kind == "component" else found.partner
+    return f"component {entry.partner}" if entry.kind == "component" else entry.partner
 
 
 def _indented(rows: Sequence[Sequence[str]], *, left: tuple[int, ...]) -> list[str]:
@@ -140,27 +140,27 @@ def make_dictionary(
     observables: Markers,
 ) -> Dictionary:
     """Return what changes with each transition; see `lltc.Sweep.dictionary`."""
-    structures = {WHOLE: tuple(transitions)} | {name: tuple(found) for name, found in components.items()}
+    structures = {WHOLE: tuple(transitions)} | {name: tuple(marked) for name, marked in components.items()}
     grid = np.asarray(steps, dtype=float)
     entries: list[Entry] = []
     companions: list[Companion] = []
     tested = 0
-    for structure, found in structures.items():
+    for structure, marked in structures.items():
         others = {name: markers for name, markers in components.items() if name != structure}
         partners = [*_partners("component", others), *_partners("observable", observables)]
-        for transition in found:
+        for transition in marked:
             each = [_entry(grid, structure, transition, *partner) for partner in partners]
             present = [entry for entry in each if entry is not None]
             entries += sorted(present, key=lambda entry: (entry.chance, -entry.overlap, entry.partner))
             tested += len(partners)
-        whole = [_companion(grid, structure, found, *partner) for partner in partners]
+        whole = [_companion(grid, structure, marked, *partner) for partner in partners]
         rest = [companion for companion in whole if companion is not None]
         companions += sorted(rest, key=lambda companion: (companion.chance, companion.partner))
     return Dictionary(structures, tuple(entries), tuple(companions), tested)
 
 
 def _partners(kind: Kind, markers: Markers) -> list[tuple[Kind, str, Sequence[Transition]]]:
-    return [(kind, name, found) for name, found in markers.items()]
+    return [(kind, name, marked) for name, marked in markers.items()]
 
 
 def _entry(
@@ -195,7 +195,7 @@ def _companion(
     """Return how far all changes of a partner cover all transitions, or None where they do not touch."""
     if not transitions or not markers:
         return None
-    here, there = (np.any([gaps_of(m, steps) for m in found], axis=0) for found in (transitions, markers))
+    here, there = (np.any([gaps_of(m, steps) for m in marked], axis=0) for marked in (transitions, markers))
     share = float(overlaps(here, there))
     return Companion(structure, partner, kind, share, chance_of(here, there[None])) if share else None
 

@@ -23,7 +23,7 @@ def describe_code(function: Callable) -> Iterator[bytes]:
     yield from _describe(function, home, set())
 
 
-def _describe(value: Any, home: str, seen: set[int]) -> Iterator[bytes]:
+def _describe(value: Any, home: str, visited: set[int]) -> Iterator[bytes]:
     if isinstance(value, PLAIN):
         yield repr(value).encode()
     elif isinstance(value, ARRAYS):
@@ -31,11 +31,11 @@ def _describe(value: Any, home: str, seen: set[int]) -> Iterator[bytes]:
         yield np.ascontiguousarray(value).tobytes()
     elif isinstance(value, ModuleType):
         yield value.__name__.encode()
-    elif id(value) not in seen:
-        seen.add(id(value))
+    elif id(value) not in visited:
+        visited.add(id(value))
         yield type(value).__qualname__.encode()
         for part in _parts(value, home):
-            yield from _describe(part, home, seen)
+            yield from _describe(part, home, visited)
 
 
 def _parts(value: Any, home: str) -> Iterator[Any]:

@@ -12,6 +12,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal  # pyright: ignore[repor
 
 from lltc.posterior.checks import comparison
 from lltc.posterior.data import Data
+from lltc.posterior.tokens import example_losses
 from lltc.sweeps.store.bytecode import describe_code
 from lltc.types import LossFn, PyTree
 
@@ -28,7 +29,8 @@ def fingerprint_model(model: LossFn, params: PyTree, data: Data) -> str:
     against = comparison(model)
 
     def slope(params: PyTree, anchor: PyTree, batch: PyTree) -> list[jax.Array]:
-        losses, pull = jax.vjp(lambda p: against(p, anchor, batch) if against else model(p, batch), params)
+        given = lambda p: against(p, anchor, batch) if against else model(p, batch)
+        losses, pull = jax.vjp(lambda p: example_losses(given(p)), params)
         moved = jax.tree.leaves(pull(jax.numpy.ones_like(losses)))
         return [losses, *(leaf for leaf in moved if leaf.dtype != jax.dtypes.float0)]
 
@@ -62,6 +64,20 @@ def fingerprint_params(params: PyTree) -> str:
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         parts += [jax.tree_util.keystr(path).encode(), _leaf_bytes(leaf)]
     return _digest(parts)
+
+
+def fingerprint_leaves(params: PyTree) -> dict[str, str]:
+    """Return a hash of every leaf of a pytree by its path; that of one value all over begins with "="."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {
+        jax.tree_util.keystr(path): "=" * _is_uniform(leaf) + _digest([_leaf_bytes(leaf)])
+        for path, leaf in leaves
+    }
+
+
+def _is_uniform(leaf: Any) -> bool:
+    values = _as_array(leaf).ravel()
+    return bool(values.size == 0 or (values == values[0]).all())
 
 
 def fingerprint_settings(settings: dict[str, Any]) -> str:
@@ -98,10 +114,14 @@ def _is_program(value: Any) -> bool:
     return isinstance(value, ClosedJaxpr | Jaxpr)
 
 
-def _leaf_bytes(leaf: Any) -> bytes:
+def _as_array(leaf: Any) -> np.ndarray:
     if isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
-    array = np.ascontiguousarray(leaf)
+    return np.ascontiguousarray(leaf)
+
+
+def _leaf_bytes(leaf: Any) -> bytes:
+    array = _as_array(leaf)
     return f"{array.dtype}{array.shape}".encode() + array.tobytes()
 
 

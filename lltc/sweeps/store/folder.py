@@ -15,10 +15,10 @@ import numpy as np
 
 from lltc.diagnostics.status import Status
 from lltc.errors import InputError, printable
+from lltc.estimates.netcdf import pack_tree
 from lltc.estimates.record import LLCEstimate
 from lltc.estimates.stored import check_result
 from lltc.files import read_file, write_whole
-from lltc.sweeps.store.netcdf import pack_tree
 from lltc.sweeps.store.settings import KINDS, SweepSettings, check_members, is_number, read_object
 
 SETTINGS = "sweep.json"
@@ -135,7 +135,10 @@ def write_failure(out: Path, step: int, reason: str, configuration: str) -> Path
 
 def write_observables(out: Path, step: int, checkpoint: str, values: Mapping[str, Observed]) -> None:
     """Write the observables of the checkpoint whose content has the hash `checkpoint`."""
-    content = {"checkpoint": checkpoint, "values": {name: list(found) for name, found in values.items()}}
+    content = {
+        "checkpoint": checkpoint,
+        "values": {name: list(observed) for name, observed in values.items()},
+    }
     write_whole(observables_path(out, step), json.dumps(content).encode())
 
 

@@ -1,0 +1,1 @@
+"""Repositories on the Hugging Face hub as folders of checkpoints."""

@@ -1,0 +1,102 @@
+"""What has been drawn so far: how it is drawn on, and what each rung of it says."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from lltc.chains.looks import MOST_VISITS, Visit, look
+from lltc.chains.loop import Draws, Run, Settings, Trace, sample
+from lltc.chains.rungs import Ladder
+from lltc.chains.tempering import Tempered
+from lltc.chains.warmup import WarmUp, finite
+from lltc.diagnostics.assessment import Assessment, assess
+from lltc.diagnostics.status import Status
+from lltc.estimates.progress import Progress
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A run, its warm-up, what was drawn and what was seen meanwhile; `tempered` where replicas exchange.
+
+    `spent` evaluations of the loss went before these draws, of all chains together. Draws are `cramped` where
+    replicas should exchange, but the number of draws asked for is too small to see them arrive.
+    """
+
+    run: Run
+    ladder: Ladder
+    warm: WarmUp
+    trace: Trace
+    visits: tuple[Visit, ...]
+    spent: int = 0
+    tempered: Tempered | None = None
+    cramped: bool = False
+
+    @property
+    def count(self) -> int:
+        """The number of draws of each chain."""
+        return self.trace.draws.distance.shape[1]
+
+    @property
+    def arrivals(self) -> int | None:
+        """How often a replica came from the prior to the posterior, None without exchange."""
+        return int(np.sum(self.trace.state.arrivals)) if self.tempered else None
+
+    @property
+    def evaluations(self) -> int:
+        """How often the loss was evaluated, by all chains together."""
+        cost = self.tempered.cost if self.tempered else len(self.ladder.rungs)
+        return round(self.spent + self.count * self.ladder.num_chains * cost)
+
+
+def drawer(
+    run: Run,
+    settings: Settings,
+    bar: Progress,
+    until: float | None,
+    *,
+    observe: Callable[[jax.Array], None] | None = None,
+    tempered: Tempered | None = None,
+) -> Callable[[Any, int, int, list[Visit]], Trace]:
+    """Return what makes draws, (state, first step, count, visits) -> trace, and appends to visits."""
+
+    def draw(state: Any, first: int, count: int, visits: list[Visit]) -> Trace:
+        def visit(positions: jax.Array) -> None:
+            if len(visits) < MOST_VISITS:
+                visits.append(look(run, settings, positions, len(visits)))
+
+        options: dict[str, Any] = {"first": first, "count": count, "on_chunk": bar.advance}
+        options |= {"visit": visit, "until": until}
+        if tempered:
+            return tempered.sample(state, **options)
+        return sample(run, state, settings, observe=observe, **options)
+
+    return draw
+
+
+def of_rung(drawn: Drawn, values: Any, rung: int) -> np.ndarray:
+    """Return the chains `(chain, …)` of one rung."""
+    return drawn.ladder.split(values)[rung]
+
+
+def assess_rung(drawn: Drawn, rung: int) -> Assessment:
+    """Return the assessment of one rung's draws; those that are cramped are not ok."""
+    posterior = drawn.run.posterior
+    assessment = assess(
+        posterior,
+        float(drawn.ladder.rungs[rung]),
+        Draws(*(of_rung(drawn, values, rung) for values in drawn.trace.draws)),
+        [Visit(*(of_rung(drawn, values, rung) for values in visit)) for visit in drawn.visits],
+        reach=float(drawn.warm.reach[rung]),
+        loss=0.0 if posterior.target.relative else float(drawn.run.anchor.loss),
+        corrected=drawn.run.kernel.exact,
+        partial_anchor=posterior.target.linear and drawn.run.anchor.doubt is not None,
+        arrivals=drawn.arrivals,
+        complete=drawn.trace.complete,
+        finite=drawn.warm.finite and finite(drawn.trace),
+    )
+    if drawn.cramped and assessment.status is Status.ok:
+        return replace(assessment, status=Status.few_draws)
+    return assessment

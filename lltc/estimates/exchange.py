@@ -1,0 +1,97 @@
+"""Replica exchange in place of plain chains, where few rungs lead from the prior to a narrow valley."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from lltc.chains.looks import Visit
+from lltc.chains.loop import positions_of
+from lltc.chains.tempering import (
+    MOST_BARRIER,
+    Tempered,
+    barrier,
+    expected_arrivals,
+    is_temperable,
+    measure_prior_rise,
+    temper,
+)
+from lltc.chains.warmup import finite
+from lltc.diagnostics.assessment import REGULAR
+from lltc.diagnostics.status import LEAST_ESS
+from lltc.estimates.drawn import Drawn, assess_rung, drawer, of_rung
+from lltc.estimates.options import Effort
+from lltc.estimates.progress import Progress
+from lltc.posterior.target import LocalPosterior
+
+MOST_CHEAP_DRAWS = 64_000
+LOOKS = 8
+MOST_EXACT = 512
+
+
+def is_small(posterior: LocalPosterior) -> bool:
+    """True where steps are cheap: each sees all the data, and few parameters move."""
+    return posterior.full_batch and posterior.num_params <= MOST_EXACT
+
+
+def is_sampler_chosen(effort: Effort) -> bool:
+    """True where something was chosen that exchange would not heed."""
+    return bool(effort.kernel or effort.step_size or effort.preconditioner)
+
+
+def may_exchange(drawn: Drawn, effort: Effort) -> bool:
+    """True where nothing was chosen that exchange would not heed, and the rungs' steps cost little."""
+    usable = is_small(drawn.run.posterior) and drawn.trace.complete and finite(drawn.trace)
+    if is_sampler_chosen(effort) or not usable:
+        return False
+    return is_temperable(drawn.run, effort.num_chains, effort.memory, targets=len(drawn.ladder.rungs))
+
+
+def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | None) -> Drawn:
+    """Return the first draws by replica exchange, or `drawn` where none or too many rungs are needed.
+
+    Where `num_draws` are asked for, they are made at once, if they are enough for 50 arrivals from the prior.
+    """
+    run, chains = drawn.run, drawn.ladder.num_chains
+    llc = np.array([assess_rung(drawn, rung).llc for rung in range(len(drawn.ladder.rungs))])
+    # Where every direction is stiff λ is d/2, and there are no arms.
+    if np.all(llc >= REGULAR * run.posterior.num_params / 2):
+        return drawn
+    prior_rise = measure_prior_rise(run, chains)
+    refused = barrier(llc[-1], drawn.ladder.rungs[-1], prior_rise)
+    if not refused <= MOST_BARRIER:
+        return drawn
+    if num_draws is not None and expected_arrivals(num_draws, chains, refused) < LEAST_ESS:
+        return replace(drawn, cramped=True)
+    steps = drawn.warm.steps + drawn.count
+    tuning = drawn.warm.settings.tuning
+    # Replicas move in the coordinates of the weights: there the smallest scale is that of the stiffest.
+    step_size = float(of_rung(drawn, tuning.step_size, -1)[0, 0]) * float(np.min(tuning.scale)) ** 2
+    try:
+        tempered = temper(
+            run,
+            positions_of(drawn.trace.state, drawn.warm.settings)[-chains:],
+            step_size,
+            prior_rise,
+            targets=drawn.ladder.rungs,
+            first=1 + steps,
+            on_chunk=bar.advance,
+        )
+    except KeyboardInterrupt:
+        return replace(drawn, trace=replace(drawn.trace, complete=False))
+    if tempered is None:
+        return drawn
+    spent = drawn.evaluations + round(tempered.steps * tempered.cost * chains)
+    steps += tempered.steps
+    warm = replace(drawn.warm, state=tempered.state, settings=tempered.target, steps=steps)
+    visits: list[Visit] = []
+    count = num_draws or most_exchanged(tempered, spent) // LOOKS
+    bar.extend(tempered.steps + count)
+    draw = drawer(run, warm.settings, bar, until, tempered=tempered)
+    trace = draw(tempered.state, 1 + steps, count, visits)
+    return Drawn(run, drawn.ladder, warm, trace, tuple(visits), spent, tempered)
+
+
+def most_exchanged(tempered: Tempered, spent: int) -> int:
+    """Return how many draws a replica may make within as many evaluations as chains without exchange."""
+    allowed = MOST_CHEAP_DRAWS * len(tempered.targets)
+    return int((allowed - spent / tempered.ladder.num_chains) / tempered.cost)

@@ -1,0 +1,167 @@
+"""Whether the gradient of the loss is that of its value, and which leaves the loss depends on."""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lltc.chains.gradients import gradient_at
+from lltc.chains.loop import Run
+from lltc.chains.streams import RandomStream, substream
+from lltc.diagnostics.status import Status
+from lltc.inspection.findings import Finding
+from lltc.inspection.sampled import DIRECTIONS, Sample, rises_along
+from lltc.posterior.layout import Center
+from lltc.posterior.sharding import to_host
+from lltc.posterior.target import LocalPosterior, Target
+from lltc.types import PyTree
+
+GROUPS, FEW_GROUPS = 32, 8
+MISMATCH, MISMATCH_OF_A_GROUP = 0.1, 0.5
+ROUNDINGS = 64
+MOST_NAMED = 4
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(5)
+
+
+class Paths(NamedTuple):
+    """Straight ways from w*, `(path,)` each.
+
+    `rise` is that of the mean loss, `work` what its gradient adds up to on the way, `variation` the same
+    without signs, `size` the mean size of the losses at the end; `steepest` `(path, leaf)` is the largest
+    entry of the gradient in each leaf.
+    """
+
+    rise: np.ndarray
+    work: np.ndarray
+    variation: np.ndarray
+    size: np.ndarray
+    steepest: np.ndarray
+
+
+class Directions(NamedTuple):
+    """Random directions `(path, d)`: eight of all that moves, then one of each range of coordinates."""
+
+    vectors: jax.Array
+    ranges: tuple[tuple[int, int], ...]
+    owner: np.ndarray
+
+
+def look_at_gradients(
+    run: Run, sample: Sample, directions: Directions, reach: float, eps: float
+) -> list[Finding]:
+    """Return whether gradients add up to rises, and which leaves do nothing.
+
+    Along straight ways from w*, as far as the posterior reaches, ∫ ∇L(w)·dw must be the rise of L: in eight
+    random directions, and in groups of coordinates, leaves or parts of them.
+    """
+    posterior, batch = run.posterior, sample.batch
+    target, center = posterior.target, posterior.center
+    owner = jnp.asarray(directions.owner)
+    ways = reach * directions.vectors
+    paths = Paths(*(to_host(a).astype(float) for a in _along(target, center, ways, owner, batch)))
+    names = target.layout.moved_names
+    if not paths.rise.any() and not paths.variation.any():
+        return [Finding("parameters", "status", Status.unused.value, Status.unused)]
+    flat = np.flatnonzero(paths.steepest[:DIRECTIONS].max(0) == 0)
+    moves_alone = rises_along(run, sample, ways[:DIRECTIONS] * np.isin(directions.owner, flat))
+    resolution = ROUNDINGS * eps / np.sqrt(sample.size) * paths.size.max()
+    blocked = bool(len(flat)) and np.abs(moves_alone).max() > resolution
+    wrong = _disagreeing(paths, resolution)
+    if blocked or len(wrong):
+        ranges = [directions.ranges[place - DIRECTIONS] for place in wrong if place >= DIRECTIONS]
+        leaves = flat if blocked else np.unique([directions.owner[low] for low, _ in ranges]).astype(int)
+        where = f" It is seen in {_listed(names, leaves)}." if len(leaves) and len(names) > 1 else ""
+        return [Finding("gradient", "status", Status.wrong_gradient.value + where, Status.wrong_gradient)]
+    return [_idle(posterior, names, flat, directions.owner)] if len(flat) else []
+
+
+def _idle(posterior: LocalPosterior, names: Sequence[str], leaves: np.ndarray, owner: np.ndarray) -> Finding:
+    count = int(np.isin(owner, leaves).sum())
+    return Finding(
+        "idle leaves",
+        "warning",
+        f"The loss does not depend on {_listed(names, leaves)}, {count:,} of the {posterior.num_params:,} "
+        "numbers that move: check that the model uses the params it is given, or leave these out with "
+        "restrict.",
+    )
+
+
+def _listed(names: Sequence[str], leaves: np.ndarray) -> str:
+    shown = ", ".join(str(names[leaf]) or "params" for leaf in leaves[:MOST_NAMED].tolist())
+    return shown + (f" and {len(leaves) - MOST_NAMED} more leaves" if len(leaves) > MOST_NAMED else "")
+
+
+def _disagreeing(paths: Paths, resolution: float) -> np.ndarray:
+    """Return the paths on which rises are not what the gradients add up to, beyond rounding.
+
+    The eight ways of all that moves are judged together, by their root mean square: kinks of the loss between
+    the five places where its gradient is taken average out. A group of coordinates is judged coarsely.
+    """
+    gap = np.maximum(np.abs(paths.rise - paths.work) - resolution, 0)
+    scale = np.maximum(np.abs(paths.rise), paths.variation)
+    wrong = gap > MISMATCH_OF_A_GROUP * scale
+    together = np.sum(gap[:DIRECTIONS] ** 2) > MISMATCH**2 * np.sum(scale[:DIRECTIONS] ** 2)
+    wrong[:DIRECTIONS] = together
+    return np.flatnonzero(wrong)
+
+
+def make_directions(run: Run, *, thorough: bool) -> Directions:
+    """Return random directions of all that moves and of up to 32 groups of coordinates, or eight."""
+    layout, center = run.posterior.target.layout, run.posterior.center
+    owner = np.repeat(np.arange(len(layout.moved_shapes)), [int(np.prod(s)) for s in layout.moved_shapes])
+    owner = owner if center.chosen is None else owner[np.asarray(center.chosen)]
+    starts = np.flatnonzero(np.diff(owner, prepend=-1)).tolist()
+    groups = _split(starts, len(owner), GROUPS if thorough else FEW_GROUPS)
+    key = substream(run.key, RandomStream.inspection)
+    every = jax.random.normal(key, (DIRECTIONS + len(groups), len(owner)), layout.dtype)
+    masks = np.zeros(every.shape, bool)
+    masks[:DIRECTIONS] = True
+    for row, (low, high) in enumerate(groups, DIRECTIONS):
+        masks[row, low:high] = True
+    return Directions(jnp.where(masks, every, 0.0), tuple(groups), owner)
+
+
+def _split(starts: list[int], length: int, count: int) -> list[tuple[int, int]]:
+    """Return at most `count` ranges of coordinates: leaves, the longest halved while there are fewer.
+
+    Example:
+        >>> _split([0, 1], 4, 32)
+        [(0, 1), (1, 2), (2, 3), (3, 4)]
+    """
+    bounds = [*starts, length]
+    every = len(starts) / count
+    groups = list(pairwise(bounds))
+    if every > 1:
+        return [groups[int(place * every)] for place in range(count)]
+    while len(groups) < min(count, length):
+        low, high = longest = max(groups, key=lambda group: group[1] - group[0])
+        groups.remove(longest)
+        groups += [(low, (low + high) // 2), ((low + high) // 2, high)]
+    return sorted(groups)
+
+
+@partial(jax.jit, static_argnums=0)
+def _along(
+    target: Target, center: Center, ways: jax.Array, owner: jax.Array, batch: PyTree
+) -> tuple[jax.Array, ...]:
+    """Return of each way `(path,)` what `Paths` tells."""
+    base = target.losses_at_center(center, batch)
+    leaves = len(target.layout.moved_shapes)
+
+    def at(way: jax.Array, node: jax.Array) -> tuple[jax.Array, jax.Array]:
+        gradient = gradient_at(target, center, node * way, batch)[1]
+        steepest = jnp.zeros(leaves, way.dtype).at[owner].max(jnp.abs(gradient))
+        return gradient @ way, steepest
+
+    def one(way: jax.Array) -> tuple[jax.Array, ...]:
+        losses = target.losses(center, way, batch)
+        work, steepest = jax.lax.map(partial(at, way), jnp.asarray((1 + NODES) / 2, way.dtype))
+        weights = jnp.asarray(WEIGHTS / 2, way.dtype)
+        size = jnp.abs(losses).mean()
+        return (losses - base).mean(), work @ weights, jnp.abs(work) @ weights, size, steepest.max(0)
+
+    return jax.lax.map(one, ways)

@@ -1,0 +1,202 @@
+"""Stores as they may come from anyone, and arguments that cannot be read: one sentence each."""
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lltc
+from lltc import InputError
+from tests.fluctuations.tokens.gaussian import DATA, OPTIONS, POINT, SIZE, model, read
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    read(folder, num_draws=256)
+    return folder
+
+
+@pytest.fixture
+def received(tmp_path, whole) -> Path:
+    shutil.copytree(whole, tmp_path / "received")
+    return tmp_path / "received"
+
+
+def header_with(**changed):
+    def damage(file):
+        file.attrs["header"] = json.dumps(json.loads(file.attrs["header"]) | changed)
+
+    return damage
+
+
+def replaced(name, values):
+    def damage(file):
+        del file[name]
+        file[name] = values
+
+    return damage
+
+
+def assigned(name, index, value):
+    def damage(file):
+        file[name][index] = value
+
+    return damage
+
+
+def linked(file):
+    del file["token/loss"]
+    file["token/loss"] = h5py.ExternalLink("/etc/passwd", "/x")
+
+
+def external(file):
+    shape = file["token/loss"].shape
+    del file["token/loss"]
+    file.create_dataset("token/loss", shape, "f8", external=[("/etc/passwd", 0, 8 * shape[0])])
+
+
+def huge(file):
+    del file["losses/posterior"]
+    file.create_dataset("losses/posterior", (1 << 20, 8, 3, 1 << 20), "f4", chunks=(1, 1, 1, 1024))
+
+
+DAMAGES = {
+    "no header": (lambda file: file.attrs.pop("header"), "has no header"),
+    "a header that is a number": (lambda file: file.attrs.__setitem__("header", 5), "has no header"),
+    "a header that is a list": (lambda file: file.attrs.__setitem__("header", "[1]"), "has no header"),
+    "negative counts": (header_with(extent=[-1, 4, 8, 2, 137]), "describes no reading"),
+    "huge counts": (header_with(extent=[1 << 60, 4, 8, 2, 137]), "describes no reading"),
+    "texts for counts": (header_with(extent=["16", 4, 8, 2, 137]), "describes no reading"),
+    "more draws than arrays": (header_with(extent=[17, 4, 8, 2, 137]), "of shape"),
+    "names that are none": (header_with(components=[1, 2]), "describes no reading"),
+    "objects": (header_with(dtype="object"), "describes no reading"),
+    "a count beyond the draws": (assigned("count", 0, 99), "counts"),
+    "a negative count": (assigned("count", 1, -1), "counts"),
+    "an example outside the data": (assigned("token/example", -1, SIZE), "tokens that cannot be"),
+    "a weight that is none": (assigned("token/weight", 0, np.nan), "tokens that cannot be"),
+    "texts for losses": (replaced("token/loss", ["a", "b"]), "of shape"),
+    "a group for an array": (lambda file: (file.pop("count"), file.create_group("count")), "has no count"),
+    "an external link": (linked, "is a link"),
+    "numbers in another file": (external, "takes its numbers from other files"),
+    "terabytes": (huge, "announces"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_store_is_refused_in_one_sentence(received, name):
+    damage, said = DAMAGES[name]
+    with h5py.File(received / "losses.h5", "r+") as file:
+        damage(file)
+    with pytest.raises(InputError, match=said):
+        lltc.LossRecord.load(received)
+
+
+def test_what_is_no_store_is_refused(tmp_path, received):
+    with pytest.raises(InputError, match="is refused because it cannot be read"):
+        lltc.LossRecord.load(tmp_path / "none")
+    (received / "losses.h5").write_bytes(b"no file of HDF5")
+    with pytest.raises(InputError, match="is refused because it cannot be read"):
+        lltc.LossRecord.load(received)
+
+
+def test_losses_that_are_no_numbers_give_none(received):
+    with h5py.File(received / "losses.h5", "r+") as file:
+        file["losses/posterior"][3, :, :, 5] = np.nan  # pyright: ignore[reportIndexIssue]
+    gain = lltc.LossRecord.load(received).loss_gain().value
+    assert np.flatnonzero(np.isnan(gain)).tolist() == [5]
+
+
+def test_a_store_of_another_reading_is_refused(received):
+    for changed in ({"nbeta": 61.0}, {"key": 9}, {"components": {"front": "[:3]"}}, {"control": False}):
+        with pytest.raises(InputError, match="holds another reading"):
+            read(received, num_draws=256, **changed)
+    assert read(received, num_draws=256).counts == (16, 4)
+
+
+def test_a_finished_store_is_not_written_again(received):
+    before = (received / "losses.h5").read_bytes()
+    read(received, num_draws=256)
+    assert (received / "losses.h5").read_bytes() == before
+
+
+def test_the_size_is_told_beforehand_and_true(tmp_path, capfd):
+    read(tmp_path, num_draws=256, progress=True, rows=[3, 4])
+    said = capfd.readouterr().err.splitlines()[0]
+    assert said.startswith("lltc.read: 16 draws and 4 of the prior, 8 chains, 2 components and the whole, ")
+    told = float(said.split(" MB in ")[0].split()[-1].replace(",", ""))
+    assert (tmp_path / "losses.h5").stat().st_size / 1e6 == pytest.approx(told, abs=1)
+
+
+def test_rows_keep_the_tokens_of_some_examples_and_means_over_all(tmp_path, whole):
+    record = read(tmp_path, num_draws=256, rows=[3, 30])
+    assert set(record.tokens.example) == {3, 30}
+    np.testing.assert_array_equal(record.means(), lltc.LossRecord.load(whole).means())
+    with pytest.raises(InputError, match="keeps 2 of 40 examples, but all are needed"):
+        record.waic()
+
+
+def spoiled(values, mask):
+    return lambda w, batch: (values(model(w, batch)[0]), mask(batch[2]))
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (spoiled(lambda a: a, lambda mask: mask.astype(float)), "a mask of booleans"),
+        (spoiled(lambda a: a, lambda mask: mask[:, :1]), "of the same shape"),
+        (spoiled(lambda a: a[..., None], lambda mask: mask[..., None]), r"\(40, tokens\)"),
+        (spoiled(lambda a: jnp.ones_like(a, int), lambda mask: mask), "floating-point losses"),
+        (spoiled(lambda a: a, lambda mask: mask & False), "example 0 of data has no token that counts"),
+        (spoiled(lambda a: a, lambda mask: mask | True), "has the loss nan at params and counts"),
+        (lambda w, batch: model(w, batch)[0][:, 0].mean(), "model returns the mean of its batch"),
+    ],
+)
+def test_models_that_cannot_be_read_are_refused_in_one_sentence(tmp_path, model, said):
+    with pytest.raises(InputError, match=said):
+        lltc.read(model, POINT, DATA, store=tmp_path, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"num_draws": 100}, "num_draws must be at least 128"),
+        ({"num_draws": None}, "num_draws is None"),
+        ({"observables": {"a": lambda w: w[0]}}, "observables is no option of lltc.read"),
+        ({"weights": np.ones(SIZE)}, "weights cannot be given to lltc.read"),
+        ({"weight_decay": 0.1}, "weight_decay cannot be given to lltc.read"),
+        ({"rows": [SIZE]}, "rows must lie from 0 to 39"),
+        ({"rows": []}, "rows must be integers"),
+        ({"rows": [0.5]}, "rows must be integers"),
+        ({"components": {"none": "x/*"}}, "selects no"),
+        ({"num_draw": 1000}, "did you mean num_draws"),
+    ],
+)
+def test_arguments_that_cannot_be_read_are_refused_in_one_sentence(tmp_path, options, said):
+    with pytest.raises(InputError, match=said):
+        read(tmp_path, **options)
+
+
+def test_a_store_too_large_for_the_disk_is_refused_before_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))  # pyright: ignore
+    with pytest.raises(InputError, match=r"needs .* GB, but 1e-06 GB are free"):
+        read(tmp_path, num_draws=256)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda record: record.loss_kernel([1000]), "rows must be integers from 0 to"),
+        (lambda record: record.influence({"a": []}), r"queries\['a'\] must be integers"),
+        (lambda record: record.loss_gain("middle"), "component must be one of front, back"),
+        (lambda record: record.sketch_kernel(0), "width must be an integer"),
+        (lambda record: list(record.losses("likelihood")), "kind must be one of posterior, prior"),
+    ],
+)
+def test_questions_that_cannot_be_answered_are_refused(whole, call, said):
+    with pytest.raises(InputError, match=said):
+        call(lltc.LossRecord.load(whole))
