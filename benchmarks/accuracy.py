@@ -7,9 +7,10 @@ import argparse
 import csv
 import os
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import cache
+from itertools import batched
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -87,18 +88,24 @@ def measure(problem: ToyProblem, key: int, *, num_draws: int | None = None) -> R
 
 
 def run(names: list[str], keys: int, *, processes: int, num_draws: int | None = None) -> Iterator[Row]:
-    """Yield a row a problem and key, in order, printing each; a problem stays in one process."""
+    """Yield a row a problem and key, in order, printing each."""
+    with ThreadPoolExecutor(processes) as pool:
+        for rows in pool.map(lambda some: measure_afresh(some, keys, num_draws), batched(names, 5)):
+            for row in rows:
+                print(
+                    f"{row.problem[:60]:<60} target {row.target:<9.4f} error {100 * row.error:+6.1f} % "
+                    f"se {100 * row.se / abs(row.target):5.1f} %  z {row.z:+5.1f}  {row.status:<16} "
+                    f"{row.seconds:5.1f} s",
+                    flush=True,
+                )
+                yield row
+
+
+def measure_afresh(names: Sequence[str], keys: int, num_draws: int | None) -> list[Row]:
+    """Estimate problems in a process of their own: XLA crashes where one has compiled too many programs."""
     jobs = [(name, key, num_draws) for name in names for key in range(keys)]
-    # Programs are kept, and XLA crashes where their mappings are too many: a process does five problems.
-    with ProcessPoolExecutor(processes, get_context("spawn"), max_tasks_per_child=5) as pool:
-        for row in pool.map(measure_named, *zip(*jobs, strict=True), chunksize=keys):
-            print(
-                f"{row.problem[:60]:<60} target {row.target:<9.4f} error {100 * row.error:+6.1f} % "
-                f"se {100 * row.se / abs(row.target):5.1f} %  z {row.z:+5.1f}  {row.status:<16} "
-                f"{row.seconds:5.1f} s",
-                flush=True,
-            )
-            yield row
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return list(process.map(measure_named, *zip(*jobs, strict=True)))
 
 
 def measure_named(name: str, key: int, num_draws: int | None) -> Row:

@@ -142,11 +142,10 @@ def temper(
     """Return a tuned ladder of replicas, or None where a step left the finite numbers.
 
     Replicas start at `positions` `(replica, d)` on every rung, with ε = `step_size` at the last, which is
-    the last of `targets`. Eight rounds
-    bring ε of every rung to the acceptance that the kernel aims at, and space the rungs, first evenly in
-    log nβ from where nβ `prior_rise` is ½, such that neighbours refuse trades equally often. Then the
-    other targets become rungs too, and 640 steps let all forget where they come from, half of them from
-    hotter rungs.
+    the last of `targets`. Eight rounds bring ε of every rung to the acceptance that the kernel aims at, and
+    space the rungs, first evenly in log nβ from where nβ `prior_rise` is ½, such that neighbours refuse
+    trades equally often. Then the other targets become rungs too, and 640 steps let all forget where they
+    come from, half of them from hotter rungs.
     """
     posterior, replicas = run.posterior, len(positions)
     gamma, nbeta = posterior.localization, float(targets[-1])
