@@ -75,9 +75,9 @@ def parts(network: Network) -> dict[str, Callable[[int], None]]:
         "… and what is recorded": (recorded, state.position),
         "noise and update, without gradients": (update, state),
         "leaves at w\\* to one vector": (joined(partial(flatten_leaves, center)), state.position),
-        "leaves at w\\* to one vector, as it was: fused": (joined(fused), state.position),
+        "leaves at w\\* to one vector, fused": (joined(fused), state.position),
         "noise": (shaken(normal), state.position),
-        "noise, as it was: erf⁻¹ of Threefry": (shaken(inverse_normal), state.position),
+        "noise, erf⁻¹ of Threefry": (shaken(inverse_normal), state.position),
         "noise, `jax.random.normal`": (shaken(jax.random.normal), state.position),
     }
     loops = {name: looped(body, first, posterior.data.arrays) for name, (body, first) in bodies.items()}

@@ -31,7 +31,7 @@ class PlateauCheck(NamedTuple):
 def run_demo(out: str | Path, *, progress: bool = True) -> Sweep:
     """Train the bottleneck network, sweep its checkpoints, print and draw the curve beside the truth.
 
-    The 5-3-5 linear network learns its teacher's singular values 4, 1.2, .35 one at a time, so that its
+    The 5-3-5 linear network learns its teacher's singular values 4, 1.2, 0.35 one at a time, so that its
     learning coefficient at nβ = 1000, γ = 1 climbs from 6.22 over 7.89 and 9.31 to 10.50. A second run goes
     on from the first.
     """

@@ -63,7 +63,7 @@ def wander(
 
 
 def initialise(key: jax.Array) -> Any:
-    """Return short random features with biases near -.2: most are dead or hardly alive."""
+    """Return short random features with biases near -0.2: most are dead or hardly alive."""
     first, second = jax.random.split(key)
     return {
         "W": 0.6 * jax.random.normal(first, (2, FEATURES)),

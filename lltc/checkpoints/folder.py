@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 from lltc.checkpoints.checkpoint import Checkpoint
 from lltc.checkpoints.formats.orbax import is_orbax
-from lltc.checkpoints.formats.shards import format_of, weight_format
+from lltc.checkpoints.formats.shards import format_of, is_trainer_state, weight_format
 from lltc.checkpoints.hub.repository import Repository, Revision
 from lltc.checkpoints.intake.budget import Budget
 from lltc.checkpoints.intake.files import is_file, list_folder, path_kind, read_file
@@ -173,7 +173,7 @@ def _revision_names(folder: Path) -> dict[Path, str]:
 
 def _is_passed_over(name: str) -> bool:
     alias = _ALIAS.search(name) and parse_step(_VERSION.sub("", name)) is None
-    return bool(alias or _UNFINISHED.search(name) or _SHARD.search(name))
+    return bool(alias or _UNFINISHED.search(name) or _SHARD.search(name) or is_trainer_state(name))
 
 
 def _detect_format(path: Path) -> str | None:

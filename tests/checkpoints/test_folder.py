@@ -78,6 +78,20 @@ def test_the_one_file_in_a_numbered_folder_is_its_checkpoint(tmp_path):
         found[0].load()
 
 
+def test_a_run_in_a_numbered_folder_is_no_checkpoint(tmp_path):
+    """`run_1` holds steps 1 and 2, of which the first has the folder's own number."""
+    fill(tmp_path / "run_1", "step_1.npz", "step_2.npz")
+    fill(tmp_path / "run_2", "step_1.npz", "step_2.npz")
+    assert "it holds 'run_1', 'run_2'" in refusal(find_checkpoints, tmp_path)
+    assert [checkpoint.step for checkpoint in find_checkpoints(tmp_path / "run_1")] == [1, 2]
+
+
+def test_what_a_trainer_keeps_to_go_on_is_no_checkpoint(tmp_path):
+    fill(tmp_path, "step_10.npz", "rng_state_0.npz", "optimizer_10.npz", "random_states_1.safetensors")
+    fill(tmp_path / "step_20", "weights.npz", "rng_state_0.npz")
+    assert [checkpoint.step for checkpoint in find_checkpoints(tmp_path)] == [10, 20]
+
+
 def test_a_loader_reads_what_lltc_does_not_know(tmp_path):
     for step in (100, 20):
         np.savetxt(tmp_path / f"weights_{step}.txt", [step, 1.0])
