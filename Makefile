@@ -1,6 +1,6 @@
 # Every target sets up `.venv` by itself; `make demo` and `make test` need git, make and some CPython >= 3.12.
 PYTHON := .venv/bin/python
-PYTEST := $(PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --max-worker-restart 2
 # No Python package brings a browser: without one the tests that open pages are left out, and pytest counts them.
 WHOLE := $(PYTEST) $(if $(shell command -v chromium),,-m "not browser")
 export UV_COMPILE_BYTECODE = 1

@@ -71,8 +71,8 @@ def train(folder: str | Path, steps: Iterable[int], *, key: int = 0) -> None:
 def ranks(params: Any) -> dict[str, int | None]:
     """Return how many modes each block has learnt; None where one is on its way.
 
-    Learnt is a singular value above 0.9 of the teacher's; one so small that nβ s² ≤ 0.1 the posterior does not
-    see.
+    Learnt is a singular value above 0.9 of the teacher's; one so small that nβ s² ≤ 0.1 the posterior does
+    not see.
     """
     found = {}
     for name, values in MODES.items():

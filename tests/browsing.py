@@ -46,6 +46,14 @@ class Browser:
         os.close(from_child)
         self._ids, self._rest, self._session = itertools.count(1), b"", None
         self.seen: list[str] = []
+        try:
+            self._attach()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _attach(self) -> None:
+        """Take the one tab, and have it tell what happens there."""
         targets = self.call("Target.getTargets")["targetInfos"]
         tab = next(target["targetId"] for target in targets if target["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
@@ -67,8 +75,9 @@ class Browser:
         order = {"id": number, "method": method, "params": params}
         order |= {"sessionId": self._session} if self._session else {}
         os.write(self._write, json.dumps(order).encode() + b"\0")
+        deadline = time.monotonic() + PATIENCE
         while True:
-            message = self._receive()
+            message = self._receive(deadline)
             if message.get("id") == number:
                 assert "error" not in message, message
                 return message["result"]
@@ -143,9 +152,9 @@ class Browser:
         metrics = self.call("Performance.getMetrics")["metrics"]
         return next(metric["value"] for metric in metrics if metric["name"] == "ProcessTime")
 
-    def _receive(self) -> dict[str, Any]:
+    def _receive(self, deadline: float) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            ready, _, _ = select.select([self._read], [], [], PATIENCE)
+            ready, _, _ = select.select([self._read], [], [], max(deadline - time.monotonic(), 0.0))
             assert ready, "the browser does not answer"
             read = os.read(self._read, 1 << 20)
             assert read, "the browser has closed its pipe"

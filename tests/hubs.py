@@ -23,9 +23,9 @@ PAGE = 3
 class StandIn:
     """What the hub holds, `{repository: {revision: {path: bytes}}}`, what it was asked, and what goes wrong.
 
-    `troubles` maps a pattern over "METHOD /path" to what the next matching answers are: "busy" (429), "down"
-    (503), "cut" (the connection ends half-way), "short" (fewer bytes than listed), "wrong" (other bytes) or
-    "fine".
+    `troubles` maps a pattern over "METHOD /path" to what the next matching answers are: "busy" (429, come
+    back after `patience` seconds), "down" (503), "silent" (no answer before the end), "cut" (the connection
+    ends half-way), "short" (fewer bytes than listed), "wrong" (other bytes) or "fine".
     """
 
     repositories: dict[str, dict[str, dict[str, bytes]]]
@@ -33,6 +33,8 @@ class StandIn:
     troubles: dict[str, list[str]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     url: str = ""
+    patience: str = "1"
+    ended: threading.Event = field(default_factory=threading.Event)
 
     def trouble(self, request: str) -> str:
         for pattern, waiting in self.troubles.items():
@@ -71,6 +73,7 @@ def running(hub: StandIn) -> Iterator[StandIn]:
     try:
         yield hub
     finally:
+        hub.ended.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -111,7 +114,10 @@ def _handler(hub: StandIn) -> type[BaseHTTPRequestHandler]:
             hub.requests.append(request + (" ranged" if "Range" in self.headers else ""))
             trouble = hub.trouble(request)
             if trouble == "busy":
-                return self.send(429, b"", {"Retry-After": "1"})
+                return self.send(429, b"", {"Retry-After": hub.patience})
+            if trouble == "silent":
+                hub.ended.wait()
+                return None
             if trouble == "down":
                 return self.send(503, b"")
             if match := re.fullmatch(r"/api/models/(.+?)/(refs|revision|tree)(?:/([^/]+))?", path):

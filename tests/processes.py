@@ -2,18 +2,36 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-# A minute's work takes many on a machine that others keep busy: this only bounds what would hang.
-PATIENCE = 1800.0
+# A minute's work takes many on a machine that others keep busy: this only bounds what would hang, and is less
+# than what pytest gives a test.
+PATIENCE = 600.0
 
 
 def ran(command: Sequence[Any], **options: Any) -> str:
-    """Return what a command printed; where it fails, the failure holds what it said."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, **options)
-    assert done.returncode == 0, f"status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr}"
-    return done.stdout
+    """Return what a command printed; where it fails or does not end, the failure holds what it said."""
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with started(command, **pipes, **options) as process:
+        try:
+            output, error = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, error = process.communicate()
+    assert process.returncode == 0, f"status {process.returncode}\n{output[-2000:]}\n{error}"
+    return output
+
+
+@contextmanager
+def started(command: Sequence[Any], **options: Any) -> Iterator[subprocess.Popen]:
+    """Start a process that is killed at the end, where it has not ended by itself."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_until[T](condition: Callable[[], T]) -> T:

@@ -16,7 +16,7 @@ def test_the_files_of_the_tutorial_work_together(tmp_path):
         (tmp_path / name).write_text(text)
 
     def ran(*command):
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1800)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

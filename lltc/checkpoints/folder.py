@@ -173,7 +173,7 @@ def _revision_names(folder: Path) -> dict[Path, str]:
 
 def _is_passed_over(name: str) -> bool:
     alias = _ALIAS.search(name) and parse_step(_VERSION.sub("", name)) is None
-    return bool(alias or _UNFINISHED.search(name) or _SHARD.search(name) or is_trainer_state(name))
+    return bool(alias or _UNFINISHED.search(name) or _SHARD.search(name))
 
 
 def _detect_format(path: Path) -> str | None:
@@ -181,6 +181,8 @@ def _detect_format(path: Path) -> str | None:
         return "hub"
     kind = path_kind(path)
     if kind == "file":
+        if is_trainer_state(path.name):
+            return None
         return "msgpack" if _FLAX_LEGACY.fullmatch(path.name) else format_of(path.name)
     entries = list_folder(path) if kind == "folder" else []
     if any(entry.suffix == ".distcp" for entry in entries):

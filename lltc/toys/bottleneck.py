@@ -119,7 +119,7 @@ class BottleneckRun:
 
     @cached_property
     def plateaus(self) -> tuple[KnownPlateau, ...]:
-        """The stretches where r modes are learnt (s ≥ 0.9 of the teacher's) and no other shows (t s² ≤ 0.1)."""
+        """The stretches where r modes are learnt (s ≥ 0.9 of the teacher's), no other shows (t s² ≤ 0.1)."""
         crossings = []
         widths = (len(self.data["x"]), self.singular_values.shape[1], self.data["y"].shape[1])
         for rank in range(len(self.teacher) + 1):

@@ -88,8 +88,11 @@ def test_a_run_in_a_numbered_folder_is_no_checkpoint(tmp_path):
 
 def test_what_a_trainer_keeps_to_go_on_is_no_checkpoint(tmp_path):
     fill(tmp_path, "step_10.npz", "rng_state_0.npz", "optimizer_10.npz", "random_states_1.safetensors")
-    fill(tmp_path / "step_20", "weights.npz", "rng_state_0.npz")
-    assert [checkpoint.step for checkpoint in find_checkpoints(tmp_path)] == [10, 20]
+    fill(tmp_path / "step_20", "weights.npz", "rng_state_0.npz", "optimizer_state_dict.npz")
+    fill(tmp_path / "step_30", "weights_30.npz", "other_0.npz")
+    assert [checkpoint.step for checkpoint in find_checkpoints(tmp_path)] == [10, 20, 30]
+    fill(tmp_path / "networks", "optimizer_network_1.npz", "sampler-of-words_2.npz")
+    assert [checkpoint.step for checkpoint in find_checkpoints(tmp_path / "networks")] == [1, 2]
 
 
 def test_a_loader_reads_what_lltc_does_not_know(tmp_path):

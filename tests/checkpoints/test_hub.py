@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import save
 
 from lltc.checkpoints import find_checkpoints, open_checkpoint, save_safetensors
+from lltc.checkpoints.hub import client
 from lltc.checkpoints.hub.room import make_room, occupied
 from lltc.errors import CheckpointError, InputError
 from tests.hubs import StandIn, as_the_hub, commit_of
@@ -175,6 +176,23 @@ def test_a_hub_that_stays_busy_is_told_in_a_sentence(hub, waits):
     ):
         find_checkpoints("hf://org/tiny", revisions="step*")
     assert len(waits) == 3
+
+
+def test_a_hub_that_asks_for_a_day_is_not_waited_for(hub, waits):
+    hub.troubles, hub.patience = {"GET .*/refs": ["busy"] * 100}, "86400"
+    with pytest.raises(InputError, match=r"'hf://org/tiny' cannot be listed \(the hub answers 429"):
+        find_checkpoints("hf://org/tiny", revisions="step*")
+    assert waits == []
+
+
+def test_a_hub_that_says_nothing_is_not_waited_for(hub, waits, monkeypatch):
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.1)
+    hub.troubles = {"GET .*/refs": ["silent"] * 100}
+    with pytest.raises(
+        InputError, match=r"'hf://org/tiny' cannot be listed \(the hub has not answered within"
+    ):
+        find_checkpoints("hf://org/tiny", revisions="step*")
+    assert len(waits) == client.ATTEMPTS - 1
 
 
 def test_a_cut_connection_goes_on_where_it_was(hub, waits, monkeypatch):

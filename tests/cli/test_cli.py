@@ -14,7 +14,7 @@ import pytest
 from lltc import cli
 from lltc.checkpoints import save_npz, save_safetensors
 from tests.problems import balanced
-from tests.processes import PATIENCE, ran, wait_until
+from tests.processes import PATIENCE, ran, started, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -320,7 +320,7 @@ def test_kill_and_resume(place, record_property):
         *FEW,
     ]
     results = place / "killed"
-    with subprocess.Popen([SCRIPT, *words], cwd=place) as process:
+    with started([SCRIPT, *words], cwd=place) as process:
         wait_until(lambda: process.poll() is not None or any(results.glob("step_*.nc")))
         process.kill()
     kept = {path.name: path.stat().st_mtime_ns for path in results.glob("step_*.nc")}

@@ -13,7 +13,7 @@ import pytest
 import lltc
 from lltc.cli.app import GRACE
 from lltc.errors import InputError, printable
-from tests.processes import PATIENCE, ran
+from tests.processes import PATIENCE, ran, started
 
 pytestmark = pytest.mark.process
 
@@ -24,10 +24,10 @@ model = lambda p, x: 0.5 * (x @ p["w"]) ** 2
 data = lambda: np.random.default_rng(0).normal(size=(60, 3)).astype("f4")
 def slow():
     print("waiting", flush=True)
-    time.sleep(6000)
+    time.sleep(1200)
 def lingering():
     import atexit
-    atexit.register(time.sleep, 6000)
+    atexit.register(time.sleep, 1200)
     slow()
 """
 # A job in the background inherits SIGINT ignored; a shell in a terminal does not.
@@ -81,7 +81,7 @@ def test_signals_end_with_a_word_and_their_status(home, number, data, code, reco
     """Neither a step nor an end that takes longer than all patience is waited for."""
     command = [sys.executable, "-c", INTERRUPTIBLE, *ESTIMATE, "--data", f"m:{data}"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=home, text=True, **pipes) as process:
+    with started(command, cwd=home, text=True, **pipes) as process:
         assert process.stdout is not None
         said = process.stdout.readline()
         process.send_signal(number)

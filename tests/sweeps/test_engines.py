@@ -26,7 +26,7 @@ from lltc.sweeps.jobs.handover import hand_over
 from lltc.sweeps.store import folder as store
 from lltc.sweeps.store import lock
 from tests.problems import balanced
-from tests.processes import PATIENCE, ran
+from tests.processes import PATIENCE, ran, started
 from tests.sweeping import DATA, FEW, MODEL, assert_same, load, make_checkpoints, run
 
 pytestmark = pytest.mark.process
@@ -162,16 +162,13 @@ def test_a_second_driver_is_refused_and_a_killed_one_is_not_in_the_way(tmp_path)
         "import pathlib, sys, time; from lltc.sweeps.store.lock import hold\n"
         "with hold(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
-    driver = subprocess.Popen(
-        [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    assert driver.stdout is not None
-    assert driver.stdout.readline() == "held\n"
-    with pytest.raises(InputError, match=rf"is being swept by process {driver.pid} on"), lock.hold(tmp_path):
-        pass
-    driver.kill()
-    driver.wait()
-    driver.stdout.close()
+    command = [sys.executable, "-c", code, tmp_path]
+    with started(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "held\n"
+        refusal = rf"is being swept by process {driver.pid} on"
+        with pytest.raises(InputError, match=refusal), lock.hold(tmp_path):
+            pass
     with lock.hold(tmp_path):
         assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
 

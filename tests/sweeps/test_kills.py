@@ -18,7 +18,7 @@ import pytest
 from lltc import InputError, Sweep
 from lltc.sweeps.engines.cluster import _local_cluster as local_cluster
 from lltc.sweeps.store import folder as store
-from tests.processes import PATIENCE, wait_until
+from tests.processes import PATIENCE, started, wait_until
 from tests.sweeping import assert_same, held, make_checkpoints, run
 
 pytestmark = pytest.mark.process
@@ -180,12 +180,10 @@ def test_a_lost_scheduler_is_one_sentence_and_the_next_run_resumes(dask, home, w
 def test_a_killed_driver_takes_its_workers_along_and_is_resumed(home, whole, record_property):
     (home / "hold-saved-500").touch()
     code = f"import pathlib, tests.sweeping as s; s.run(pathlib.Path({str(home)!r}), 'out', workers=2)"
-    driver = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-    worker = held(home)
-    with pytest.raises(InputError, match=rf"is being swept by process {driver.pid} on "):
-        run(home, "out")
-    driver.kill()
-    driver.wait()
+    with started([sys.executable, "-c", code], cwd=ROOT) as driver:
+        worker = held(home)
+        with pytest.raises(InputError, match=rf"is being swept by process {driver.pid} on "):
+            run(home, "out")
     wait_until(lambda: not is_alive(worker))
     assert_same(run(home, "out"), whole)
     record_property("kills survived", 1)
@@ -219,6 +217,7 @@ def test_thirty_random_kills_and_a_resume_equal_the_uninterrupted_sweep(home, wh
     duration = time.monotonic() - began
     killed, lost, key = 0, 0, 3
     while killed < KILLS:
+        assert key < 3 + 4 * KILLS, "most of the sweeps were over before they were killed"
         began = time.monotonic()
         process = start(key)
         process.join(duration * chance.uniform(0.05, 0.9))

@@ -12,7 +12,7 @@ import pytest
 import lltc
 from lltc.checkpoints import save_npz
 from tests.problems import balanced
-from tests.processes import ran, wait_until
+from tests.processes import ran, started, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -90,7 +90,7 @@ def test_a_preempted_job_exits_in_time_and_goes_on_when_requeued(place, record_p
     common: dict[str, Any] = {"cwd": place, "env": environment}
     command = ["bash", str(script), *words, "--out"]
     results = place / "preempted"
-    with subprocess.Popen([*command, "preempted"], stderr=subprocess.PIPE, text=True, **common) as job:
+    with started([*command, "preempted"], stderr=subprocess.PIPE, text=True, **common) as job:
         wait_until(lambda: job.poll() is not None or any(results.glob("step_*.nc")))
         stamps = {path: path.stat().st_mtime_ns for path in results.glob("step_*.nc")}
         job.terminate()

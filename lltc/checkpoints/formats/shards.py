@@ -22,7 +22,8 @@ SUFFIXES = {
 _MODELS = ("model.safetensors", "pytorch_model.bin")
 _INDEX = ".index.json"
 _TRAINER_STATE = re.compile(
-    r"^(optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args)(?![a-z])|_optim_states\.pt$"
+    r"^(optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args)"
+    r"([-_.]?(states?|dict|rank|step|of|\d+))*\.|_optim_states\.pt$"
 )
 # DeepSpeed's: the model's, one a rank where it is split, or one a layer of a pipeline.
 _DEEPSPEED = re.compile(r"(zero_pp_rank_\d+_)?mp_rank_\d+_model_states\.pt|layer_\d+-model_.*_states\.pt")
@@ -96,11 +97,10 @@ def main_file(folder: PurePath, entries: Iterable[Any]) -> Any:
                 return named[name]
     if states := sorted(name for name in named if _DEEPSPEED.fullmatch(name)):
         return named[states[0]]
-    steps = {name: parse_step(name) for name in named if _holds_weights(name)}
-    if len({*steps.values()} - {None}) > 1:
-        return None  # a run, whatever number its folder carries
-    weights = [named[name] for name, step in steps.items() if step in (None, parse_step(folder.name))]
-    return weights[0] if len(weights) == 1 else None
+    weights = [name for name in named if _holds_weights(name)]
+    own = [name for name in weights if parse_step(name) in (None, parse_step(folder.name))]
+    # What differs in its number alone makes a run of the folder, whatever number that carries.
+    return named[own[0]] if len(own) == 1 and _numberless(weights).count(_numberless(own)[0]) == 1 else None
 
 
 def needed_names(main: str, names: Iterable[str]) -> set[str]:
@@ -115,6 +115,10 @@ def needed_names(main: str, names: Iterable[str]) -> set[str]:
 def is_trainer_state(name: str) -> bool:
     """Tell whether a file holds what a trainer needs to go on, as `rng_state_0.pth` does, and no weights."""
     return _TRAINER_STATE.search(name) is not None
+
+
+def _numberless(names: Iterable[str]) -> list[str]:
+    return [re.sub(r"\d+", "", name) for name in names]
 
 
 def _holds_weights(name: str) -> bool:

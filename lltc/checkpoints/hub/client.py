@@ -4,8 +4,10 @@ import glob
 import hashlib
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from lltc.checkpoints.intake.messages import first_line, printable
 from lltc.errors import CheckpointError, InputError
 
 ATTEMPTS = 4
+ANSWER_SECONDS, WAIT_SECONDS = 60.0, 600.0
 _BUSY = (408, 429, 500, 502, 503, 504)
 _CHUNK = 1 << 20
 _OFFLINE = "offline mode is on and the cache does not hold it: unset HF_HUB_OFFLINE"
@@ -43,7 +46,7 @@ def list_refs(repository: str) -> dict[str, str]:
         files = [file for file in refs.rglob("*") if file.is_file()]
         return _commits({file.relative_to(refs).as_posix(): file.read_text().strip() for file in files})
     try:
-        listed = _patiently(lambda: hub.HfApi().list_repo_refs(repository))
+        listed = _patiently(lambda: _in_time(lambda: hub.HfApi().list_repo_refs(repository)))
     except Exception as error:
         raise InputError(
             f"repository 'hf://{repository}' cannot be listed ({_reason(error)}); check its name, "
@@ -63,7 +66,11 @@ def list_files(repository: str, commit: str) -> dict[str, str]:
             raise CheckpointError(_OFFLINE)
         # The cache names what it holds by its hash.
         return {file.relative_to(snapshot).as_posix(): file.resolve().name for file in files}
-    tree = _asked(lambda: list(hub.HfApi().list_repo_tree(repository, recursive=True, revision=commit)))
+    tree = _asked(
+        lambda: _in_time(
+            lambda: list(hub.HfApi().list_repo_tree(repository, recursive=True, revision=commit))
+        )
+    )
     return {entry.path: _hash(entry) for entry in tree if hasattr(entry, "blob_id")}
 
 
@@ -177,7 +184,10 @@ def _asked(call: Callable[[], Any]) -> Any:
 
 
 def _patiently(call: Callable[[], Any]) -> Any:
-    """Return `call()`, tried again where the hub is busy, as long as it asks for, or a connection is cut."""
+    """Return `call()`, tried again where the hub is busy or a connection is cut.
+
+    A hub that asks for it is given up to ten minutes.
+    """
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     for attempt in range(ATTEMPTS):
@@ -190,8 +200,30 @@ def _patiently(call: Callable[[], Any]) -> Any:
             passes = response is None or response.status_code in _BUSY
             if not passes or attempt == ATTEMPTS - 1:
                 raise
-            time.sleep(_wait(response, attempt))
+            wait = _wait(response, attempt)
+            if wait > WAIT_SECONDS:
+                raise
+            time.sleep(wait)
     raise AssertionError
+
+
+def _in_time(call: Callable[[], Any]) -> Any:
+    """Return `call()`, a listing, for which the hub's library itself would wait for ever."""
+    answer: Future[Any] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        return answer.result(ANSWER_SECONDS)
+    except TimeoutError:
+        if answer.done():
+            raise
+        raise TimeoutError(f"the hub has not answered within {ANSWER_SECONDS:.0f} s") from None
 
 
 def _wait(response: Any, attempt: int) -> float:

@@ -13,6 +13,9 @@ except ImportError:
     fcntl = None
 
 
+_ATTEMPTS = 20
+
+
 @contextmanager
 def occupied(folder: Path) -> Iterator[Path]:
     """Make `folder` and keep it from being deleted by `make_room`, here or in another process."""
@@ -45,7 +48,7 @@ def _last_use(folder: Path) -> int:
 
 
 def _hold(folder: Path) -> int:
-    while True:
+    for attempt in range(_ATTEMPTS):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             handle = os.open(folder, os.O_RDONLY)
@@ -54,11 +57,13 @@ def _hold(folder: Path) -> int:
         if fcntl is not None:
             with suppress(OSError):  # A file system without locks.
                 fcntl.flock(handle, fcntl.LOCK_SH)
-        # Between the two it may have been deleted, and the lock be on what is no longer there.
+        # Between the two it may have been deleted, and the lock be on what is no longer there. Some file
+        # systems never say that two looks are at one folder.
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), folder.stat()):
+            if os.path.samestat(os.fstat(handle), folder.stat()) or attempt == _ATTEMPTS - 1:
                 return handle
         os.close(handle)
+    raise FileNotFoundError(f"'{folder}' is deleted as often as it is made")
 
 
 def _delete(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,10 @@ PATIENCE = "10s"
 POLL = 0.05
 LOCAL_DEATHS = 1
 # On a busy machine a killed worker is back after a minute or more; Dask would give it up after 15 seconds.
-RETURN = {"distributed.deploy.lost-worker-timeout": "600s"}
+RETURN_SECONDS = 600
+RETURN = {"distributed.deploy.lost-worker-timeout": f"{RETURN_SECONDS}s"}
+LOOK_SECONDS = 5
+CLOSE_SECONDS = 60
 log = logging.getLogger("lltc.sweeps")
 
 
@@ -38,6 +42,8 @@ def on_cluster(
     """
     dask = _import_dask()
     with ExitStack() as stack:
+        # Jobs of a cluster may be waited for; processes that were started here come back, or do not.
+        patience = math.inf if scheduler else RETURN_SECONDS
         if scheduler is None:
             scheduler = stack.enter_context(_local_cluster(min(workers, len(works))))
         client = stack.enter_context(_connected(dask, scheduler))
@@ -46,13 +52,13 @@ def on_cluster(
         name = _name(setups)
         stack.enter_context(_handed_over(dask, client, name, setups, scheduler))
         blamed = []
-        for work, row in _collect(dask, client, name, works, scheduler):
+        for work, row in _collect(dask, client, name, works, scheduler, patience):
             if row is None:
                 blamed.append(work)
             else:
                 yield row
         for work in blamed:
-            ((_, row),) = _collect(dask, client, name, [work], scheduler)
+            ((_, row),) = _collect(dask, client, name, [work], scheduler, patience)
             yield row or fail(setups[work.run], work, _killed(work))
 
 
@@ -132,8 +138,11 @@ def _running(workers: int, specs: dict, head: dict) -> Iterator[str]:
             f"workers={workers} could not be started ({error}); a script that starts them needs its calls "
             "under if __name__ == '__main__':, and the messages above say what else is wrong."
         ) from error
-    with cluster:
+    try:
         yield cluster.scheduler_address  # pyright: ignore[reportAttributeAccessIssue]
+    finally:
+        with suppress(TimeoutError):
+            cluster.close(timeout=CLOSE_SECONDS)
 
 
 @contextmanager
@@ -186,13 +195,17 @@ def _handed_over(dask: Any, client: Any, name: str, setups: Setups, scheduler: s
 
 
 def _collect(
-    dask: Any, client: Any, name: str, works: Sequence[Work], scheduler: str
+    dask: Any, client: Any, name: str, works: Sequence[Work], scheduler: str, patience: float
 ) -> Iterator[tuple[Work, Row | None]]:
-    """Yield each checkpoint with its row, or None where its workers were killed."""
+    """Yield each checkpoint with its row, or None where its workers were killed.
+
+    Without any worker for `patience` seconds the sweep ends.
+    """
     prefix = secrets.token_hex(4)
     keys = [f"lltc-{prefix}-{number}" for number in range(len(works))]
     futures = client.map(do_here, [name] * len(works), works, key=keys, pure=False)
     flying = dict(zip(futures, works, strict=True))
+    looked = manned = time.monotonic()
     try:
         while flying:
             for future in [future for future in flying if future.done()]:
@@ -203,6 +216,11 @@ def _collect(
                 yield flying.pop(future), row
             if client.status == "closed":
                 raise _lost(scheduler, None)
+            if patience < math.inf and time.monotonic() - looked > LOOK_SECONDS:
+                looked = time.monotonic()
+                manned = looked if client.nthreads() else manned
+                if looked - manned > patience:
+                    raise _unmanned(patience)
             time.sleep(POLL)
     finally:
         with suppress(Exception):
@@ -233,6 +251,13 @@ def _lost(scheduler: str, error: BaseException | None) -> InputError:
     return InputError(
         f"scheduler={scheduler!r} has a worker that cannot work on a checkpoint ({type(error).__name__}: "
         f"{error}); it needs the same versions of lltc and of what model, data and loader import."
+    )
+
+
+def _unmanned(patience: float) -> InputError:
+    return InputError(
+        f"the workers ended, and none has come back for {patience:.0f} s; what is finished is kept: the same "
+        "sweep again goes on from there, with fewer workers where memory is short."
     )
 
 
