@@ -75,14 +75,13 @@ class Tempered:
         return replace(trace, draws=draws, observables=observables)
 
 
-def is_temperable(run: Run, num_chains: int, memory: float, *, targets: int) -> bool:
+def is_temperable(run: Run, num_chains: int, *, targets: int) -> bool:
     """True where there is a prior to draw from, and a step of all rungs costs little."""
     posterior = run.posterior
     if posterior.localization == 0 or posterior.target.placement is not None:
         return False
     chains = (RUNGS + targets - 1) * num_chains
-    bytes_a_step = measure_footprint(posterior).total(chains, posterior.batch_size)
-    return bytes_a_step <= min(COSTLY, memory)
+    return measure_footprint(posterior).total(chains, posterior.batch_size) <= COSTLY
 
 
 def barrier(llc: float, nbeta: float, prior_rise: float) -> float:
@@ -179,7 +178,9 @@ def temper(
     trace = sample(run, state, settings, first=first + steps, count=REST, on_chunk=on_chunk)
     if not trace.complete:
         raise KeyboardInterrupt
-    return Tempered(run, ladder, targets, settings, trace.state, rejection, steps + REST)
+    # The first to arrive may still be near where the ladder began.
+    state = trace.state._replace(arrivals=jnp.zeros_like(trace.state.arrivals))
+    return Tempered(run, ladder, targets, settings, state, rejection, steps + REST)
 
 
 def _with_rungs(

@@ -60,7 +60,7 @@ def draw_until_enough(
     wanted, most = (2, MOST_CHEAP_DRAWS) if cheap else (1, MOST_DRAWS)
     if drawn.tempered:
         draw = drawer(run, drawn.warm.settings, bar, until, tempered=drawn.tempered)
-        most = most_exchanged(drawn.tempered, drawn.spent)
+        most = most_exchanged(drawn.tempered, first_draws)
     # Of replicas that come from the prior the virial tells nothing more.
     met, explored = 0, 0.0 if drawn.tempered else EXPLORED
     while drawn.trace.complete and finite(drawn.trace) and drawn.count < most and not _is_late(until):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from lltc.chains.looks import Visit
-from lltc.chains.loop import positions_of
+from lltc.chains.loop import OBSERVE_EVERY, positions_of
 from lltc.chains.tempering import (
     MOST_BARRIER,
     Tempered,
@@ -43,7 +43,7 @@ def may_exchange(drawn: Drawn, effort: Effort) -> bool:
     usable = is_small(drawn.run.posterior) and drawn.trace.complete and finite(drawn.trace)
     if is_sampler_chosen(effort) or not usable:
         return False
-    return is_temperable(drawn.run, effort.num_chains, effort.memory, targets=len(drawn.ladder.rungs))
+    return is_temperable(drawn.run, effort.num_chains, targets=len(drawn.ladder.rungs))
 
 
 def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | None) -> Drawn:
@@ -84,14 +84,19 @@ def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | 
     steps += tempered.steps
     warm = replace(drawn.warm, state=tempered.state, settings=tempered.target, steps=steps)
     visits: list[Visit] = []
-    count = num_draws or most_exchanged(tempered, spent) // LOOKS
+    count = num_draws or most_exchanged(tempered, drawn.count) // LOOKS
     bar.extend(tempered.steps + count)
     draw = drawer(run, warm.settings, bar, until, tempered=tempered)
     trace = draw(tempered.state, 1 + steps, count, visits)
     return Drawn(run, drawn.ladder, warm, trace, tuple(visits), spent, tempered)
 
 
-def most_exchanged(tempered: Tempered, spent: int) -> int:
-    """Return how many draws a replica may make within as many evaluations as chains without exchange."""
-    allowed = MOST_CHEAP_DRAWS * len(tempered.targets)
-    return int((allowed - spent / tempered.ladder.num_chains) / tempered.cost)
+def most_exchanged(tempered: Tempered, plain: int) -> int:
+    """Return how many draws a replica may make within as many evaluations as chains without exchange.
+
+    These would go on after the `plain` draws that came first; warm-up is as long for both. Every look at them
+    comes where observables are read.
+    """
+    allowed = (MOST_CHEAP_DRAWS - plain) * len(tempered.targets)
+    whole = LOOKS * OBSERVE_EVERY
+    return int(allowed / tempered.cost - tempered.steps) // whole * whole

@@ -68,7 +68,8 @@ def exchanging(kernel: Kernel, rungs: int) -> Kernel:
         inner, info = kernel.step(key, state.inner, potential, tuning)
         moved = state._replace(inner=inner, steps=state.steps + 1)
         due = moved.steps % EVERY == 0
-        trade = lambda: exchange(jax.random.fold_in(key, 1), moved, potential, tuning.step_size, rungs)
+        # Folded with 0 and 1 a key may be what its split gives to `kernel`, and with 2 it is that of decades.
+        trade = lambda: exchange(jax.random.fold_in(key, 3), moved, potential, tuning.step_size, rungs)
         return jax.lax.cond(due, trade, lambda: moved), info
 
     return kernel._replace(init=init, step=step, name=f"{kernel.name} with exchange")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lltc import Status, estimate_llc, estimate_llc_ladder
+from lltc.chains.cost import measure_footprint
 from lltc.chains.tempering import (
     MOST_BARRIER,
     RUNGS,
@@ -18,7 +19,8 @@ from lltc.chains.tempering import (
     respace,
     temper,
 )
-from lltc.estimates.estimator import prepare_run
+from lltc.estimates import exchange
+from lltc.estimates.estimator import TYPICAL_WARMUP, prepare_run
 from lltc.estimates.exchange import MOST_CHEAP_DRAWS
 from lltc.kernels import ghmc
 from lltc.posterior.target import local_posterior
@@ -77,6 +79,15 @@ def test_a_tuned_ladder_refuses_evenly():
     assert ladder.rejection.sum() == pytest.approx(barrier(0.39, NBETA, prior_rise), rel=0.5)
 
 
+def test_arrivals_before_the_first_draw_do_not_count():
+    run, target = prepared(CUSP, 2), np.array([NBETA])
+    tempered = temper(run, jnp.zeros((8, 2)), 1e-4, measure_prior_rise(run, 8), targets=target, first=1)
+    assert tempered is not None
+    np.testing.assert_array_equal(tempered.state.arrivals, np.zeros(8))
+    later = tempered.sample(tempered.state, first=1 + tempered.steps, count=2000).state
+    assert later.arrivals.sum() > 0
+
+
 @VALLEYS
 @pytest.mark.parametrize("key", range(3))
 def test_far_arms_of_narrow_valleys_are_found(loss, value, key):
@@ -86,8 +97,29 @@ def test_far_arms_of_narrow_valleys_are_found(loss, value, key):
     assert estimate.status is Status.ok
     assert estimate.num_rungs == RUNGS
     assert estimate.arrivals >= 50
-    assert estimate.evaluations <= 8 * MOST_CHEAP_DRAWS
+    assert estimate.evaluations <= 8 * (TYPICAL_WARMUP + MOST_CHEAP_DRAWS)
     assert "9 rungs" in estimate.summary()
+
+
+@pytest.mark.parametrize("key", range(2))
+def test_a_long_warm_up_leaves_replicas_their_draws(monkeypatch, key):
+    monkeypatch.setattr(exchange, "MOST_CHEAP_DRAWS", 20_000)
+    estimate = estimate_llc(CUSP, jnp.zeros(2), DUMMY, key=key, num_warmup=20_000, **SETTINGS)
+    assert estimate.num_rungs == RUNGS
+    assert estimate.status is not Status.interrupted
+    assert np.isfinite(estimate.llc)
+    assert 20_000 < estimate.evaluations / 8 <= 40_000
+
+
+def test_memory_does_not_decide_whether_replicas_exchange():
+    """Enough for all chains at once is not enough for nine times as many: yet the numbers are the same."""
+    options: dict[str, Any] = SETTINGS | {"num_draws": 1000}
+    memory = measure_footprint(prepared(CUSP, 2).posterior).total(8, len(DUMMY))
+    lean, plenty = (
+        estimate_llc(CUSP, jnp.zeros(2), DUMMY, memory=size, **options) for size in (memory, "1 GB")
+    )
+    assert lean.num_rungs == plenty.num_rungs == RUNGS
+    np.testing.assert_allclose(lean.llc, plenty.llc)
 
 
 @VALLEYS

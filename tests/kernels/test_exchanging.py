@@ -1,5 +1,7 @@
 """Replica exchange: trades balance in detail, carry everything along, and keep replicas apart."""
 
+from importlib import import_module
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -112,6 +114,21 @@ def test_arrivals_come_from_the_prior():
     potential = potential_at(NBETA)
     assert walk(START, 3 * EVERY, potential).arrivals.sum() == 0
     assert walk(START, 60 * EVERY, potential).arrivals.sum() >= 8
+
+
+@pytest.mark.parametrize("key", range(3))
+def test_a_trade_has_a_key_of_its_own(monkeypatch, key):
+    """None of those that the step before it draws from, or trades would be accepted as moves were."""
+    first_word = lambda key: jax.random.key_data(key)[0].astype(jnp.int32)
+    note = lambda key, state, *_: state._replace(steps=first_word(key))
+    # The package's own name `exchanging` is that of the function.
+    monkeypatch.setattr(import_module("lltc.kernels.exchanging"), "exchange", note)
+    potential, given = potential_at(NBETA), jax.random.key(key)
+    kernel = exchanging(ghmc(decades=1.0), rungs=4)
+    state = kernel.init(given, START, potential)._replace(steps=jnp.int32(EVERY - 1))
+    noted = kernel.step(given, state, potential, TUNING)[0].steps
+    used = [given, *jax.random.split(given), *(jax.random.fold_in(given, number) for number in range(3))]
+    assert noted not in [first_word(key) for key in used]
 
 
 def test_where_the_loss_is_not_finite_nobody_goes():
