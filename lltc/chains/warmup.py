@@ -57,12 +57,14 @@ class WarmUp:
 class Standing(NamedTuple):
     """Where warm-up stands between two rounds.
 
-    `factor` `(rung,)` multiplies every ε chosen from here on (rescues, acceptance), `energy` `(rung,)` is λ̂
-    so far, `broken` of the `tried` draws were not finite.
+    `gauge` is in the coordinates of `tuned`, `plain` the last one in those of the weights. `factor` `(rung,)`
+    multiplies every ε chosen from here on (rescues, acceptance), `energy` `(rung,)` is λ̂ so far, `broken` of
+    the `tried` draws were not finite.
     """
 
     positions: jax.Array
     gauge: Gauge
+    plain: Gauge
     tuned: Tuned
     factor: np.ndarray
     energy: np.ndarray
@@ -195,7 +197,7 @@ def _begin(run: Run, ladder: Ladder, step_size: float | None, *, costly: bool) -
     else:
         tuned = Tuned(step_size * factor, 0 * factor)
     starts = jnp.where(ladder.hot[:, None], around, 0.0) if costly else jnp.zeros_like(around)
-    return Standing(starts, gauge, tuned, factor, energy)
+    return Standing(starts, gauge, gauge, tuned, factor, energy)
 
 
 def _counted(stage: Standing, trace: Trace) -> Standing:
@@ -235,17 +237,19 @@ def _measured(
     run: Run, ladder: Ladder, stage: Standing, number: int, frame: Frame, products: int
 ) -> Standing:
     key = jax.random.fold_in(jax.random.split(substream(run.key, RandomStream.warmup))[0], number)
-    floor = stage.gauge if isinstance(frame.scale, float) else None
-    vectors = stage.gauge.vectors
+    if isinstance(frame.scale, float):
+        floor, vectors = stage.plain, stage.plain.vectors
+    else:
+        floor, vectors = None, stage.gauge.vectors
     gauge = measure(run, ladder, stage.positions, vectors, key, rounds=products, floor=floor, frame=frame)
-    return stage._replace(gauge=gauge)
+    return stage._replace(gauge=gauge, plain=gauge if floor else stage.plain)
 
 
 def _retuned(run: Run, ladder: Ladder, stage: Standing, trace: Trace, frame: Frame, heat: float) -> Standing:
     """Return the stage with ε and c chosen anew; ε at most quadruples, in the same coordinates."""
     factor = stage.factor * acceptance_factor(run, ladder, trace)
     chosen = choose_tuning(run, ladder, stage.gauge, stage.energy, frame, heat)
-    same = isinstance(frame.scale, float) or not isinstance(stage.tuned.frame.scale, float)
+    same = isinstance(frame.scale, float) == isinstance(stage.tuned.frame.scale, float)
     limit = GROWTH * stage.tuned.step_size if same else np.inf
     tuned = chosen._replace(step_size=np.minimum(factor * chosen.step_size, limit))
     return stage._replace(factor=factor, tuned=tuned)

@@ -16,7 +16,7 @@ import numpy as np
 
 from lltc.chains.curvature import Prober, halves_of
 from lltc.chains.gradients import losses_and_gradient
-from lltc.chains.rotation import Frame, Rotation
+from lltc.chains.rotation import PLAIN, Frame, Rotation
 from lltc.chains.tuning import Tuned
 from lltc.posterior.layout import Center
 from lltc.posterior.sharding import to_host
@@ -53,7 +53,8 @@ def find_frame(prober: Prober, visited: Sequence[np.ndarray]) -> Frame:
     Up to 128 parameters it is that of the mean Hessian of the last of them. For more it is that of gradients.
     With g and g' those of U on disjoint halves of a batch, which share no noise, a leaf's left axes are the
     eigenvectors of E[g g'ᵀ], its right ones those of E[gᵀ g'], both from one half of the chains, and the
-    scale is E[z z']^(-1/2) of the other half, z = Qᵀ g, at least γ before the root.
+    scale is E[z z']^(-1/2) of the other half, z = Qᵀ g, at least γ before the root. Where any of them is not
+    finite, the frame is that of the weights.
     """
     posterior = prober.posterior
     if posterior.num_params <= MOST_DENSE:
@@ -64,6 +65,8 @@ def find_frame(prober: Prober, visited: Sequence[np.ndarray]) -> Frame:
     leaves = zip(_by_leaf(first, shapes), _by_leaf(second, shapes), strict=True)
     frames = [_leaf_frame(*leaf) for leaf in leaves]
     moments = np.concatenate([moment.ravel() for _, moment in frames])
+    if not np.isfinite(moments).all():
+        return PLAIN
     typed = lambda side: None if side is None else jnp.asarray(side, posterior.dtype)
     sides = tuple((typed(left), typed(right)) for (left, right), _ in frames)
     return Frame(Rotation(sides, shapes), _scale(posterior, moments))
@@ -77,6 +80,8 @@ def _dense_frame(prober: Prober, positions: np.ndarray) -> Frame:
         here = prober(at, jnp.broadcast_to(jnp.asarray(axis, at.dtype), at.shape))
         rows.append((to_host(here.curvature)[:, None] * to_host(here.direction)).mean(0, dtype=np.float64))
     hessian = posterior.nbeta * np.stack(rows) + posterior.localization * np.eye(len(rows))
+    if not np.isfinite(hessian).all():
+        return PLAIN
     stiffness, axes = np.linalg.eigh((hessian + hessian.T) / 2)
     rotation = Rotation(((jnp.asarray(axes, posterior.dtype), None),), ((len(rows), 1),))
     return Frame(rotation, _scale(posterior, stiffness))

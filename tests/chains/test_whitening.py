@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 import lltc
 from lltc import toys
+from lltc.chains import warmup
 from lltc.chains.curvature import make_prober
 from lltc.chains.gradients import measure_anchor
 from lltc.chains.loop import Run, Settings, sample, start
-from lltc.chains.rotation import Rotation, turn, turn_back
+from lltc.chains.rotation import PLAIN, Frame, Rotation, turn, turn_back
 from lltc.chains.rungs import Ladder
 from lltc.chains.warmup import warm_up
 from lltc.chains.whitening import find_frame, is_hopeless, leaf_shapes
@@ -110,6 +111,36 @@ def test_the_hessian_of_few_parameters_is_taken_whole():
     felt = hessian_in(frame, axes.T @ np.diag(NBETA * stiffness + GAMMA) @ axes)
     # float32 sees the flattest of seven decades beside the stiffest with a digit or two.
     assert np.linalg.eigvalsh(felt).max() < 3 * np.trace(felt) / 20
+
+
+@pytest.mark.parametrize("side", [4, 12])
+def test_a_curvature_that_is_not_finite_makes_no_frame(side):
+    """Neither the Hessian of 16 parameters nor the gradients of 144."""
+    quartic = lambda w, batch: jnp.sum(w**4) + 0 * batch
+    posterior = local_posterior(
+        quartic, jnp.zeros((side, side)), jnp.zeros(64), nbeta=NBETA, localization=GAMMA
+    )
+    prober = make_prober(posterior, measure_anchor(posterior), jax.random.key(0))
+    positions = np.random.default_rng(0).normal(size=(8, side**2)).astype(np.float32)
+    assert find_frame(prober, [positions]).rotation is not None
+    positions[3, 5] = np.nan
+    assert find_frame(prober, [positions]) is PLAIN
+
+
+@pytest.mark.parametrize("key", range(3))
+def test_nothing_is_left_of_a_frame_that_is_given_up(monkeypatch, key):
+    """Neither its curvatures nor its step size bound those of the weights: a tenth of what is stable."""
+    stiffness = np.geomspace(0.01, 1.0, 6)
+    model, params, data, _ = ridge(stiffness)
+    posterior = local_posterior(model, params, data, nbeta=NBETA, localization=GAMMA)
+    monkeypatch.setattr(warmup, "is_hopeless", lambda *_: True)
+    monkeypatch.setattr(warmup, "is_white", lambda *_: False)
+    # All curvatures are 10⁴ times as large in it, and steps as much smaller.
+    monkeypatch.setattr(warmup, "find_frame", lambda *_: Frame(None, jnp.full(6, 100.0)))
+    run = Run(posterior, measure_anchor(posterior), baoab(), jax.random.key(key))
+    warm = warm_up(run, Ladder(np.array([NBETA]), 8), num_warmup=400, step_size=None)
+    assert warm.settings.rotation is None
+    assert float(warm.settings.tuning.step_size[0, 0]) > 0.99 * 0.4 / (NBETA + GAMMA)
 
 
 def test_a_posterior_as_round_as_most_is_not_hopeless():
