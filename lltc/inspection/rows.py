@@ -128,7 +128,7 @@ def mark_in(leaf: jax.Array) -> int | None:
         >>> mark_in(jnp.array([0, 5, -100])), mark_in(jnp.array([-1, 0, 1])), mark_in(jnp.array([0, 2]))
         (-100, None, None)
     """
-    if not jnp.issubdtype(leaf.dtype, jnp.signedinteger):
+    if not leaf.size or not jnp.issubdtype(leaf.dtype, jnp.signedinteger):
         return None
     low, above, high = (int(value) for value in _ends(leaf))
     return low if low in MARKS and above >= 0 and high >= LEAST_LABELS else None

@@ -275,6 +275,12 @@ def test_rows_that_are_not_finite_are_counted_and_named():
         lltc.estimate_llc(lambda w, b: loss(w, b).mean(), W, (bad, Y), batch_size=64, **FEW)
 
 
+def test_a_leaf_without_numbers_is_no_matter():
+    model = lambda w, b: loss(w, b[:2])
+    nothing = np.zeros((len(X), 0), np.int32)
+    assert lltc.check(model, W, (X, Y, nothing), nbeta=50.0).found == ()
+
+
 def test_a_model_that_cannot_be_differentiated_is_refused():
     with pytest.raises(InputError, match="no gradient that JAX can take"):
         lltc.estimate_llc(
