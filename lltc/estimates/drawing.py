@@ -17,6 +17,7 @@ from lltc.estimates.drawn import Drawn, assess_rung, drawer
 from lltc.estimates.exchange import (
     MOST_CHEAP_DRAWS,
     exchange,
+    has_left,
     is_small,
     may_exchange,
     most_exchanged,
@@ -44,22 +45,40 @@ def draw_until_enough(
 
     The budget is a number of draws, and the moment `until` where there is one. Where the first draws tell
     that few rungs lead from the prior to the posterior, replicas exchange places for the rest of it, or for
-    `num_draws` anew.
+    `num_draws` anew. Where these fall into a deeper region that the first draws have not come to, the first
+    go on: a learning coefficient is of the region around w*.
     """
     draw = drawer(run, warm.settings, bar, until, observe=observe)
     count = (effort.num_draws or first_draws) if warm.complete and warm.finite else 0
     visits: list[Visit] = []
     trace = draw(warm.state, 1 + warm.steps, count, visits)
-    drawn = Drawn(run, ladder, warm, trace, tuple(visits), warm.steps * ladder.hot.size)
-    if count and observe is None and not _is_late(until) and may_exchange(drawn, effort):
-        drawn = exchange(drawn, effort.num_draws, bar, until)
-    if effort.num_draws is not None or count == 0:
+    plain = Drawn(run, ladder, warm, trace, tuple(visits), warm.steps * ladder.hot.size)
+    go_on = lambda drawn: _draw_on(drawn, effort, first_draws, bar, observe, until) if count else drawn
+    if not (count and observe is None and not _is_late(until) and may_exchange(plain, effort)):
+        return go_on(plain)
+    drawn = go_on(exchange(plain, effort.num_draws, bar, until))
+    if drawn.tempered and has_left(drawn, plain):
+        spent = plain.spent + drawn.evaluations - plain.evaluations
+        return go_on(replace(plain, spent=spent, overlooked=True))
+    return drawn
+
+
+def _draw_on(
+    drawn: Drawn,
+    effort: Effort,
+    first_draws: int,
+    bar: Progress,
+    observe: Callable[[jax.Array], None] | None,
+    until: float | None,
+) -> Drawn:
+    """Return `drawn` with as many draws as it needs, which are its own where a number was asked for."""
+    if effort.num_draws is not None:
         return drawn
-    cheap = is_small(run.posterior)
+    run, ladder, cheap = drawn.run, drawn.ladder, is_small(drawn.run.posterior)
+    draw = drawer(run, drawn.warm.settings, bar, until, observe=observe, tempered=drawn.tempered)
     # Chains that have missed a far arm look precise; where steps are cheap, two looks in a row must agree.
     wanted, most = (2, MOST_CHEAP_DRAWS) if cheap else (1, MOST_DRAWS)
     if drawn.tempered:
-        draw = drawer(run, drawn.warm.settings, bar, until, tempered=drawn.tempered)
         most = most_exchanged(drawn.tempered, first_draws)
     # Of replicas that come from the prior the virial tells nothing more.
     met, explored = 0, 0.0 if drawn.tempered else EXPLORED

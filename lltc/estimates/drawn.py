@@ -22,7 +22,8 @@ class Drawn:
     """A run, its warm-up, what was drawn and what was seen meanwhile; `tempered` where replicas exchange.
 
     `spent` evaluations of the loss went before these draws, of all chains together. Draws are `cramped` where
-    replicas should exchange, but the number of draws asked for is too small to see them arrive.
+    replicas should exchange, but the number of draws asked for is too small to see them arrive. A deeper
+    region is `overlooked` where replicas found it and these chains, from w*, do not come there.
     """
 
     run: Run
@@ -33,6 +34,7 @@ class Drawn:
     spent: int = 0
     tempered: Tempered | None = None
     cramped: bool = False
+    overlooked: bool = False
 
     @property
     def count(self) -> int:

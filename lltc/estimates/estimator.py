@@ -33,6 +33,14 @@ from lltc.posterior.target import LocalPosterior
 
 TYPICAL_WARMUP, FIRST_DRAWS, FEW_DRAWS = 1000, 1000, 128
 LEAST_READINGS = 8
+OVERLOOKED = Finding(
+    "deeper region",
+    "status",
+    "Beyond a barrier, but within reach of the localization, the loss is lower than at the checkpoint: "
+    "replicas found it, and chains that start at the checkpoint do not come there. The estimate is that of "
+    "the checkpoint's own region, without replicas; raise the localization to leave the other one out.",
+    Status.unexplored,
+)
 
 
 def draw_estimates(
@@ -99,6 +107,9 @@ def _draw_estimates(
             on_round=tell_round if early else None,
         )
         drawn = draw_until_enough(run, ladder, warm, effort, first_draws, bar, observe, until)
+    if drawn.overlooked:
+        wrong = wrong or OVERLOOKED.status
+        findings = (*findings, OVERLOOKED)
     seconds = time.perf_counter() - began
     estimates = [conclude(drawn, rung, seconds, findings) for rung in range(len(rungs))]
     return tuple(flagged(estimate, wrong) for estimate in estimates)

@@ -17,7 +17,7 @@ from lltc.chains.tempering import (
 )
 from lltc.chains.warmup import finite
 from lltc.diagnostics.assessment import REGULAR
-from lltc.diagnostics.status import LEAST_ESS
+from lltc.diagnostics.status import LEAST_ESS, Status
 from lltc.estimates.drawn import Drawn, assess_rung, drawer, of_rung
 from lltc.estimates.options import Effort
 from lltc.estimates.progress import Progress
@@ -89,6 +89,15 @@ def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | 
     draw = drawer(run, warm.settings, bar, until, tempered=tempered)
     trace = draw(tempered.state, 1 + steps, count, visits)
     return Drawn(run, drawn.ladder, warm, trace, tuple(visits), spent, tempered)
+
+
+def has_left(exchanged: Drawn, plain: Drawn) -> bool:
+    """True where replicas fell into a deeper region than that around w*, in which the plain chains stay."""
+    fallen = [
+        any(assess_rung(drawn, rung).status is Status.negative for rung in range(len(drawn.ladder.rungs)))
+        for drawn in (exchanged, plain)
+    ]
+    return fallen == [True, False]
 
 
 def most_exchanged(tempered: Tempered, plain: int) -> int:

@@ -32,7 +32,8 @@ class LLCEstimate(Assessment):
     warm-up steps that left the finite numbers and were undone. `init_loss` is L_n(w*). The second half of the
     chains started hot. `energy` `(chain, draw, half)` are the loss differences of two disjoint half batches,
     `distance` is ‖w - w*‖² and `virial` is (w - w*)·∇L. `num_examples` is n, `example` says what one example
-    is, and `findings` are the sentences of the look before the chains, as `lltc.check` gives them.
+    is, and `findings` are the sentences of the look before the chains, as `lltc.check` gives them, and of a
+    deeper region that replicas found.
 
     `evaluations` counts those of loss and gradient on a batch that all steps took, 0 where nobody counted.
     Where replicas exchanged places, the chains are those of the last of `num_rungs` rungs, and a replica came

@@ -188,6 +188,17 @@ def test_without_a_prior_an_end_of_the_minimum_is_enough(key):
     assert abs(estimate.llc - 0.5) < 3.5 * estimate.llc_se
 
 
+@pytest.mark.parametrize("key", range(2))
+def test_a_deeper_region_beyond_a_barrier_is_told_and_left_out(key):
+    """Replicas find the pit that chains around the crossing lines do not come to."""
+    loss = constant(lambda w: w[0] ** 2 * w[1] ** 6 - 0.2 * jnp.exp(-jnp.sum((w - 0.8) ** 2) / 0.02))
+    estimate = estimate_llc(loss, jnp.zeros(2), DUMMY, key=key, **SETTINGS)
+    assert estimate.status is Status.unexplored
+    assert any(finding.startswith("deeper region: ") for finding in estimate.findings)
+    # Without exchange the lines' far ends may be missed.
+    assert abs(estimate.llc / crossing_llc([1, 3], nbeta=NBETA, localization=1.0) - 1) < 0.1
+
+
 def test_a_regular_minimum_needs_no_exchange():
     curvatures = np.array([1.0, 3.0])
     loss = constant(lambda w: 0.5 * jnp.sum(curvatures * w**2))
