@@ -25,10 +25,14 @@ class Rotation:
 
 
 class Frame(NamedTuple):
-    """Coordinates to move in: axes, None for those of the weights, and a diagonal scale, () or `(d,)`."""
+    """Coordinates to move in: axes, None for those of the weights, and a diagonal scale, () or `(d,)`.
+
+    `stiffness` is that of U along every axis, where the scale makes all of them equal.
+    """
 
     rotation: Rotation | None = None
     scale: jax.Array | float = 1.0
+    stiffness: float = 0.0
 
 
 PLAIN = Frame()

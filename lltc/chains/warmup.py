@@ -230,7 +230,7 @@ def _frame(run: Run, trace: Trace, visited: list[np.ndarray], number: int) -> Fr
 
 
 def _is_white(run: Run, ladder: Ladder, stage: Standing, frame: Frame) -> bool:
-    return is_white(run.posterior, choose_tuning(run, ladder, stage.gauge, stage.energy, frame))
+    return is_white(choose_tuning(run, ladder, stage.gauge, stage.energy, frame))
 
 
 def _measured(

@@ -36,15 +36,14 @@ def is_hopeless(posterior: LocalPosterior, reach: float) -> bool:
     return 0 < posterior.localization * reach < 2 * RELAXATIONS / AFFORDED
 
 
-def is_white(posterior: LocalPosterior, tuned: Tuned) -> bool:
+def is_white(tuned: Tuned) -> bool:
     """True where all directions relax soon in the frame of `tuned`: ten times within a round of 125 steps.
 
-    They do where they are about equally stiff, and the flattest takes 2/(γ max S²·reach) steps at most. They
-    do not where curvature changes from place to place, as in deep linear networks, so that one frame fits
-    none, or where minibatch noise along flat directions, which the scale S makes large, leaves small steps.
+    They do where they are about equally stiff: each takes 2/(stiffness·reach) steps. They do not where
+    curvature changes from place to place, as in deep linear networks, so that one frame fits none, or where
+    minibatch noise along flat directions, which the scale makes large, leaves small steps.
     """
-    flattest = posterior.localization * float(np.max(tuned.frame.scale)) ** 2
-    return bool(flattest * tuned.reach[0] >= 2 * RELAXATIONS / SOON)
+    return bool(tuned.frame.stiffness * tuned.reach[0] >= 2 * RELAXATIONS / SOON)
 
 
 def find_frame(prober: Prober, visited: Sequence[np.ndarray]) -> Frame:
@@ -69,7 +68,7 @@ def find_frame(prober: Prober, visited: Sequence[np.ndarray]) -> Frame:
         return PLAIN
     typed = lambda side: None if side is None else jnp.asarray(side, posterior.dtype)
     sides = tuple((typed(left), typed(right)) for (left, right), _ in frames)
-    return Frame(Rotation(sides, shapes), _scale(posterior, moments))
+    return Frame(Rotation(sides, shapes), *_evened(posterior, moments))
 
 
 def _dense_frame(prober: Prober, positions: np.ndarray) -> Frame:
@@ -84,13 +83,14 @@ def _dense_frame(prober: Prober, positions: np.ndarray) -> Frame:
         return PLAIN
     stiffness, axes = np.linalg.eigh((hessian + hessian.T) / 2)
     rotation = Rotation(((jnp.asarray(axes, posterior.dtype), None),), ((len(rows), 1),))
-    return Frame(rotation, _scale(posterior, stiffness))
+    return Frame(rotation, *_evened(posterior, stiffness))
 
 
-def _scale(posterior: LocalPosterior, stiffness: np.ndarray) -> jax.Array:
-    """Return 1/√stiffness, at least γ, over its geometric mean."""
-    scale = np.maximum(stiffness, posterior.localization) ** -0.5
-    return jnp.asarray(scale / np.exp(np.log(scale).mean()), posterior.dtype)
+def _evened(posterior: LocalPosterior, stiffness: np.ndarray) -> tuple[jax.Array, float]:
+    """Return the scale that makes all stiffnesses, at least γ, their geometric mean, and that."""
+    stiffness = np.maximum(stiffness, posterior.localization)
+    mean = float(np.exp(np.log(stiffness).mean()))
+    return jnp.asarray((mean / stiffness) ** 0.5, posterior.dtype), mean
 
 
 def leaf_shapes(posterior: LocalPosterior) -> tuple[tuple[int, int], ...]:
