@@ -175,7 +175,7 @@ CASES = {
         np.geomspace(1e-6, 1e6, 30), np.linalg.qr(np.random.default_rng(0).normal(size=(30, 30)))[0]
     ),
     "a matrix": lambda: ridge(np.geomspace(1e-6, 1e6, 600).reshape(20, 30)),
-    "none as flat as the prior": lambda: ridge(np.geomspace(1e-2, 1e6, 9)),
+    "none as flat as the prior": lambda: ridge(np.geomspace(1.0, 1e8, 9)),
 }
 
 
