@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from lltc.chains.looks import Visit
-from lltc.chains.loop import OBSERVE_EVERY, positions_of
+from lltc.chains.loop import OBSERVE_EVERY, Draws, positions_of
 from lltc.chains.tempering import (
     MOST_BARRIER,
     Tempered,
@@ -26,6 +26,7 @@ from lltc.posterior.target import LocalPosterior
 MOST_CHEAP_DRAWS = 64_000
 LOOKS = 8
 MOST_EXACT = 512
+CURVED = 0.02
 
 
 def is_small(posterior: LocalPosterior) -> bool:
@@ -53,8 +54,8 @@ def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | 
     """
     run, chains = drawn.run, drawn.ladder.num_chains
     llc = np.array([assess_rung(drawn, rung).llc for rung in range(len(drawn.ladder.rungs))])
-    # Where every direction is stiff λ is d/2, and there are no arms.
-    if np.all(llc >= REGULAR * run.posterior.num_params / 2):
+    # Where every direction is stiff λ is d/2, and there are no arms; nor has a parabola any.
+    if np.all(llc >= REGULAR * run.posterior.num_params / 2) or is_quadratic(drawn.trace.draws):
         return drawn
     prior_rise = measure_prior_rise(run, chains)
     refused = barrier(llc[-1], drawn.ladder.rungs[-1], prior_rise)
@@ -89,6 +90,12 @@ def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | 
     draw = drawer(run, warm.settings, bar, until, tempered=tempered)
     trace = draw(tempered.state, 1 + steps, count, visits)
     return Drawn(run, drawn.ladder, warm, trace, tuple(visits), spent, tempered)
+
+
+def is_quadratic(draws: Draws) -> bool:
+    """True where L was a parabola wherever chains were: (w - w*)·∇L = 2 (L - L(w*)) - (w - w*)·∇L(w*)."""
+    left = draws.virial - 2 * draws.energy.mean(-1) + draws.tilt
+    return bool(np.mean(left**2) <= CURVED**2 * np.mean((draws.virial - draws.tilt) ** 2))
 
 
 def has_left(exchanged: Drawn, plain: Drawn) -> bool:
