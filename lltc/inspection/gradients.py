@@ -25,6 +25,7 @@ MISMATCH, MISMATCH_OF_A_GROUP = 0.1, 0.5
 ROUNDINGS = 64
 MOST_NAMED = 4
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(5)
+PIECES = 16
 
 
 class Paths(NamedTuple):
@@ -62,7 +63,8 @@ def look_at_gradients(
     target, center = posterior.target, posterior.center
     owner = jnp.asarray(directions.owner)
     ways = reach * directions.vectors
-    paths = Paths(*(to_host(a).astype(float) for a in _along(target, center, ways, owner, batch)))
+    follow = lambda pieces: Paths(*map(_wide, _along(target, pieces, center, ways, owner, batch)))
+    paths = follow(1)
     names = target.layout.moved_names
     if not paths.rise.any() and not paths.variation.any():
         return [Finding("parameters", "status", Status.unused.value, Status.unused)]
@@ -71,6 +73,9 @@ def look_at_gradients(
     resolution = ROUNDINGS * eps / np.sqrt(sample.size) * paths.size.max()
     blocked = bool(len(flat)) and np.abs(moves_alone).max() > resolution
     wrong = _disagreeing(paths, resolution)
+    if len(wrong):
+        # Kinks between a few nodes are passed over; between many, only what is no derivative is left.
+        wrong = _disagreeing(follow(PIECES), resolution)
     if blocked or len(wrong):
         ranges = [directions.ranges[place - DIRECTIONS] for place in wrong if place >= DIRECTIONS]
         leaves = flat if blocked else np.unique([directions.owner[low] for low, _ in ranges]).astype(int)
@@ -99,7 +104,7 @@ def _disagreeing(paths: Paths, resolution: float) -> np.ndarray:
     """Return the paths on which rises are not what the gradients add up to, beyond rounding.
 
     The eight ways of all that moves are judged together, by their root mean square: kinks of the loss between
-    the five places where its gradient is taken average out. A group of coordinates is judged coarsely.
+    the places where its gradient is taken average out. A group of coordinates is judged coarsely.
     """
     gap = np.maximum(np.abs(paths.rise - paths.work) - resolution, 0)
     scale = np.maximum(np.abs(paths.rise), paths.variation)
@@ -144,11 +149,15 @@ def _split(starts: list[int], length: int, count: int) -> list[tuple[int, int]]:
     return sorted(groups)
 
 
-@partial(jax.jit, static_argnums=0)
+def _wide(values: jax.Array) -> np.ndarray:
+    return to_host(values).astype(float)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
 def _along(
-    target: Target, center: Center, ways: jax.Array, owner: jax.Array, batch: PyTree
+    target: Target, pieces: int, center: Center, ways: jax.Array, owner: jax.Array, batch: PyTree
 ) -> tuple[jax.Array, ...]:
-    """Return of each way `(path,)` what `Paths` tells."""
+    """Return of each way `(path,)` what `Paths` tells, its gradient taken at five places of each of `pieces`."""
     base = target.losses_at_center(center, batch)
     leaves = len(target.layout.moved_shapes)
 
@@ -159,8 +168,9 @@ def _along(
 
     def one(way: jax.Array) -> tuple[jax.Array, ...]:
         losses = target.losses(center, way, batch)
-        work, steepest = jax.lax.map(partial(at, way), jnp.asarray((1 + NODES) / 2, way.dtype))
-        weights = jnp.asarray(WEIGHTS / 2, way.dtype)
+        nodes = (np.arange(pieces)[:, None] + (1 + NODES) / 2).ravel() / pieces
+        work, steepest = jax.lax.map(partial(at, way), jnp.asarray(nodes, way.dtype))
+        weights = jnp.asarray(np.tile(WEIGHTS / 2, pieces) / pieces, way.dtype)
         size = jnp.abs(losses).mean()
         return (losses - base).mean(), work @ weights, jnp.abs(work) @ weights, size, steepest.max(0)
 

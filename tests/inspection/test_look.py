@@ -98,6 +98,23 @@ def test_good_losses_pass(name, key):
     assert inspect(prepare_run(posterior, key, None, kernel=baoab())) == ()
 
 
+@pytest.mark.parametrize("seed", range(20, 25))
+def test_kinks_of_a_narrow_network_that_is_not_trained_are_no_wrong_gradient(seed):
+    """Where biases are 0 a way bends at a few places only, and five nodes may all miss them."""
+    chance = np.random.default_rng(seed)
+    draw = lambda *shape: chance.normal(size=shape).astype(np.float32)
+    data = draw(64, 2), draw(64)
+    params = {"in": 0.3 * draw(2, 4), "out": 0.3 * draw(4), "bias": jnp.zeros(4), "mean": jnp.zeros(())}
+
+    def model(params: Any, batch: Any) -> Any:
+        hidden = jnp.maximum(batch[0] @ params["in"] + params["bias"], 0)
+        return 0.5 * (hidden @ params["out"] + params["mean"] - batch[1]) ** 2
+
+    posterior = lltc.local_posterior(model, params, data, linear=False)
+    findings = inspect(prepare_run(posterior, 0, None, kernel=baoab()))
+    assert "gradient" not in [finding.matter for finding in findings]
+
+
 @pytest.mark.parametrize("key", range(3))
 @pytest.mark.parametrize("name", BAD)
 def test_bad_losses_are_told_by_name(name, key):
