@@ -11,7 +11,10 @@ import pytest
 
 from lltc.checkpoints import open_checkpoint, save_npz
 from lltc.errors import CheckpointError
+from lltc.posterior.data import as_data
 from lltc.sweeps.jobs import trial
+from lltc.sweeps.jobs.described_options import complete_options
+from lltc.sweeps.jobs.request import find_reference
 from lltc.sweeps.jobs.trial import try_reading
 
 pytestmark = pytest.mark.process
@@ -72,3 +75,47 @@ def test_a_loader_that_no_other_process_can_have_is_left_alone(path):
     lock = subprocess.Popen(["true"])
     try_reading(open_checkpoint(path, loader=lambda _: lock))
     lock.wait()
+
+
+@pytest.fixture
+def remote(path):
+    """The checkpoint as it lies elsewhere, and a file of the processes that fetched it."""
+
+    class Remote(type(path)):
+        protocol = "elsewhere"
+
+        @property
+        def fs(self):
+            return self
+
+        @property
+        def path(self):
+            return str(self)
+
+        def is_dir(self):
+            return False
+
+        def get_file(self, source, target):
+            with open(self.parent / "fetched", "a") as file:
+                file.write(f"{os.getpid()}\n")
+            shutil.copy(source, target)
+
+    return Remote(path)
+
+
+def reference(remote, loader):
+    checkpoint = open_checkpoint(remote, loader=loader)
+    data = as_data((np.zeros((8, 1)), np.zeros(8)))
+    loss = lambda params, batch: (batch[0] @ params["w"][:1] - batch[1]) ** 2
+    return find_reference((checkpoint,), loss, data, None, complete_options({}), apart=True)
+
+
+def test_what_lies_elsewhere_is_fetched_once_and_not_by_the_process_that_tries_it(remote):
+    params, _ = reference(remote, lambda file: {"w": np.load(file)["w"]})
+    np.testing.assert_array_equal(params["w"], np.zeros(1000))
+    assert remote.with_name("fetched").read_text().split() == [str(os.getpid())]
+
+
+def test_the_name_of_what_lies_elsewhere_is_the_one_told(remote):
+    with pytest.raises(CheckpointError, match=rf"'{remote}': a process of its own, .* by signal 11"):
+        reference(remote, lambda _: os.kill(os.getpid(), signal.SIGSEGV))

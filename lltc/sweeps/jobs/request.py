@@ -13,6 +13,7 @@ from lltc.chains.cost import with_affordable_batch
 from lltc.chains.streams import as_key
 from lltc.checkpoints import Checkpoint
 from lltc.checkpoints.intake.tree import as_globs
+from lltc.checkpoints.remote import local_copy
 from lltc.compilation import NUMERICS
 from lltc.errors import CheckpointError, InputError
 from lltc.estimates.by_component import as_masks
@@ -206,16 +207,14 @@ def find_reference(
 ) -> tuple[PyTree, LocalPosterior]:
     """Return the params of the last checkpoint that can be read and evaluated, and its posterior.
 
-    Where `apart`, each is read by another process first.
+    Where `apart`, each is read by another process first, once it lies on a local disk.
     """
     chosen = {name: options[name] for name in SHAPING}
     errors: list[InputError] = []
     misfits = 0
     for task in reversed(tasks):
         try:
-            if apart and isinstance(task, Checkpoint):
-                try_reading(task)
-            params = as_params(_load(task, template))
+            params = as_params(_load_apart(task, template) if apart else _load(task, template))
             check_finite_params(params)
         except InputError as error:
             errors.append(error)
@@ -243,6 +242,16 @@ def _recorded_defaults(
         return {}
     left = [name for name in STICKY if options[name] is None and recorded.given[name] is None]
     return {name: recorded.options[name] for name in left}
+
+
+def _load_apart(task: Task, template: PyTree | None) -> PyTree:
+    if not isinstance(task, Checkpoint):
+        return _load(task, template)
+    # The other process has time and memory to read a checkpoint, not to fetch it.
+    with local_copy(task.path) as path:
+        near = replace(task, path=path)
+        try_reading(near)
+        return _load(near, template)
 
 
 def _load(task: Task, template: PyTree | None) -> PyTree:

@@ -25,7 +25,7 @@ PATIENCE, BYTES_PER_SECOND = 300.0, 1e6
 
 
 def try_reading(checkpoint: Checkpoint) -> None:
-    """Read a checkpoint in a process with bounded memory and time, and forget it.
+    """Read a checkpoint on a local disk in a process with bounded memory and time, and forget it.
 
     Where it is read, or refused as any reader may refuse it, nothing is said: whoever reads it next is told
     the same. Nor where no other process can have its loader.
@@ -67,9 +67,7 @@ def _pickler() -> ModuleType:
     return pickle
 
 
-def _bytes_on_disk(path: object) -> int:
-    if not isinstance(path, Path):
-        return 0
+def _bytes_on_disk(path: Path) -> int:
     with suppress(OSError, CheckpointError):
         return (
             sum(file_size(file) for file in path.rglob("*") if is_file(file))
