@@ -214,6 +214,36 @@ def meta(**changes) -> Callable[[dict[str, bytes]], None]:
     )
 
 
+def spread(stored: dict, length: int) -> None:
+    """Let an array show its first number `length` times."""
+    stored["tensor_meta"] |= {"sizes": [{"as_int": length}], "strides": [{"as_int": 0}]}
+
+
+def repeated(parts: dict[str, bytes]) -> None:
+    """Let many arrays show the numbers of one again and again, each of them another number of times."""
+
+    def repeat(document: dict) -> None:
+        for place in range(20):
+            copy = json.loads(json.dumps(document["config"]["layer.weight"]))
+            spread(copy, (1 << 26) + place)
+            document["config"][f"more{place}"] = copy
+
+    edit("model_weights_config.json", repeat)(parts)
+
+
+def repeated_constant(parts: dict[str, bytes]) -> None:
+    """Let one large constant enter under many names."""
+
+    def enter(document: dict) -> None:
+        specs = document["graph_module"]["signature"]["input_specs"]
+        for place in range(20):
+            spec = {"arg": {"name": f"c{place}"}, "tensor_constant_name": "layer.weight"}
+            specs.append({"tensor_constant": spec})
+
+    edit("model_weights_config.json", lambda d: spread(d["config"]["layer.weight"], 1 << 26))(parts)
+    edit("models/model.json", enter)(parts)
+
+
 def schema(document: dict) -> None:
     document["schema_version"]["major"] = 9
 
@@ -235,10 +265,15 @@ def no_format(parts: dict[str, bytes]) -> None:
     [
         (weight(use_pickle=True), "'layer.weight' is pickled"),
         (weight(path_name="weight_9"), "not laid out"),
-        (meta(sizes=[{"as_int": 1 << 61}, {"as_int": 4}]), "reaches beyond its own numbers"),
+        (meta(sizes=[{"as_int": 1 << 61}, {"as_int": 4}]), "are allowed for its"),
         (meta(sizes=[{"as_int": -1}, {"as_int": 4}]), "no whole number from 0"),
-        (meta(strides=[{"as_int": 0}, {"as_int": 0}], sizes=[{"as_int": 1 << 31}] * 2), "reaches beyond"),
-        (meta(storage_offset={"as_int": 1}), "reaches beyond"),
+        (
+            meta(strides=[{"as_int": 0}, {"as_int": 0}], sizes=[{"as_int": 1 << 31}] * 2),
+            "are allowed for its",
+        ),
+        (repeated, "are allowed for its"),
+        (repeated_constant, "a constant would take it to .* are allowed for its"),
+        (meta(storage_offset={"as_int": 1}), "ends beyond its last number"),
         (meta(dtype=77), "PyTorch's type 77"),
         (edit("models/model.json", schema), "schema has the version 9, and 8 is read"),
         (edit("models/model.json", unknown), "draws random numbers at line"),

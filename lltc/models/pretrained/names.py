@@ -8,11 +8,12 @@ import ml_dtypes
 import numpy as np
 
 from lltc.checkpoints.formats.safetensors import Place
+from lltc.checkpoints.intake.arrays import checked_shape
 from lltc.errors import CheckpointError
 from lltc.export.modules import Names
 from lltc.models.pretrained.tracing import Traced
 from lltc.models.pretrained.weight_files import read_each
-from lltc.models.torch_graph.as_json import as_dtype_name, as_shape, as_text
+from lltc.models.torch_graph.as_json import as_dtype_name, as_text
 from lltc.models.torch_graph.checks import check_names
 from lltc.models.torch_graph.weights import Weights
 
@@ -124,7 +125,7 @@ def network_to_json(network: Network) -> dict[str, Any]:
 def network_from_json(document: Mapping[str, Any]) -> Network:
     """Return the network that `network_to_json` wrote; a `ValueError` or a `TypeError` where it is none."""
     arrays = {
-        name: InFile(as_text(spelling), as_dtype_name(dtype), as_shape(shape))
+        name: InFile(as_text(spelling), as_dtype_name(dtype), checked_shape(shape))
         for name, (spelling, dtype, shape) in document["arrays"].items()
     }
     tied = {other: as_text(name) for other, name in document["tied"].items()}

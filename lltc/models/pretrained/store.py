@@ -9,12 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from typing import Any
 
+from lltc.checkpoints.intake.documents import unique_keys
 from lltc.errors import InputError
 from lltc.files import FolderError, cache_folder, read_file, write_whole
-from lltc.models.torch_graph.archive import MOST_JSON, unique
 
 # Any change to what `read_program` or `as_json` writes, or to how a network is matched, must raise it.
 VERSION = 2
+MOST_JSON = 1 << 27
 _MAKERS = ("torch", "transformers", "peft")
 _MISREAD = (
     InputError,
@@ -41,7 +42,7 @@ def recall(key: str, read: Callable[[Any], Any]) -> Any:
         with gzip.GzipFile(fileobj=BytesIO(read_file(folder / f"{key}.json.gz"))) as file:
             # What is packed may be far longer than its file.
             content = file.read(MOST_JSON + 1)
-        document = json.loads(content if len(content) <= MOST_JSON else b"", object_pairs_hook=unique)
+        document = json.loads(content if len(content) <= MOST_JSON else b"", object_pairs_hook=unique_keys)
         installed, made_by = _installed(), document["made_by"]
         alike = all(installed.get(name, made_by[name]) == made_by[name] for name in made_by)
         if document["version"] == VERSION and document["key"] == key and alike:

@@ -1,26 +1,25 @@
 """A `.pt2` file as bytes others wrote: read within bounds, as JSON and numbers, never as a pickle.
 
-`torch.export.save` stores its parts as they are, without compression. So a file makes no more of itself than
-its own size: that the parts fit into it, and each array into its part, is checked in Python's integers.
+`torch.export.save` stores its parts as they are, without compression, so that they fit into the file. An
+array may show the same numbers again and again; what it takes is counted by the budget of the file.
 """
 
 import json
-import math
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 
+from lltc.checkpoints.intake.arrays import as_view, checked_shape, num_bytes, number_type
+from lltc.checkpoints.intake.budget import Budget
+from lltc.checkpoints.intake.documents import parse_json
 from lltc.errors import CheckpointError, InputError, printable
 from lltc.files import open_regular
 
-MOST_JSON = 1 << 27
-_MOST_AXES = 64
 # PyTorch's numbers of its types.
 DTYPES = {
     1: "uint8",
@@ -42,20 +41,19 @@ DTYPES = {
 
 
 class Archive(NamedTuple):
-    """An open `.pt2` file: its zip archive, and the folder that all its parts lie in."""
+    """An open `.pt2` file: its zip archive, the folder that all its parts lie in, and what it may cost."""
 
     parts: zipfile.ZipFile
     root: str
+    budget: Budget
 
     def read(self, name: str) -> bytes:
         """Return a part as bytes."""
         return self.parts.read(f"{self.root}{name}")
 
     def read_json(self, name: str) -> Any:
-        """Return a part as JSON; a `ValueError` where it is too long, or names something twice."""
-        if self.parts.getinfo(f"{self.root}{name}").file_size > MOST_JSON:
-            raise ValueError(f"its part '{printable(name, 80)}' is longer than {MOST_JSON:,} bytes")
-        return json.loads(self.read(name), object_pairs_hook=unique)
+        """Return a part as JSON; a `ValueError` where it names something twice."""
+        return parse_json(self.read(name), self.budget)
 
 
 @contextmanager
@@ -63,11 +61,12 @@ def open_archive(path: Path) -> Iterator[Archive]:
     """Yield the archive at `path`; whatever is wrong with it becomes one sentence.
 
     Raises:
-        CheckpointError: it is missing, damaged, packed, or no file of `torch.export.save`.
+        CheckpointError: it is missing, damaged, packed, beyond its budget, or no file of `torch.export.save`.
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as parts:
-            yield Archive(parts, _checked_root(parts, os.fstat(file.fileno()).st_size))
+            size = os.fstat(file.fileno()).st_size
+            yield Archive(parts, _checked_root(parts, size), Budget(path, size))
     except InputError:
         raise
     # A damaged file can make what reads it raise almost anything.
@@ -104,16 +103,8 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or reason
 
 
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the table of these pairs; a `ValueError` where two have one name."""
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        raise ValueError("a table in it names something twice")
-    return table
-
-
 class Stored(NamedTuple):
-    """An array of the archive: whether it is a trained parameter, and where its numbers lie."""
+    """An array of the archive: its numbers, whether it is a trained parameter, and where it lies."""
 
     array: np.ndarray
     trained: bool
@@ -124,6 +115,7 @@ def read_arrays(archive: Archive, folder: str, kind: str) -> dict[str, Stored]:
     """Return the arrays of one kind, "weights" or "constants", by name; shared bytes are shared memory."""
     described = archive.read_json(f"data/{folder}/model_{kind}_config.json")["config"]
     fetched: dict[str, bytes] = {}
+    views: dict[tuple, np.ndarray] = {}
     arrays = {}
     for name, entry in described.items():
         if entry["use_pickle"]:
@@ -134,11 +126,10 @@ def read_arrays(archive: Archive, folder: str, kind: str) -> dict[str, Stored]:
         if part not in fetched:
             fetched[part] = archive.read(f"data/{folder}/{part}")
         meta = entry["tensor_meta"]
-        arrays[name] = Stored(
-            _view(fetched[part], meta),
-            entry["is_param"] and meta["requires_grad"],
-            (part, json.dumps([meta[key] for key in ("dtype", "sizes", "strides", "storage_offset")])),
-        )
+        place = (part, json.dumps([meta[key] for key in ("dtype", "sizes", "strides", "storage_offset")]))
+        if place not in views:
+            views[place] = _view(fetched[part], meta, archive.budget)
+        arrays[name] = Stored(views[place], entry["is_param"] and meta["requires_grad"], place)
     return arrays
 
 
@@ -151,29 +142,13 @@ def as_dtype(number: Any) -> str:
     return DTYPES[number]
 
 
-def _view(content: bytes, meta: dict[str, Any]) -> np.ndarray:
-    name = as_dtype(meta["dtype"])
-    dtype = np.dtype(getattr(ml_dtypes, name, name))
-    shape = [as_length(size["as_int"]) for size in meta["sizes"]]
-    strides = [as_length(stride["as_int"]) for stride in meta["strides"]]
-    offset = as_length(meta["storage_offset"]["as_int"])
-    if len(shape) != len(strides) or len(shape) > _MOST_AXES:
-        raise ValueError("an array in it has more lengths than strides, or fewer")
-    if 0 in shape:
-        return np.zeros(shape if math.prod(size or 1 for size in shape) < 1 << 40 else [0], dtype)
-    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-    if (last + 1) * dtype.itemsize > len(content) or math.prod(shape) > max(len(content), 1 << 28):
-        raise ValueError("an array in it reaches beyond its own numbers")
-    flat = np.frombuffer(content, np.uint8)
-    # NumPy counts on truth values being 0 or 1.
-    if dtype == np.bool_ and flat.max() > 1:
-        raise ValueError("it holds a truth value that is neither 0 nor 1")
-    steps = [stride * dtype.itemsize for stride in strides]
-    return np.ndarray(shape, dtype, flat, offset * dtype.itemsize, steps)
+def _view(content: bytes, meta: Mapping[str, Any], budget: Budget) -> np.ndarray:
+    dtype = number_type(as_dtype(meta["dtype"]))
+    offset, shape, strides = (_whole(meta[key]) for key in ("storage_offset", "sizes", "strides"))
+    # A view may show a few bytes again and again, so what counts is the size it has to whoever copies it.
+    budget.take(num_bytes(checked_shape(shape), dtype), "an array")
+    return as_view(content, dtype, offset, shape, strides)
 
 
-def as_length(number: Any) -> int:
-    """Return a length of an array; a `ValueError` where it is none."""
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 1 << 62:
-        raise ValueError("it states a length that is no whole number from 0 to 2^62")
-    return number
+def _whole(stated: Any) -> Any:
+    return [_whole(item) for item in stated] if isinstance(stated, list) else stated["as_int"]

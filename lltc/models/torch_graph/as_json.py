@@ -1,21 +1,18 @@
 """A graph as JSON and back: its arrays in base64, and everything checked on the way back."""
 
 import base64
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
+from lltc.checkpoints.intake.arrays import as_array, checked_length, number_type
 from lltc.errors import InputError, printable
 from lltc.export.refusals import check_operator
-from lltc.models.torch_graph.archive import DTYPES, as_length
+from lltc.models.torch_graph.archive import DTYPES
 from lltc.models.torch_graph.checks import check_graph
 from lltc.models.torch_graph.evaluate import is_known
 from lltc.models.torch_graph.record import Graph, Input, Node, Ref, Region
-
-_MOST_AXES = 64
 
 
 def graph_to_json(graph: Graph) -> dict[str, Any]:
@@ -46,7 +43,7 @@ def graph_from_json(document: Mapping[str, Any]) -> Graph:
         call=_value(document["call"]),
         names=tuple(map(as_text, document["names"])),
         outputs=_value(document["outputs"]),
-        rows=(as_length(low), None if high is None else as_length(high)),
+        rows=(checked_length(low), None if high is None else checked_length(high)),
     )
     if not isinstance(graph.call, dict):
         raise ValueError("its call has no names")
@@ -66,14 +63,6 @@ def as_dtype_name(name: Any) -> str:
     if name not in DTYPES.values():
         raise ValueError(f"it holds values of the type {printable(str(name), 40)}, which are not read")
     return name
-
-
-def as_shape(lengths: Iterable[Any]) -> tuple[int, ...]:
-    """Return the lengths of an array; a `ValueError` where they are none."""
-    shape = tuple(map(as_length, lengths))
-    if len(shape) > _MOST_AXES:
-        raise ValueError(f"an array in it has {len(shape)} axes")
-    return shape
 
 
 def _plain_node(node: Node) -> dict[str, Any]:
@@ -137,7 +126,7 @@ def _value(item: Any) -> Any:
         return Ref(as_text(content))
     if kind == "input":
         name, shape, dtype = content
-        lengths = tuple(None if length is None else as_length(length) for length in shape)
+        lengths = tuple(None if length is None else checked_length(length) for length in shape)
         return Input(as_text(name), lengths, as_dtype_name(dtype))
     if kind == "region":
         inputs, nodes, outputs = content
@@ -160,14 +149,5 @@ def _plain_array(array: np.ndarray) -> dict[str, Any]:
 
 
 def _array(entry: Mapping[str, Any]) -> np.ndarray:
-    name, shape = as_dtype_name(entry["dtype"]), as_shape(entry["shape"])
-    content, dtype = (
-        base64.b64decode(entry["numbers"], validate=True),
-        np.dtype(getattr(ml_dtypes, name, name)),
-    )
-    if len(content) != math.prod(shape) * dtype.itemsize:
-        raise ValueError("an array in it is not as long as its shape")
-    # NumPy counts on truth values being 0 or 1.
-    if dtype == np.bool_ and any(byte > 1 for byte in content):
-        raise ValueError("it holds a truth value that is neither 0 nor 1")
-    return np.frombuffer(content, dtype).reshape(shape)
+    content = base64.b64decode(entry["numbers"], validate=True)
+    return as_array(content, number_type(as_dtype_name(entry["dtype"])), entry["shape"])

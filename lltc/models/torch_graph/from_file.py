@@ -62,7 +62,10 @@ def _exported(archive: Archive, document: Mapping[str, Any]) -> Exported:
         elif kind == "parameter" or (kind == "buffer" and spec["persistent"]):
             weights[spec["arg"]["name"]] = spec[f"{kind}_name"]
         elif kind in ("buffer", "tensor_constant"):
-            constants[spec["arg"]["name"]] = fixed[spec[f"{kind}_name"]].array
+            constant = fixed[spec[f"{kind}_name"]].array
+            # Each name of it becomes an array of its own.
+            archive.budget.take(constant.nbytes, "a constant")
+            constants[spec["arg"]["name"]] = constant
         else:
             raise ValueError(f"its module takes a {printable(kind, 40)}, which is not read")
     leaving = [
