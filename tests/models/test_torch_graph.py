@@ -244,6 +244,10 @@ def repeated_constant(parts: dict[str, bytes]) -> None:
     edit("models/model.json", enter)(parts)
 
 
+def deep(document: dict) -> None:
+    document["config"][".".join(["a"] * 5000)] = document["config"]["layer.weight"]
+
+
 def schema(document: dict) -> None:
     document["schema_version"]["major"] = 9
 
@@ -273,6 +277,7 @@ def no_format(parts: dict[str, bytes]) -> None:
         ),
         (repeated, "are allowed for its"),
         (repeated_constant, "a constant would take it to .* are allowed for its"),
+        (edit("model_weights_config.json", deep), "nests 100 deep or more"),
         (meta(storage_offset={"as_int": 1}), "ends beyond its last number"),
         (meta(dtype=77), "PyTorch's type 77"),
         (edit("models/model.json", schema), "schema has the version 9, and 8 is read"),

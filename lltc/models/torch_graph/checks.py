@@ -6,6 +6,8 @@ from typing import Any
 from lltc.errors import InputError, printable
 from lltc.models.torch_graph.record import Graph, Input, Node, Ref, Region
 
+_MOST_LEVELS = 100
+
 
 def check_graph(graph: Graph) -> None:
     """Refuse a graph that uses a value before it is made, or returns none.
@@ -27,8 +29,10 @@ def check_names(names: set[str], stored: Mapping[str, Any]) -> None:
         ValueError: there are such names.
     """
     for name in names:
-        inner = [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 1)]
-        if name not in stored or "/" in name or any(outer in names for outer in inner):
+        if name.count(".") >= _MOST_LEVELS:
+            raise ValueError(f"the name '{printable(name, 80)}' nests {_MOST_LEVELS} deep or more")
+        outer = (name[:at] for at, letter in enumerate(name) if letter == ".")
+        if name not in stored or "/" in name or any(prefix in names for prefix in outer):
             raise ValueError(f"it has no array for the name '{printable(name, 80)}', or more than one")
 
 
