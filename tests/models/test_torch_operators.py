@@ -98,6 +98,34 @@ def test_indices_that_pytorch_stops_at_give_no_number(read, index):
     assert jnp.isfinite(read(jnp.arange(3.0), jnp.array([2, 0]))).all()
 
 
+WRITERS = {
+    "scatter": lambda x, at: call("scatter.src", x, 0, at, jnp.ones(2)),
+    "scatter_add": lambda x, at: call("scatter_add.default", x, 0, at, jnp.ones(2)),
+    "index_add": lambda x, at: call("index_add.default", x, 0, at, jnp.ones(2), alpha=2),
+    "index_copy": lambda x, at: call("index_copy.default", x, 0, at, jnp.ones(2)),
+    "index_fill": lambda x, at: call("index_fill.int_Scalar", x, 0, at, 1.0),
+    "index_put": lambda x, at: call("index_put.default", x, [at], jnp.ones(2)),
+    "index_put two": lambda x, at: call(
+        "index_put.default", x[:, None], [at, jnp.array(0)], jnp.ones(2), True
+    ),
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+@pytest.mark.parametrize("index", [-4, -1, 3])
+def test_nothing_is_written_where_pytorch_stops(write, index):
+    """It counts from the end in index_fill and index_put alone."""
+    stops = index != -1 or write not in (*WRITERS.values(),)[-3:]
+    assert jnp.isnan(write(jnp.arange(3.0), jnp.array([index, 0]))).any() == stops
+    assert jnp.isfinite(write(jnp.arange(3.0), jnp.array([2, 0]))).all()
+
+
+def test_integers_are_not_written_where_pytorch_stops():
+    at, ones = jnp.array([-1, 0, 3]), jnp.ones(3, int)
+    assert call("scatter_add.default", jnp.arange(3), 0, at, ones).tolist() == [1, 1, 2]
+    assert call("index_copy.default", jnp.arange(3), 0, at, ones).tolist() == [1, 1, 2]
+
+
 def test_bytes_are_masks():
     with pytest.raises(InputError, match="a boolean mask"):
         call("index.Tensor", jnp.arange(3.0), [jnp.array([1, 0, 1], jnp.uint8)])

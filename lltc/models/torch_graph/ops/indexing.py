@@ -1,4 +1,7 @@
-"""Reading and writing at integer indices. An index out of range gives NaN, where PyTorch stops."""
+"""Reading and writing at integer indices. An index out of range gives NaN, where PyTorch stops.
+
+Integers have no NaN: what is read there is their extreme, and what is written there is dropped.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -41,7 +44,17 @@ def index_put(x: Array, indices: Sequence[Array | None], values: Array, accumula
         mask = indices[0].reshape(indices[0].shape + (1,) * (x.ndim - indices[0].ndim))
         return jnp.where(mask, x + values if accumulate else values, x)
     place = x.at[_as_index(indices)]
-    return place.add(values) if accumulate else place.set(values)
+    written = place.add(values) if accumulate else place.set(values)
+    places = zip(indices, x.shape, strict=False)
+    return _or_nan(written, *((item, length) for item, length in places if item is not None))
+
+
+def _or_nan(written: Array, *places: tuple[Array, int]) -> Array:
+    """Return NaN throughout where an index, from either end, lies outside the axis of that length."""
+    if not jnp.issubdtype(written.dtype, jnp.inexact):
+        return written
+    outside = [jnp.any((indices < -length) | (indices >= length)) for indices, length in places]
+    return jnp.where(jnp.any(jnp.stack(outside)), jnp.nan, written)
 
 
 def _as_index(indices: Sequence[Array | None]) -> tuple:
@@ -76,11 +89,13 @@ def take_along_dim(x: Array, indices: Array, dim: int | None = None) -> Array:
 def scatter(x: Array, dim: int, indices: Array, src: Array, reduce: str | None = None) -> Array:
     if reduce is not None:
         raise InputError(f"scatter with reduce={reduce!r} is not evaluated: use scatter_add.")
-    return x.at[_along(indices, dim)].set(_like(src, indices))
+    at = _from_start(x, dim, indices)
+    return _or_nan(x.at[_along(at, dim)].set(_like(src, indices)), (at, x.shape[dim]))
 
 
 def scatter_add(x: Array, dim: int, indices: Array, src: Array) -> Array:
-    return x.at[_along(indices, dim)].add(_like(src, indices))
+    at = _from_start(x, dim, indices)
+    return _or_nan(x.at[_along(at, dim)].add(_like(src, indices)), (at, x.shape[dim]))
 
 
 def _along(indices: Array, dim: int) -> tuple[Any, ...]:
@@ -94,15 +109,18 @@ def _like(src: Array, indices: Array) -> Array:
 
 
 def index_add(x: Array, dim: int, indices: Array, source: Array, alpha: float = 1) -> Array:
-    return x.at[_axis(x, dim, indices)].add(source if alpha == 1 else alpha * source)
+    at = _from_start(x, dim, indices)
+    added = source if alpha == 1 else alpha * source
+    return _or_nan(x.at[_axis(x, dim, at)].add(added), (at, x.shape[dim]))
 
 
 def index_copy(x: Array, dim: int, indices: Array, source: Array) -> Array:
-    return x.at[_axis(x, dim, indices)].set(source)
+    at = _from_start(x, dim, indices)
+    return _or_nan(x.at[_axis(x, dim, at)].set(source), (at, x.shape[dim]))
 
 
 def index_fill(x: Array, dim: int, indices: Array, value: Array) -> Array:
-    return x.at[_axis(x, dim, indices)].set(value)
+    return _or_nan(x.at[_axis(x, dim, indices)].set(value), (indices, x.shape[dim]))
 
 
 def slice_scatter(
