@@ -70,6 +70,39 @@ def test_norms_of_a_negative_order_feel_zeros():
     assert float(call("linalg_vector_norm.default", jnp.array([1.0, 2.0]), -1)) == pytest.approx(1 / 1.5)
 
 
+def test_running_sums_and_products_of_integers_are_wide():
+    for kind in (jnp.int8, jnp.uint8):
+        assert call("cumsum.default", jnp.full(3, 100, kind), 0).tolist() == [100, 200, 300]
+        assert call("cumprod.default", jnp.full(3, 20, kind), 0).tolist() == [20, 400, 8000]
+        assert call("sum.default", jnp.full(3, 100, kind)).tolist() == 300
+        assert call("prod.default", jnp.full(3, 20, kind)).tolist() == 8000
+    assert call("cumsum.default", jnp.array([True, True]), 0).tolist() == [1, 2]
+
+
+def test_powers_that_are_floats_are_taken_of_floats():
+    powers = call("float_power.Tensor_Tensor", jnp.array([2, 100]), jnp.array([-1, 8]))
+    np.testing.assert_allclose(powers, [0.5, 1e16], rtol=1e-5)
+
+
+HALF = jnp.array([[300.0, -300.0, 300.0, -300.0]], jnp.float16)  # Its squares are beyond 16 bits.
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "wanted"),
+    [
+        ("layer_norm.default", ([4],), HALF / 300),
+        ("group_norm.default", (1,), HALF / 300),
+        ("rms_norm.default", ([4],), HALF / 300),
+        ("batch_norm.default", (None, None, *jnp.zeros((2, 4), jnp.float16)), HALF.astype(float) / 1e-5**0.5),
+        ("var.correction", ([1],), 120_000.0),
+        ("std.correction", ([1],), 120_000.0**0.5),
+        ("linalg_vector_norm.default", (), 600.0),
+    ],
+)
+def test_sixteen_bits_are_summed_in_thirty_two(name, args, wanted):
+    np.testing.assert_allclose(call(name, HALF, *args), wanted, rtol=0.01)
+
+
 def test_the_safe_softmax_of_a_row_masked_altogether_is_zero():
     rows = call("_safe_softmax.default", jnp.array([[-jnp.inf, -jnp.inf], [0.0, 0.0]]), -1)
     assert rows.tolist() == [[0, 0], [0.5, 0.5]]

@@ -1,7 +1,8 @@
 """PyTorch's operators as functions of JAX: one table, by their ATen names.
 
-An operator has the arguments of its ATen schema and returns what that returns. Types need no care: the
-evaluator casts every result to the type that the graph records for it. A name with a dot is one overload.
+An operator has the arguments of its ATen schema and returns what that returns. It computes in a type as wide
+as PyTorch does, and the evaluator casts its result to the type that the graph records. A name with a dot is
+one overload.
 """
 
 from collections.abc import Callable

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from lltc.errors import InputError
+from lltc.models.torch_graph.ops.reductions import wide
 
 
 def _normalized(x: Array, axes: Sequence[int], eps: float) -> Array:
+    x = wide(x)
     centered = x - jnp.mean(x, tuple(axes), keepdims=True)
     return centered * lax.rsqrt(jnp.mean(centered * centered, tuple(axes), keepdims=True) + eps)
 
@@ -41,6 +43,7 @@ def layer_norm(
 
 
 def rms_norm(x: Array, shape: Sequence[int], weight: Array | None = None, eps: float | None = None) -> Array:
+    x = wide(x)
     eps = float(jnp.finfo(x.dtype).eps) if eps is None else eps
     mean = jnp.mean(x * x, tuple(range(-len(shape), 0)), keepdims=True)
     return _scaled(x * lax.rsqrt(mean + eps), weight, None)
@@ -62,7 +65,8 @@ def batch_norm(
             "batch normalization takes its statistics from the batch, so that examples depend on each other: "
             "let it track running statistics, or use group or layer normalization."
         )
-    scale = lax.rsqrt(var + eps) if weight is None else lax.rsqrt(var + eps) * weight
+    x, scale = wide(x), lax.rsqrt(wide(var) + eps)
+    scale = scale if weight is None else scale * weight
     y = (x - _channels(mean, x)) * _channels(scale, x)
     return _scaled_channels(y, None, bias)
 

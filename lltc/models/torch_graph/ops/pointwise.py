@@ -192,9 +192,9 @@ def xlogy(x: Array, y: Array) -> Array:
 
 _SAME_NAME = (
     "acos acosh asin asinh atan atanh bitwise_and bitwise_not bitwise_or bitwise_xor ceil conj cos cosh "
-    "exp exp2 expm1 floor floor_divide fmax fmin fmod hypot imag isfinite isinf isnan log log10 log1p log2 "
-    "logaddexp logaddexp2 logical_and logical_not logical_or logical_xor maximum minimum real round sign sin "
-    "sinh sqrt square tan tanh trunc angle sinc"
+    "exp exp2 expm1 float_power floor floor_divide fmax fmin fmod hypot imag isfinite isinf isnan log "
+    "log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or logical_xor maximum minimum "
+    "real round sign sin sinh sqrt square tan tanh trunc angle sinc"
 )
 _OTHER_NAME = {
     "neg": "negative",
@@ -213,7 +213,6 @@ _OTHER_NAME = {
     "__rshift__": "right_shift",
     "sgn": "sign",
     "_conj": "conj",
-    "float_power": "power",
 }
 
 POINTWISE = {

@@ -21,6 +21,11 @@ def _cast(x: Array, dtype: str | None) -> Array:
     return x if dtype is None else x.astype(jax.dtypes.canonicalize_dtype(jnp.dtype(dtype)))
 
 
+def wide(x: Array) -> Array:
+    """Return 16 bits as 32, in which PyTorch accumulates."""
+    return x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.inexact) and x.itemsize < 4 else x
+
+
 def _over(function: Callable[..., Array]) -> Callable[..., Array]:
     def reduced(x: Array, dim: Dims = None, keepdim: bool = False, dtype: str | None = None) -> Array:
         return function(_cast(x, dtype), axis=_axes(dim), keepdims=keepdim)
@@ -63,7 +68,7 @@ def var(
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     ddof = correction if correction is not None else int(unbiased)
-    axes = _axes(dim)
+    x, axes = wide(x), _axes(dim)
     centered = x - x.mean(axes, keepdims=True)
     count = x.size // max(1, x.mean(axes).size)
     return jnp.sum(centered * centered, axes, keepdims=keepdim) / max(0, count - ddof)
@@ -84,7 +89,7 @@ def _root(squares: Array) -> Array:
 def vector_norm(
     x: Array, ord: float = 2, dim: Dims = None, keepdim: bool = False, dtype: str | None = None
 ) -> Array:
-    x, axes = _cast(x, dtype), _axes(dim)
+    x, axes = wide(_cast(x, dtype)), _axes(dim)
     size = absolute(x)
     if ord == 2:
         return _root(jnp.sum(size * size, axes, keepdims=keepdim))
@@ -124,12 +129,17 @@ def safe_softmax(x: Array, dim: int, dtype: Any = None) -> Array:
     return jnp.where(masked, 0.0, softmax(jnp.where(masked, 0.0, x), dim, dtype))
 
 
+def _counted(x: Array, dtype: str | None) -> Array:
+    """Return `x` as PyTorch sums it up: small integers would wrap."""
+    return _cast(x, "int64" if dtype is None and not jnp.issubdtype(x.dtype, jnp.inexact) else dtype)
+
+
 def cumsum(x: Array, dim: int, dtype: str | None = None) -> Array:
-    return jnp.cumsum(_cast(x, dtype), dim) if x.ndim else x
+    return jnp.cumsum(_counted(x, dtype), dim) if x.ndim else x
 
 
 def cumprod(x: Array, dim: int, dtype: str | None = None) -> Array:
-    return jnp.cumprod(_cast(x, dtype), dim) if x.ndim else x
+    return jnp.cumprod(_counted(x, dtype), dim) if x.ndim else x
 
 
 def topk(x: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> tuple[Array, Array]:
