@@ -1,5 +1,6 @@
 """Operators where PyTorch's rule is not NumPy's or JAX's: each against the rule written out."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -82,6 +83,25 @@ def test_running_sums_and_products_of_integers_are_wide():
 def test_powers_that_are_floats_are_taken_of_floats():
     powers = call("float_power.Tensor_Tensor", jnp.array([2, 100]), jnp.array([-1, 8]))
     np.testing.assert_allclose(powers, [0.5, 1e16], rtol=1e-5)
+
+
+def test_what_is_no_number_is_below_no_threshold():
+    assert jnp.isnan(call("threshold.default", jnp.array([jnp.nan]), 0.0, 1.0)).all()
+    assert call("threshold.default", jnp.array([0.0, 0.5]), 0.0, 1.0).tolist() == [1.0, 0.5]
+
+
+@pytest.mark.parametrize("name", ["fmax.default", "fmin.default"])
+def test_the_first_of_two_that_are_equal_has_the_slope(name):
+    slopes = jax.grad(lambda x, y: call(name, x, y), argnums=(0, 1))
+    assert slopes(1.0, 1.0) == (1.0, 0.0)
+    assert slopes(1.0, jnp.nan) == slopes(0.0, jnp.nan) == (1.0, 0.0)
+    assert slopes(jnp.nan, 1.0) == (0.0, 1.0)
+
+
+def test_the_nearest_entry_is_found_in_thirty_two_bits():
+    """Half-way between both entries, where the rounding decides."""
+    nearest = lambda count: call("_upsample_nearest_exact1d.default", jnp.arange(2.0)[None, None], [count])
+    assert [float(nearest(41)[0, 0, 20]), float(nearest(49)[0, 0, 24])] == [0.0, 1.0]
 
 
 HALF = jnp.array([[300.0, -300.0, 300.0, -300.0]], jnp.float16)  # Its squares are beyond 16 bits.

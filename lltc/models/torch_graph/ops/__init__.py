@@ -8,6 +8,7 @@ one overload.
 from collections.abc import Callable
 from typing import Any
 
+from lltc.models.torch_graph.ops.activations import ACTIVATIONS
 from lltc.models.torch_graph.ops.attention import ATTENTION
 from lltc.models.torch_graph.ops.convolution import CONVOLUTION
 from lltc.models.torch_graph.ops.copies import COPIES
@@ -24,7 +25,7 @@ from lltc.models.torch_graph.ops.shapes import SHAPES
 from lltc.models.torch_graph.ops.symbols import SYMBOLS
 
 KINDS: dict[str, dict[str, Callable[..., Any]]] = {
-    "Number by number": POINTWISE,
+    "Number by number": POINTWISE | ACTIVATIONS,
     "Copies, casts and checks": COPIES,
     "Shapes and views": SHAPES,
     "Indexing": INDEXING,

@@ -142,14 +142,14 @@ def _options(
     return align, scales if len(scales) == n else [None] * n
 
 
-def _nearest(x: Array, axis: int, count: int, ratio: float, align: bool) -> Array:
-    places = np.floor(np.arange(count, dtype=np.float32) * np.float32(ratio)).astype(int)
-    return jnp.take(x, np.minimum(places, x.shape[axis] - 1), axis)
+def _nearest(middle: float) -> Callable[..., Array]:
+    """Return what looks up the entry at a share of each result, counted in 32 bits as PyTorch does."""
 
+    def nearest(x: Array, axis: int, count: int, ratio: float, align: bool) -> Array:
+        sources = (np.arange(count, dtype=np.float32) + np.float32(middle)) * np.float32(ratio)
+        return jnp.take(x, np.minimum(np.floor(sources).astype(int), x.shape[axis] - 1), axis)
 
-def _nearest_exact(x: Array, axis: int, count: int, ratio: float, align: bool) -> Array:
-    places = np.floor((np.arange(count) + 0.5) * ratio).astype(int)
-    return jnp.take(x, np.minimum(places, x.shape[axis] - 1), axis)
+    return nearest
 
 
 def _interpolated(x: Array, axis: int, count: int, ratio: float, align: bool) -> Array:
@@ -173,7 +173,7 @@ POOLING = {
     **{f"adaptive_avg_pool{n}d": _adaptive(jnp.mean, n) for n in (1, 2, 3)},
     **{f"_adaptive_avg_pool{n}d": _adaptive(jnp.mean, n) for n in (2, 3)},
     **{f"adaptive_max_pool{n}d": _with_places(_adaptive(jnp.max, n)) for n in (1, 2, 3)},
-    **{f"upsample_nearest{n}d": _resize(n, _nearest, aligns=False) for n in (1, 2, 3)},
-    **{f"_upsample_nearest_exact{n}d": _resize(n, _nearest_exact, aligns=False) for n in (1, 2, 3)},
+    **{f"upsample_nearest{n}d": _resize(n, _nearest(0.0), aligns=False) for n in (1, 2, 3)},
+    **{f"_upsample_nearest_exact{n}d": _resize(n, _nearest(0.5), aligns=False) for n in (1, 2, 3)},
     **{f"upsample_{_LINEAR[n]}{n}d": _resize(n, _interpolated, aligns=True) for n in (1, 2, 3)},
 }
