@@ -260,6 +260,25 @@ def test_missing_repositories_and_revisions_are_told_in_a_sentence(hub, waits):
     assert waits == []
 
 
+def test_a_name_that_none_can_have_is_told_at_once(hub, waits):
+    with pytest.raises(
+        InputError, match=r"'hf://org/a--b' cannot be listed \(no repository can be called so\)"
+    ):
+        find_checkpoints("hf://org/a--b", revisions="step*")
+    assert waits == []
+    assert not hub.requests
+
+
+@pytest.mark.usefixtures("waits")
+def test_folders_that_cannot_be_listed_are_told_in_a_sentence(hub):
+    hub.troubles = {"GET .*/tree": ["down"] * 100}
+    with pytest.raises(
+        InputError,
+        match=r"^repository 'hf://org/tiny' cannot be listed \(the hub answers 503 .*\); check its",
+    ):
+        find_checkpoints("hf://org/tiny")
+
+
 def test_a_branch_that_moved_is_not_taken_for_the_one_listed(hub, tmp_path):
     [checkpoint] = find_checkpoints("hf://org/tiny", revisions="step512")
     before = hub.repositories["org/tiny"]["step512"]

@@ -6,6 +6,7 @@ import gzip
 import json
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -381,7 +382,7 @@ def test_what_is_no_source_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPat
         models.hugging_face(NAMED / "net", "casual_lm")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(
-        InputError, match=r"'a/b', which is no folder here, needs .* pip install 'lltc\[huggingf"
+        InputError, match=r"'a/b' is no folder here, .* needs a library; .* pip install 'lltc\[huggingf"
     ):
         models.hugging_face("a/b")
 
@@ -437,7 +438,7 @@ def test_offline_what_the_cache_holds_is_read(hub: StandIn, monkeypatch: pytest.
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     asked = len(hub.requests)
     assert losses_of(models.hugging_face("hf://org/tiny@step8"), WANTED["ids"]).tolist() == before.tolist()
-    with pytest.raises(InputError, match=r"'org/other' is no folder here, and offline mode is on"):
+    with pytest.raises(InputError, match=r"'org/other' is no folder here, and from .*: offline mode is on"):
         models.hugging_face("org/other")
     assert len(hub.requests) == asked
 
@@ -461,10 +462,24 @@ def test_the_base_of_an_adapter_may_have_a_short_name_and_a_revision_with_a_slas
 
 @pytest.mark.usefixtures("hub")
 def test_what_the_hub_does_not_have_is_told_in_one_sentence():
-    with pytest.raises(InputError, match=r"'org/none' is no folder here, and the hub has no such repository"):
+    with pytest.raises(InputError, match=r"'org/none' is no folder here, .*: there is no such repository"):
         models.hugging_face("org/none")
-    with pytest.raises(InputError, match=r"'hf://org/tiny@step3' is no .*, and the hub has no such revision"):
+    with pytest.raises(InputError, match=r"'hf://org/tiny@step3' is no .*: the hub has no such revision\.$"):
         models.hugging_face("hf://org/tiny@step3")
+
+
+def test_a_busy_hub_is_asked_again_and_a_silent_one_is_not_missed(
+    hub: StandIn, monkeypatch: pytest.MonkeyPatch
+):
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    hub.troubles = {"GET .*/revision": ["down"]}
+    before = find_source("org/tiny").folder
+    assert len(waits) == 1
+    hub.troubles = {".*": ["down"] * 100}
+    assert find_source("org/tiny").folder == before
+    with pytest.raises(InputError, match="the hub answers 503"):
+        find_source("org/other")
 
 
 def test_checkpoints_fit_however_they_are_spelled(net: Path):

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -48,16 +48,24 @@ def list_refs(repository: str) -> dict[str, str]:
     try:
         listed = _patiently(lambda: _in_time(lambda: hub.HfApi().list_repo_refs(repository)))
     except Exception as error:
-        raise InputError(
-            f"repository 'hf://{repository}' cannot be listed ({_reason(error)}); check its name, "
-            "HF_ENDPOINT and, where it is private, HF_TOKEN, or set HF_HUB_OFFLINE=1 to take what the cache "
-            "holds."
-        ) from error
+        raise unlisted(f"hf://{repository}", _reason(error)) from error
     return _commits({ref.name: ref.target_commit for ref in [*listed.tags, *listed.branches]})
 
 
+def unlisted(address: str, reason: str) -> InputError:
+    """Return what is said of a repository that cannot be listed."""
+    return InputError(
+        f"repository '{address}' cannot be listed ({reason}); check its name, HF_ENDPOINT and, where it is "
+        "private, HF_TOKEN, or set HF_HUB_OFFLINE=1 to take what the cache holds."
+    )
+
+
 def list_files(repository: str, commit: str) -> dict[str, str]:
-    """Return the hash of each file at a commit, by path: SHA-256 of a large file, Git's SHA-1 of another."""
+    """Return the hash of each file at a commit, by path: SHA-256 of a large file, Git's SHA-1 of another.
+
+    Raises:
+        CheckpointError: they cannot be listed.
+    """
     hub = hub_library(repository)
     if hub.is_offline_mode():
         snapshot = _cached(repository) / "snapshots" / commit
@@ -96,6 +104,17 @@ def download(
     return folder
 
 
+def download_matching(repository: str, revision: str | None, globs: Sequence[str]) -> Path:
+    """Return the folder that holds the files like `globs`, or what the cache has where no hub answers.
+
+    Raises:
+        CheckpointError: they cannot be had.
+    """
+    hub = hub_library(repository)
+    options = {"allow_patterns": [*globs], "tqdm_class": _silent()}
+    return Path(_asked(lambda: hub.snapshot_download(repository, revision=revision, **options)))
+
+
 def in_cache(repository: str, commit: str, hashes: Mapping[str, str]) -> bool:
     """Tell whether the cache of `huggingface_hub` holds all these files of a commit."""
     snapshot = _cached(repository) / "snapshots" / commit
@@ -125,15 +144,8 @@ def _snapshot(
     *,
     anew: bool = False,
 ) -> Path:
-    from tqdm.auto import tqdm
-
-    class Silent(tqdm):
-        def __init__(self, *args: Any, **options: Any):
-            options.pop("name", None)
-            super().__init__(*args, **options | {"disable": True})
-
     hub = hub_library(repository)
-    common = {"allow_patterns": [glob.escape(name) for name in hashes], "tqdm_class": Silent}
+    common = {"allow_patterns": [glob.escape(name) for name in hashes], "tqdm_class": _silent()}
     if room is not None:
         return Path(
             hub.snapshot_download(repository, revision=commit, local_dir=room, force_download=anew, **common)
@@ -145,6 +157,17 @@ def _snapshot(
     if folder.name != commit:
         raise CheckpointError(f"the hub has moved '{revision}' to another commit since it was listed")
     return folder
+
+
+def _silent() -> type:
+    from tqdm.auto import tqdm
+
+    class Silent(tqdm):
+        def __init__(self, *args: Any, **options: Any):
+            options.pop("name", None)
+            super().__init__(*args, **options | {"disable": True})
+
+    return Silent
 
 
 def _commits(refs: dict[str, str]) -> dict[str, str]:
@@ -188,16 +211,17 @@ def _patiently(call: Callable[[], Any]) -> Any:
 
     A hub that asks for it is given up to ten minutes.
     """
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
+    final = (InputError, HFValidationError, OfflineModeIsEnabled)
     for attempt in range(ATTEMPTS):
         try:
             return call()
-        except (InputError, OfflineModeIsEnabled):
-            raise
         except Exception as error:
-            response = error.response if isinstance(error, HfHubHTTPError) else None
-            passes = response is None or response.status_code in _BUSY
+            # What the cache lacks is said to come of what the hub said.
+            told = error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
+            response = told.response if isinstance(told, HfHubHTTPError) else None
+            passes = not isinstance(told, final) and (response is None or response.status_code in _BUSY)
             if not passes or attempt == ATTEMPTS - 1:
                 raise
             wait = _wait(response, attempt)
@@ -240,6 +264,7 @@ def _reason(error: Exception) -> str:
         errors.GatedRepoError: "its owner wants to be asked: accept the terms on its page and set HF_TOKEN",
         errors.RepositoryNotFoundError: "there is no such repository, or HF_TOKEN may not see it",
         errors.RevisionNotFoundError: "the hub has no such revision",
+        errors.HFValidationError: "no repository can be called so",
         errors.OfflineModeIsEnabled: _OFFLINE,
     }
     for kind, sentence in told.items():

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from lltc.checkpoints.formats.shards import main_file, needed_names
-from lltc.checkpoints.hub.client import download, in_cache, list_files, list_refs, own_folder
+from lltc.checkpoints.hub.client import download, in_cache, list_files, list_refs, own_folder, unlisted
 from lltc.checkpoints.hub.room import make_room, occupied
 from lltc.checkpoints.intake.messages import printable
 from lltc.checkpoints.intake.steps import parse_step
@@ -124,10 +124,17 @@ class Repository:
         return PurePosixPath(self.folder).name or self.revision or "main"
 
     def iterdir(self, *, whole: bool = False) -> Iterator[Revision]:
-        """Yield each revision that `revisions` names, or each folder in `folder`."""
+        """Yield each revision that `revisions` names, or each folder in `folder`.
+
+        Raises:
+            InputError: the repository cannot be listed.
+        """
         if self.revisions is None:
             here = self.one()
-            inside = [PurePosixPath(name) for name in _listed(here)]
+            try:
+                inside = [PurePosixPath(name) for name in _listed(here)]
+            except CheckpointError as error:
+                raise unlisted(str(self), str(error)) from error
             depth = len(PurePosixPath(self.folder).parts)
             for folder in sorted({name.parts[: depth + 1] for name in inside if len(name.parts) > depth + 1}):
                 path = "/".join(folder)

@@ -3,20 +3,18 @@
 import hashlib
 import json
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from lltc.checkpoints.formats.safetensors import Place
+from lltc.checkpoints.hub.client import download_matching
+from lltc.checkpoints.hub.repository import Repository, as_repository
 from lltc.errors import InputError, printable
 from lltc.files import read_file
 from lltc.models.pretrained.weight_files import list_arrays
 
-_ADDRESS = re.compile(
-    r"(?:hf://)?(?P<repository>[\w.-]+/[\w.-]+|(?<=hf://)[\w.-]+)(?:@(?P<revision>[^/]+))?/?"
-)
 _CONFIG, _ADAPTER = "config.json", "adapter_config.json"
 _SAFE = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 _PICKLED = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json")
@@ -102,7 +100,7 @@ def _with_base(source: str | Path) -> Source:
         )
     if not Path(base).is_dir():
         address = f"hf://{base.removeprefix('hf://')}" + (f"@{quote(revision, safe='')}" if revision else "")
-        base = address if _ADDRESS.fullmatch(address) else base
+        base = address if _repository(address) else base
     try:
         below = _with_weights(base, _folder(base, (_CONFIG,), _SAFE))
         config = _read(below / _CONFIG, base)
@@ -118,13 +116,13 @@ def _canonical(config: dict[str, Any]) -> dict[str, Any]:
 def _folder(source: str | Path, settings: tuple[str, ...], weights: tuple[str, ...]) -> Path:
     if Path(source).is_dir():
         return Path(source)
-    address = _ADDRESS.fullmatch(str(source))
-    if address is None:
+    repository = _repository(source)
+    if repository is None:
         raise InputError(
             f"source is '{source}', which is no folder here: give a folder with config.json and weights, or "
             "'org/name' on the Hugging Face hub, as 'hf://org/name@revision'."
         )
-    return _download(str(source), address, (*settings, *weights))
+    return _download(source, repository, (*settings, *weights))
 
 
 def _with_weights(source: str | Path, folder: Path) -> Path:
@@ -132,9 +130,9 @@ def _with_weights(source: str | Path, folder: Path) -> Path:
     here = {path.name for path in folder.iterdir()}
     if any(name in here for name in (_SAFE[0], _SAFE[-1], _PICKLED[0], _PICKLED[-1])):
         return folder
-    address = _ADDRESS.fullmatch(str(source))
-    if _CONFIG in here and not Path(source).is_dir() and address is not None:
-        folder = _download(str(source), address, (_CONFIG, *_PICKLED))
+    repository = None if Path(source).is_dir() else _repository(source)
+    if _CONFIG in here and repository is not None:
+        folder = _download(source, repository, (_CONFIG, *_PICKLED))
         if any(path.name.startswith("pytorch_model") for path in folder.iterdir()):
             return folder
     if _CONFIG not in here:
@@ -145,59 +143,23 @@ def _with_weights(source: str | Path, folder: Path) -> Path:
     )
 
 
-def _download(source: str, address: re.Match[str], names: tuple[str, ...]) -> Path:
+def _repository(source: str | Path) -> Repository | None:
+    """Return the repository that a source names whole; one without "hf://" has an owner."""
+    name = str(source)
+    repository = as_repository(name if name.startswith("hf://") else f"hf://{name}")
+    if repository is None or repository.folder:
+        return None
+    return repository if name.startswith("hf://") or "/" in repository.repository else None
+
+
+def _download(source: str | Path, repository: Repository, names: tuple[str, ...]) -> Path:
     try:
-        import huggingface_hub as hub
-    except ImportError as error:
+        return download_matching(repository.repository, repository.revision, names)
+    except InputError as error:
+        said = str(error).rstrip(".")
         raise InputError(
-            f"'{source}', which is no folder here, needs the library huggingface_hub to be fetched: run  "
-            "pip install 'lltc[huggingface]'."
+            f"'{source}' is no folder here, and from the hub it cannot be had: {said}."
         ) from error
-    revision = address["revision"] and unquote(address["revision"])
-    try:
-        return Path(
-            hub.snapshot_download(
-                address["repository"], revision=revision, allow_patterns=[*names], tqdm_class=_without_bar()
-            )
-        )
-    # The hub and the network may fail in any way.
-    except Exception as error:
-        raise InputError(
-            f"'{source}' is no folder here, and {_reason(error, hub.is_offline_mode())}."
-        ) from error
-
-
-def _without_bar() -> Any:
-    from tqdm.auto import tqdm
-
-    class Unseen(tqdm):
-        def __init__(self, *args: Any, **options: Any):
-            options.pop("name", None)
-            super().__init__(*args, **options | {"disable": True})
-
-    return Unseen
-
-
-def _reason(error: Exception, offline: bool) -> str:
-    from huggingface_hub import errors
-
-    told = {
-        errors.GatedRepoError: "its owner wants to be asked: accept the terms on its page and set HF_TOKEN",
-        errors.RepositoryNotFoundError: "the hub has no such repository, or HF_TOKEN may not see it",
-        errors.RevisionNotFoundError: "the hub has no such revision of it",
-        errors.HFValidationError: "no repository can be called so",
-    }
-    sentence = next((sentence for kind, sentence in told.items() if isinstance(error, kind)), None)
-    if sentence is not None:
-        return sentence
-    if offline:
-        return "offline mode is on and the cache does not hold it: unset HF_HUB_OFFLINE"
-    response = error.response if isinstance(error, errors.HfHubHTTPError) else None
-    if response is not None:
-        return f"the hub answers {response.status_code} {response.reason_phrase}".rstrip()
-    return (
-        f"the hub cannot be reached ({type(error.__cause__ or error).__name__}), nor does the cache hold it"
-    )
 
 
 def _read(path: Path, source: str | Path) -> dict[str, Any]:
