@@ -18,7 +18,7 @@ from lltc.models.torch_graph.from_file import read_exported
 from lltc.models.torch_graph.from_program import as_numpy
 from lltc.models.torch_graph.record import Graph
 from lltc.models.torch_graph.weights import Weights
-from lltc.models.torch_model import argument_names, as_model, export_live, graphs_by_kind
+from lltc.models.torch_model import argument_names, as_model, export_live, graphs_by_kind, num_rows
 
 
 def torch(
@@ -120,8 +120,9 @@ def torch_exported(
     params = Weights.nest({name: jnp.asarray(array) for name, array in arrays.items()}, tied=tied, held=held)
 
     def graph_of(args: tuple, kwargs: dict[str, Any]) -> Graph:
-        leaves = jax.tree.leaves((args, kwargs))
-        rows, (low, high) = np.shape(leaves[0])[0] if leaves else 1, graph.rows
+        # Numbers may be arguments of a call that was exported with them.
+        arrays = [leaf for leaf in jax.tree.leaves((args, kwargs)) if np.ndim(leaf)]
+        rows, (low, high) = num_rows(arrays), graph.rows
         if not low <= rows <= (high or rows):
             wanted = f"{low} rows" if low == high else f"{low} to {high or 'any number of'} rows"
             raise InputError(

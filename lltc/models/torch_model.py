@@ -66,6 +66,8 @@ def argument_names(module: Any) -> list[str] | None:
 def graphs_by_kind(export: Callable[[Any, Kinds, int | None], Graph]) -> GraphOf:
     """Return what gives the graph of each call: for any batch where it can be, else for as many rows.
 
+    A call whose arrays have not the same rows is an `InputError`.
+
     Args:
         export: gives the graph of a kind of call: the tree of its arguments, their kinds, and how many rows
             it has (None for any number of them); an `ExportError` where there is none.
@@ -75,7 +77,7 @@ def graphs_by_kind(export: Callable[[Any, Kinds, int | None], Graph]) -> GraphOf
     def graph_of(args: tuple, kwargs: dict[str, Any]) -> Graph:
         leaves, structure = jax.tree.flatten((args, kwargs))
         kinds = tuple((np.shape(leaf)[1:], _sort(jnp.result_type(leaf))) for leaf in leaves)
-        rows = np.shape(leaves[0])[0] if leaves else 1
+        rows = num_rows(leaves)
         # What a module does with one row may be another branch of it.
         if rows == 1:
             return remembered(structure, kinds, 1)
@@ -87,6 +89,22 @@ def graphs_by_kind(export: Callable[[Any, Kinds, int | None], Graph]) -> GraphOf
         return graph if low <= rows <= (high or rows) else remembered(structure, kinds, rows)
 
     return graph_of
+
+
+def num_rows(leaves: Sequence[Any]) -> int:
+    """Return the rows of a call's arrays, their first length; 1 where there are no arrays.
+
+    Raises:
+        InputError: an array has none, or not as many as the others.
+    """
+    first = {np.shape(leaf)[:1] for leaf in leaves}
+    if len(first) > 1 or () in first:
+        shapes = ", ".join(str(np.shape(leaf)) for leaf in leaves[:8])
+        raise InputError(
+            f"the module's inputs have the shapes {shapes}, and the first axis of each must be the batch: "
+            "see inputs=."
+        )
+    return first.pop()[0] if first else 1
 
 
 def export_live(module: Any, structure: Any, kinds: Kinds, rows: int | None) -> Graph:

@@ -22,6 +22,7 @@ from lltc.models.losses import resolve_loss
 from lltc.models.torch_calls import as_call, one_by_one, pick_loss, pick_output
 from lltc.models.torch_graph.ops import KINDS
 from lltc.models.torch_graph.weights import Weights, by_name
+from lltc.models.torch_model import graphs_by_kind
 from tests.processes import ran
 
 EXPORTED = Path(__file__).parent / "exported"
@@ -177,6 +178,22 @@ def test_batches_that_do_not_fit_the_file_are_refused(images):
         models.torch_exported(EXPORTED / "masked.pt2", "squared", inputs="ids").apply(
             models.torch_exported(EXPORTED / "masked.pt2", "squared").params, {"ids": np.ones((2, 6), int)}
         )
+
+
+def test_the_rows_of_a_call_are_those_of_each_array():
+    graph_of = graphs_by_kind(lambda *kind: kind[1:])  # pyright: ignore[reportArgumentType]
+    assert graph_of((np.ones((1, 3)), np.ones(1)), {}) == ((((3,), "float"), ((), "float")), 1)
+    for call in ({"scale": 2.0, "x": X}, {"x": X, "y": X[:3]}):
+        with pytest.raises(
+            InputError, match=r"inputs have the shapes \(.*the first axis of each must be the batch"
+        ):
+            graph_of((), call)
+    masked = models.torch_exported(EXPORTED / "masked.pt2", "squared")
+    ids = np.ones((2, 6), int)
+    with pytest.raises(InputError, match=r"shapes \(2, 6\), \(3, 6\), and the first axis"):
+        masked.apply(masked.params, {"ids": ids, "mask": np.ones((3, 6), bool)})
+    with pytest.raises(InputError, match=r"have the shape \(\), where the graph was exported"):
+        masked.apply(masked.params, {"ids": 2, "mask": ids > 0})
 
 
 def rewritten(
