@@ -45,8 +45,8 @@ def sweep(
     Parameters
     ----------
     checkpoints
-        Folder, or its URL, of Orbax, safetensors, npz, Flax, Equinox or PyTorch checkpoints; with --runs, of
-        such folders. hf://org/name is a repository on the Hugging Face hub.
+        Folder, or its URL, of Orbax, safetensors, npz, Flax, Equinox or PyTorch checkpoints; with --runs, a
+        local folder of such folders. hf://org/name is a repository on the Hugging Face hub.
     model
         Loss (params, batch) -> (batch,) as pkg.module:attr.
     data

@@ -95,7 +95,7 @@ def preview_runs(
 ) -> Preview:
     """Tell what `lltc.sweep_runs` with the same arguments would do; nothing is written."""
     request = make_request(model, data, **arguments)
-    return _preview(plan_runs(Path(folder), request, Path(out), pattern=pattern), workers)
+    return _preview(plan_runs(folder, request, Path(out), pattern=pattern), workers)
 
 
 def _preview(plans: Sequence[Plan], workers: int) -> Preview:

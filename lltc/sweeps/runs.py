@@ -92,7 +92,7 @@ def sweep_runs(
     workers and one compilation; calling again resumes, and runs may be added.
 
     Args:
-        folder: the folder whose sub-folders are runs (seeds or settings).
+        folder: the local folder whose sub-folders are runs (seeds or settings).
         model: the loss; see `lltc.sweep`.
         data: the data set of all runs.
         out: the folder of the sweeps, created when missing.
@@ -122,7 +122,7 @@ def sweep_runs(
     home = Path(out)
     with cached_compilation():
         request = make_request(model, data, apart=works_apart(engine), **arguments)
-        plans = plan_runs(Path(folder), request, home, pattern=pattern)
+        plans = plan_runs(folder, request, home, pattern=pattern)
         with hold(home):
             store.write_runs(home, [plan.run for plan in plans], plans[0].setup.settings)
             run_plans(plans, engine, progress=progress)

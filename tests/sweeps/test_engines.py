@@ -23,6 +23,7 @@ from lltc.compilation import cached_compilation, configured
 from lltc.posterior.data import as_data
 from lltc.report.wording import measured
 from lltc.sweeps.jobs.handover import hand_over
+from lltc.sweeps.preview import preview_runs
 from lltc.sweeps.store import folder as store
 from lltc.sweeps.store import lock
 from tests.problems import balanced
@@ -346,6 +347,11 @@ def test_runs_share_the_posterior_but_not_the_noise(tmp_path, monkeypatch):
     assert grown["seed0"].settings.options == runs["seed1"].settings.options
     with pytest.raises(InputError, match=r"no sub-folder like 'x\*'"):
         lltc.sweep_runs(tmp_path / "in", MODEL, DATA, out=tmp_path / "out", pattern="x*", **options)
+    for runs_of in (lltc.sweep_runs, preview_runs):
+        with pytest.raises(
+            InputError, match="folder is 'hf://org/name', but runs lie in local folders; sweep"
+        ):
+            runs_of("hf://org/name", MODEL, DATA, out=tmp_path / "out")
     with pytest.raises(InputError, match=r"no runs\.json"):
         lltc.Runs.open(tmp_path)
 

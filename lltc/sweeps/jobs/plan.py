@@ -28,7 +28,7 @@ def plan_sweep(checkpoints: Checkpoints, request: Request, out: Path) -> Plan:
     return Plan("", make_setup(request, tasks, out=out, recorded=store.recorded_settings(out)), tasks)
 
 
-def plan_runs(folder: Path, request: Request, out: Path, *, pattern: str) -> tuple[Plan, ...]:
+def plan_runs(folder: str | Path, request: Request, out: Path, *, pattern: str) -> tuple[Plan, ...]:
     """Plan a sweep of each run, all at the nβ and γ of the first that has a usable checkpoint."""
     out = out.absolute()
     tasks = {path.name: make_tasks(path, request.reading) for path in _find_runs(folder, out, pattern)}
@@ -44,7 +44,12 @@ def run_key(key: jax.Array, run: str) -> jax.Array:
     return jax.random.fold_in(key, zlib.crc32(run.encode()))
 
 
-def _find_runs(folder: Path, out: Path, pattern: str) -> list[Path]:
+def _find_runs(folder: str | Path, out: Path, pattern: str) -> list[Path]:
+    if "://" in str(folder):
+        raise InputError(
+            f"folder is '{folder}', but runs lie in local folders; sweep each of them on its own."
+        )
+    folder = Path(folder)
     if not folder.is_dir():
         raise InputError(
             f"folder '{folder}' is no folder, but one whose sub-folders are runs is needed; check the path."
