@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lltc.errors import InputError
+from lltc.errors import InputError, first_line
 from lltc.export.lines import own_frame
 from lltc.export.modules import read_names, unwrap
 from lltc.export.program import export_program
@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, help="fix the batch, for modules that cannot leave it open")
     given = parser.parse_args(arguments)
     try:
+        check_torch()
         _write(load_module(given.module), given.example, given.rows, given.out)
     except InputError as error:
         print(f"lltc.export: {error}", file=sys.stderr)
@@ -41,23 +42,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def check_torch() -> None:
+    """Refuse a PyTorch whose files lltc does not read.
+
+    Raises:
+        InputError: PyTorch is older than 2.9, or missing.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError("exporting needs PyTorch 2.9 or later, which is not there: install it.") from error
+    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 9):
+        raise InputError(
+            f"exporting needs PyTorch 2.9 or later, and {torch.__version__} is there: update it."
+        )
+
+
 def load_module(name: str) -> Any:
     """Return the module at "package.module:name", or what the function there returns.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or importing or making it fails.
     """
     sys.path.insert(0, os.getcwd())
     place, _, attribute = name.partition(":")
     try:
         item = getattr(importlib.import_module(place), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    # The code there may raise anything.
+    except Exception as error:
         raise InputError(
-            f"module {name!r} is not there ({error}): write package.module:name, importable from this folder."
+            f"module {name!r} is not there ({_said(error)}): write package.module:name, importable from this "
+            "folder."
         ) from error
     # A class has the methods of its modules; a module can be called, but is there already.
     makes = isinstance(item, type) or (callable(item) and not hasattr(item, "state_dict"))
-    return item() if makes else item
+    try:
+        return item() if makes else item
+    except Exception as error:
+        raise InputError(
+            f"module {name!r} cannot be made ({_said(error)}): give a module, or a function that makes it "
+            "without arguments."
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def read_example(text: str, rows: int) -> tuple[str, Any]:
@@ -80,6 +109,8 @@ def read_example(text: str, rows: int) -> tuple[str, Any]:
 
 
 def _write(module: Any, examples: Sequence[str], rows: int | None, out: str) -> None:
+    if rows is not None and rows < 1:
+        raise InputError(f"rows is {rows}, but must be 1 or more: give how many, or leave the batch open.")
     module = unwrap(module)
     read_names(module)
     inputs = [read_example(text, rows or 2) for text in examples]

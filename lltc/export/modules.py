@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from lltc.errors import InputError
+from lltc.errors import InputError, LLCWarning
 
 _WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule")
 
@@ -75,6 +75,7 @@ def warn_of_training(module: Any) -> None:
             warnings.warn(
                 f"the module is in training mode; lltc takes it in evaluation mode, in which its {kind} "
                 f"({name or 'itself'}) does otherwise: call module.eval() to agree.",
+                LLCWarning,
                 stacklevel=4,
             )
             return
