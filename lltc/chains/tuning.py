@@ -45,7 +45,7 @@ def choose_tuning(
     frame: Frame = PLAIN,
     heat: float = HEAT_FRACTION,
 ) -> Tuned:
-    """Return ε and c: a tenth of the stability limit and .95, less where noise would heat λ̂ by `heat`.
+    """Return ε and c: a tenth of the stability limit and 0.95, less where noise would heat λ̂ by `heat`.
 
     The stability limit is 4/(nβ h_max + γ). The heat ε(nβ)² tr C/8 is that of the slow directions' reach
     ε(1 + c)/(1 - c), so memory is given up first, then step size; kernels without inertia have none.

@@ -16,7 +16,7 @@ def normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float3
 
     The two words of Threefry-2×32 at the counter (coordinate, chain), with 13 rounds, the fewest that pass
     BigCrush, are four uniform numbers of 16 bits; their centred sum y becomes normal by an odd polynomial of
-    degree 13. The distribution function is right to 2.5·10⁻⁵, the moments up to the eighth to .04 %, none is
+    degree 13. The distribution function is right to 2.5·10⁻⁵, the moments up to the eighth to 0.04 %, none is
     beyond 5.62. Without logarithm or root, and fused with what uses the numbers, it takes a fraction of the
     time of `jax.random.normal` on a CPU (benchmarks/results/profile.md). A chain's numbers depend neither on
     how many chains there are nor on which device holds them.

@@ -232,7 +232,7 @@ def check_counts(
             raise InputError(f"{name} must be an integer up to {MOST:,}, but {value:,} was given; lower it.")
     if not (as_number(target_rel_se) or 0) > 0:
         raise InputError(
-            f"target_rel_se must be a number > 0, but {shown(target_rel_se)} was given; .02 asks "
+            f"target_rel_se must be a number > 0, but {shown(target_rel_se)} was given; 0.02 asks "
             "for two percent."
         )
 

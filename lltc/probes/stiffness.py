@@ -75,7 +75,7 @@ class StiffnessChange:
     reverse; principal angles between both stiff spaces tell: what turned by less than 60° is the same. `size`
     `(m,)` and `directions` `(d, m)` are the eigenvalues and eigenvectors of the change of S = Σ s v vᵀ, s the
     share of each direction cut at 1: 1 for what stiffened, -1 for what softened, ±sin θ for what turned by θ;
-    less than .1 is left out.
+    less than 0.1 is left out.
     """
 
     stiffened: np.ndarray

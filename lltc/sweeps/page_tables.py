@@ -10,7 +10,7 @@ from lltc.transitions import Transition
 CHANCE = (
     "Overlap is the share of the intervals between checkpoints that both changes cover. Chance is the "
     "probability of as much overlap if the partner's changes began anywhere on the circle of checkpoints;"
-    " of {tested} pairs tested, at most {expected} unrelated ones are expected at a chance of .05 or "
+    " of {tested} pairs tested, at most {expected} unrelated ones are expected at a chance of 0.05 or "
     "less."
 )
 PROBED = (

@@ -82,7 +82,7 @@ def product_logistic(
 def poisson_regression(*, num_examples: int, localization: float = 1.0, key: int = 0) -> ToyProblem:
     """Return the Poisson loss `e^η - yη`, `η = a + b x`, at its minimum on the sample; λ = 1.
 
-    x takes 8 values, counts y are drawn at a = ½, b = .4. `llc_finite` is exact, by quadrature.
+    x takes 8 values, counts y are drawn at a = ½, b = 0.4. `llc_finite` is exact, by quadrature.
 
     Example:
         >>> poisson_regression(num_examples=500).num_params

@@ -109,7 +109,7 @@ def one_mean_mixture(*, nbeta: float = 1e4, localization: float = 25.0) -> ToyPr
     """Return the population's `-log((1-a) N(x; 0, 1) + a N(x; b, 1))` less its value at a = b = 0; (½, 2).
 
     The mean over x is a Gauss-Hermite sum: examples are its nodes, weighted. Where a negative a would make
-    the density ratio fall below .001 the loss stays at that value. `llc_finite` is exact, by quadrature.
+    the density ratio fall below 0.001 the loss stays at that value. `llc_finite` is exact, by quadrature.
 
     Example:
         >>> one_mean_mixture().multiplicity

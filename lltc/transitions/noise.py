@@ -13,7 +13,7 @@ _SHARE = 1e-3
 def estimate_noise(values: ArrayLike, *, least: float = 0.0) -> float:
     """Estimate the noise of a curve from its own second differences.
 
-    `σ = (1 + 4/n) median |y[i] - (y[i-1] + y[i+1])/2| / (.6745 √1.5)`: a step touches two of the n - 2
+    `σ = (1 + 4/n) median |y[i] - (y[i-1] + y[i+1])/2| / (0.6745 √1.5)`: a step touches two of the n - 2
     differences, a ramp none. A thousandth of the curve's range and `least` are added in quadrature: a curve
     that is smooth to the last digit has no noise, yet not every digit is a change.
 

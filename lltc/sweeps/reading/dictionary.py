@@ -54,8 +54,8 @@ class Dictionary:
 
     `entries` are in the order of structures and transitions, of one transition the least likely by chance
     first; `tested` counts all pairs of a transition and a partner, so that of unrelated pairs at most
-    `.05 tested` are expected with a `chance` of .05 or less. `companions` are the partners of all transitions
-    of a structure at once, the least likely by chance first.
+    `0.05 tested` are expected with a `chance` of 0.05 or less. `companions` are the partners of all
+    transitions of a structure at once, the least likely by chance first.
     """
 
     structures: dict[str, tuple[Transition, ...]]

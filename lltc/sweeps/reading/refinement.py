@@ -53,7 +53,7 @@ def choose_next(
 
     A gap between neighbours of `done` that holds u checkpoints is worth (p + ¼ Δpace·m) log₂(1 + u): p is the
     probability that the curve changes in it, m the number of gaps, and what a gap of average pace may hide is
-    put at ¼. It is cut at half its pace. Gaps worth less than .05 are left alone.
+    put at ¼. It is cut at half its pace. Gaps worth less than 0.05 are left alone.
 
     Args:
         steps: all checkpoints' training steps, `(n,)`.
