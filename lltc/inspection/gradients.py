@@ -157,7 +157,7 @@ def _wide(values: jax.Array) -> np.ndarray:
 def _along(
     target: Target, pieces: int, center: Center, ways: jax.Array, owner: jax.Array, batch: PyTree
 ) -> tuple[jax.Array, ...]:
-    """Return of each way `(path,)` what `Paths` tells, its gradient taken at five places of each of `pieces`."""
+    """Return of each way `(path,)` what `Paths` tells; five gradients are taken on each of its `pieces`."""
     base = target.losses_at_center(center, batch)
     leaves = len(target.layout.moved_shapes)
 

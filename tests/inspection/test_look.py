@@ -104,11 +104,11 @@ def test_kinks_of_a_narrow_network_that_is_not_trained_are_no_wrong_gradient(see
     chance = np.random.default_rng(seed)
     draw = lambda *shape: chance.normal(size=shape).astype(np.float32)
     data = draw(64, 2), draw(64)
-    params = {"in": 0.3 * draw(2, 4), "out": 0.3 * draw(4), "bias": jnp.zeros(4), "mean": jnp.zeros(())}
+    params = {"in": 0.3 * draw(2, 4), "out": 0.3 * draw(4), "bias": jnp.zeros(4), "constant": jnp.zeros(())}
 
     def model(params: Any, batch: Any) -> Any:
         hidden = jnp.maximum(batch[0] @ params["in"] + params["bias"], 0)
-        return 0.5 * (hidden @ params["out"] + params["mean"] - batch[1]) ** 2
+        return 0.5 * (hidden @ params["out"] + params["constant"] - batch[1]) ** 2
 
     posterior = lltc.local_posterior(model, params, data, linear=False)
     findings = inspect(prepare_run(posterior, 0, None, kernel=baoab()))
