@@ -7,6 +7,8 @@ neither needs nor survives.
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from xarray import DataTree
 
@@ -31,5 +33,17 @@ def pack_tree(tree: "DataTree") -> bytes:
             dataset = node.to_dataset(inherit=False)
             group.dimensions = dict(dataset.sizes)
             for name, variable in dataset.variables.items():
-                group.create_variable(name, variable.dims, data=variable.values).attrs.update(variable.attrs)
+                values, noted = _storable(variable.values)
+                created = group.create_variable(name, variable.dims, data=values)
+                created.attrs.update(variable.attrs | noted)
     return buffer.getvalue()
+
+
+def _storable(values: np.ndarray) -> tuple[np.ndarray, dict[str, str]]:
+    """Return values of a type that netCDF has, and what tells xarray of another one.
+
+    Truth values are so noted; floats that NumPy does not have itself, such as bfloat16, become float32.
+    """
+    if values.dtype == bool:
+        return values.astype(np.int8), {"dtype": "bool"}
+    return (values.astype(np.float32) if values.dtype.kind == "V" else values), {}

@@ -156,6 +156,25 @@ def test_fewer_draws_than_chains_are_saved_without_a_warning(tmp_path):
     np.testing.assert_array_equal(loaded.observables["norm"], estimate.observables["norm"])
 
 
+def test_observables_of_every_type_are_saved(tmp_path):
+    """Truth values stay what they are; floats that NumPy lacks keep their values in wider ones."""
+    observables = {
+        "up": lambda w: w > 0,
+        "coarse": lambda w: w.astype(jnp.bfloat16),
+        "half": lambda w: w.astype(jnp.float16),
+        "count": lambda w: jnp.sum(w > 0),
+        "complex": lambda w: w + 1j * w,
+    }
+    loss, few = constant(lambda w: 0.5 * jnp.sum(w**2)), {"num_draws": 64, "num_warmup": 16}
+    estimate = run(loss, jnp.zeros(2), DUMMY, nbeta=50, localization=1, observables=observables, **few)
+    estimate.save(tmp_path / "estimate.nc")
+    loaded = LLCEstimate.load(tmp_path / "estimate.nc").observables
+    assert loaded["up"].dtype == bool
+    for name, values in estimate.observables.items():
+        wide = np.float32 if name == "coarse" else values.dtype
+        np.testing.assert_array_equal(loaded[name], values.astype(wide))
+
+
 def test_draws_until_the_error_is_small_enough_twice_in_a_row():
     loss = constant(lambda w: w[0] ** 4 + w[1] ** 2)
     settings = {"nbeta": 100, "localization": 1, "kernel": lltc.kernels.ghmc()}
