@@ -101,6 +101,10 @@ def find_influence(
 ) -> Contrast:
     """See `LossRecord.influence`."""
     if isinstance(queries, Mapping):
+        if not queries:
+            raise InputError(
+                "queries must name at least one set of tokens, but {} was given; pass such as {'a': [0, 1]}."
+            )
         sets = [_tokens(record, f"queries[{name!r}]", which) for name, which in queries.items()]
     else:
         sets = [np.array([token]) for token in _tokens(record, "queries", queries)]

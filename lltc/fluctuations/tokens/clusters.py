@@ -17,6 +17,7 @@ from lltc.report.wording import measured
 NONE = -1
 FAR, LEAST_SIZE, LEAST_SHARE = 4.0, 5, 50
 SHUFFLES = 999
+LEAST_CHAINS = 4
 MOST_SHOWN = 12
 
 
@@ -118,6 +119,12 @@ class Clusters:
 
 def find_clusters(responses: Responses, min_size: int | None) -> Clusters:
     """See `TokenSusceptibilities.cluster`."""
+    chains = responses.record.num_chains
+    if chains < LEAST_CHAINS:
+        raise InputError(
+            f"clusters need at least {LEAST_CHAINS} chains, as stability is that of each half by itself, but "
+            f"{chains} were read; read again with num_chains={LEAST_CHAINS} or more."
+        )
     own = over_chains(responses.own)
     responding = np.flatnonzero((np.abs(own.value) > FAR * own.se).any(0))
     size = max(LEAST_SIZE, len(responding) // LEAST_SHARE) if min_size is None else min_size

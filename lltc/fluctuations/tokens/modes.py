@@ -1,8 +1,9 @@
 """The spectrum of a checkpoint: its lines, patterns of components that respond to patterns of tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations, islice
+from itertools import combinations
+from math import comb
 
 import numpy as np
 
@@ -134,10 +135,21 @@ def name_line(names: tuple[str, ...], pattern: np.ndarray) -> str:
 def _noise(terms: np.ndarray) -> Iterator[np.ndarray]:
     """Yield matrices that hold the errors of the mean of `terms` alone: as many chains minus as plus."""
     count = len(terms)
-    for minus in islice(combinations(range(1, count), count // 2), MOST_PATTERNS):
+    for minus in _halves(count):
         signs = np.ones(count)
         signs[list(minus)] = -1
         yield np.tensordot(signs - signs.mean(), terms, 1) / count
+
+
+def _halves(count: int) -> Iterable[tuple[int, ...]]:
+    """Return halves of so many chains, the first in none: all of them, or 64 at random.
+
+    The first in order would be near copies of each other.
+    """
+    if comb(count - 1, count // 2) <= MOST_PATTERNS:
+        return combinations(range(1, count), count // 2)
+    rng = np.random.default_rng(0)
+    return [tuple(1 + rng.permutation(count - 1)[: count // 2]) for _ in range(MOST_PATTERNS)]
 
 
 def _amplitudes(scaled: np.ndarray, left: np.ndarray, right: np.ndarray) -> Pairs:

@@ -10,6 +10,7 @@ from lltc.errors import InputError
 from lltc.fluctuations.tokens.modes import find_noise
 from lltc.fluctuations.tokens.moments import covariance_terms
 from lltc.fluctuations.tokens.responses import Responses
+from lltc.posterior.checks import as_number
 from lltc.report.wording import measured
 
 WHOLE = "llc"
@@ -97,7 +98,8 @@ def _check(responses: Responses, target: Mapping[str, float], most: float) -> No
             f"target must map some of {', '.join(allowed)} to wanted changes, but {target!r} was given; pass "
             "such."
         )
-    if not all(np.isfinite(value) for value in target.values()) or not any(target.values()):
+    changes = [as_number(value) for value in target.values()]
+    if not all(change is not None and np.isfinite(change) for change in changes) or not any(changes):
         raise InputError(f"target must hold finite changes that are not all 0, but {target!r} was given.")
-    if not 0 < most <= 1:
+    if not 0 < (as_number(most) or 0) <= 1:
         raise InputError(f"most must lie above 0 and up to 1, but {most!r} was given: weights stay positive.")

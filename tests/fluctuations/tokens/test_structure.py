@@ -9,6 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 import lltc
 from lltc import InputError
 from lltc.errors import LLCWarning
+from lltc.fluctuations.tokens.modes import find_noise
 from tests.fluctuations.tokens.two_blocks import (
     BLOCKS,
     DATA,
@@ -146,13 +147,30 @@ def test_retrained_on_the_pattern_the_network_has_the_llc_aimed_at(responses, wa
         (lambda response: response.patterning({}), "target must map"),
         (lambda response: response.patterning({"left": 0.0}), "not all 0"),
         (lambda response: response.patterning({"left": np.inf}), "finite changes"),
+        (lambda response: response.patterning({"left": "x"}), "finite changes"),
         (lambda response: response.patterning({"left": 1.0}, most=2), "most must lie above 0"),
+        (lambda response: response.patterning({"left": 1.0}, most="1"), "most must lie above 0"),
         (lambda response: response.cluster(min_size=1), "min_size must be an integer"),
     ],
 )
 def test_what_cannot_be_told_is_refused_in_one_sentence(responses, call, said):
     with pytest.raises(InputError, match=said):
         call(responses[0])
+
+
+def test_clusters_of_few_chains_are_refused(tmp_path):
+    response = read(tmp_path, num_draws=256, num_chains=3).susceptibilities()
+    with pytest.raises(InputError, match=r"at least 4 chains.*but 3 were read"):
+        response.cluster()
+
+
+@pytest.mark.parametrize("chains", [4, 8, 9, 16, 33])
+def test_some_noise_patterns_part_any_two_chains(chains):
+    """Where two chains differ from the others, by as much up as down, only signs that differ show it."""
+    for pair in ([1, 2], [1, chains - 1], [chains - 2, chains - 1]):
+        terms = np.zeros((chains, 1, 1))
+        terms[pair, 0, 0] = 1.0, -1.0
+        assert find_noise(terms) == pytest.approx(2 / chains)
 
 
 def test_readings_of_other_tokens_are_not_compared(responses, tmp_path):
