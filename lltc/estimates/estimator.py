@@ -144,7 +144,7 @@ def flagged(estimate: LLCEstimate, wrong: Status | None) -> LLCEstimate:
 def check_readings(num_draws: int | None) -> None:
     """Refuse too few draws for an observer, which reads every 16th."""
     least = LEAST_READINGS * OBSERVE_EVERY
-    if isinstance(num_draws, int) and num_draws < least:
+    if isinstance(num_draws, int | np.integer) and num_draws < least:
         raise InputError(
             f"num_draws must be at least {least}, as only every {OBSERVE_EVERY}th draw is read, but "
             f"{num_draws} was given; raise it."

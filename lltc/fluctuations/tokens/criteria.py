@@ -32,6 +32,7 @@ def singular_fluctuation(record: KeptLosses) -> Contrast:
 
 def waic(record: KeptLosses) -> Contrast:
     """See `LossRecord.waic`."""
+    _refuse_relative(record, "WAIC")
     at_center = float(record.tokens.weight @ record.tokens.loss)
     return contrast(record, lambda kind: _waic(record, kind, at_center))
 
@@ -50,6 +51,7 @@ def _waic(record: KeptLosses, kind: str, at_center: float) -> Pairs:
 
 def wbic(record: KeptLosses) -> Contrast:
     """See `LossRecord.wbic`."""
+    _refuse_relative(record, "WBIC")
     wanted = record.size / np.log(max(record.size, 2))
     if abs(record.nbeta - wanted) > CLOSE * wanted:
         raise InputError(
@@ -64,6 +66,14 @@ def wbic(record: KeptLosses) -> Contrast:
         return Pairs(np.asarray(record.size * (loss + series.mean())), error)
 
     return contrast(record, of)
+
+
+def _refuse_relative(record: KeptLosses, name: str) -> None:
+    if record.relative:
+        raise InputError(
+            f"{name} is that of negative log likelihoods, but the losses of a behavioral model are distances "
+            "from the checkpoint's own outputs; read again with the task's loss for model."
+        )
 
 
 def _moments(draws: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -17,10 +17,11 @@ from lltc.chains.streams import RandomStream, substream
 from lltc.chains.warmup import WarmUp, warm_up
 from lltc.errors import InputError
 from lltc.estimates.drawn import Drawn
-from lltc.estimates.estimator import arrange_run, conclude, count_warmup, flagged
+from lltc.estimates.estimator import FEW_DRAWS, arrange_run, conclude, count_warmup, flagged
 from lltc.estimates.options import Effort
 from lltc.estimates.progress import Progress
 from lltc.estimates.record import LLCEstimate
+from lltc.fluctuations.tokens.kept import ESTIMATE
 from lltc.fluctuations.tokens.reader import TokenReader
 from lltc.fluctuations.tokens.resumption import SLOTS, ReadingPlan, begin, resume, visits_by
 from lltc.fluctuations.tokens.store import Extent, Store, opened
@@ -44,20 +45,24 @@ def draw_into(
     ladder = Ladder(np.array([posterior.nbeta]), effort.num_chains)
     costly = is_costly(posterior, effort.num_chains)
     findings = inspect(run, thorough=not costly)
+    wrong = heed(findings)
     with Progress(plan.extent.posterior * OBSERVE_EVERY, show=options["progress"]) as bar:
         if not path.exists():
             warmup = count_warmup(effort, costly=costly)
-            warm = warm_up(run, ladder, num_warmup=warmup, step_size=effort.step_size)
+            bar.extend(warmup or FEW_DRAWS)
+            warm = warm_up(run, ladder, num_warmup=warmup, step_size=effort.step_size, on_chunk=bar.advance)
             _check_warm(warm)
             begin(path, run, plan, warm, time.perf_counter() - began)
         with opened(path, "r+") as file:
             warm = resume(path, file, run, plan)
             store = Store(file)
+            # Of the draws to come no estimate may tell that was made before them.
+            (path.parent / ESTIMATE).unlink(missing_ok=True)
             bar.advance(store.count("posterior") * OBSERVE_EVERY)
             _draw(store, run, warm, reader, plan.extent, bar, until)
             if store.count("posterior") == plan.extent.posterior:
                 _draw_prior(store, run, reader, plan.extent, until)
-            return flagged(_estimate(store, run, ladder, warm, plan.extent, findings), heed(findings))
+            return flagged(_estimate(store, run, ladder, warm, plan.extent, findings), wrong)
 
 
 def _check_warm(warm: WarmUp) -> None:
@@ -89,7 +94,7 @@ def _draw(
         low = number * OBSERVE_EVERY
         trace = sample(run, state, warm.settings, first=first + low, count=OBSERVE_EVERY)
         if not trace.complete:
-            return
+            raise KeyboardInterrupt
         state = trace.state
         arrays: dict[str, tuple[Any, np.ndarray]] = {
             f"draws/{name}": (slice(low, low + OBSERVE_EVERY), np.moveaxis(values, 0, 1))

@@ -36,7 +36,7 @@ class KeptLosses:
     `tokens` says of each token whose it is, where, what it weighs in L_n and its loss at w*. `estimate` is
     the λ̂ of the same chains. `counts` are the draws of the posterior and of the prior alone, each of
     `num_chains` chains. Losses are read from the file a draw at a time. `seconds` were spent on drawing after
-    the warm-up, and on reading.
+    the warm-up, and on reading. Losses are `relative` where the model is behavioral.
     """
 
     path: Path
@@ -47,6 +47,7 @@ class KeptLosses:
     counts: tuple[int, int]
     estimate: LLCEstimate
     seconds: tuple[float, float]
+    relative: bool
 
     @property
     def num_tokens(self) -> int:
@@ -81,6 +82,7 @@ class KeptLosses:
             counts=(int(count[0]), int(count[1])),
             estimate=_load_estimate(path),
             seconds=(float(seconds[0][0]), float(seconds[0][1] + seconds[1][1])),
+            relative=header.get("relative") is True,
         )
 
     def __repr__(self) -> str:

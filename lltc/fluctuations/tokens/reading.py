@@ -126,7 +126,6 @@ def read(
         path = folder / FILE
         if settings["progress"]:
             _announce(folder, plan, posterior)
-        (folder / ESTIMATE).unlink(missing_ok=True)
         posterior = planned_as_before(posterior, path, plan.identity)
         draw = lambda planned: draw_into(path, planned, reader.at(planned), plan, effort, settings)
         within_memory(posterior, effort.num_chains, effort.memory, draw, retries=0).save(folder / ESTIMATE)

@@ -45,7 +45,7 @@ class ReadingPlan(NamedTuple):
 
 def identify(posterior: LocalPosterior, reader: TokenReader, tokens: Tokens, chosen: dict[str, Any]) -> str:
     """Return a hash of all that the numbers follow from: w*, losses there, components and options."""
-    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True, default=np.generic.item).encode())
     leaves = [*posterior.center.leaves, *tokens, reader.masks, reader.weights]
     leaves += [] if posterior.center.chosen is None else [posterior.center.chosen]
     for leaf in leaves:
@@ -87,6 +87,7 @@ def begin(path: Path, run: Run, plan: ReadingPlan, warm: WarmUp, seconds: float)
         "nbeta": run.posterior.nbeta,
         "localization": run.posterior.localization,
         "size": run.posterior.data.size,
+        "relative": target.relative,
         "dtype": np.dtype(run.posterior.dtype).name,
         "reach": warm.reach.tolist(),
         "steps": warm.steps,

@@ -102,7 +102,7 @@ def create(
 
     def fill(target: BinaryIO) -> None:
         with h5py.File(target, "w") as file:
-            file.attrs["header"] = json.dumps({"version": VERSION} | header)
+            file.attrs["header"] = json.dumps({"version": VERSION} | header, default=np.generic.item)
             for name, array in arrays.items():
                 _allocate(file, name, array)
             for name, values in contents.items():
@@ -173,7 +173,10 @@ def hold(folder: Path) -> AbstractContextManager[None]:
 
 @contextmanager
 def opened(path: Path, mode: str = "r") -> Iterator[Any]:
-    """Open a file that may come from anyone, or refuse it with the reason."""
+    """Open a file that may come from anyone, or refuse it with the reason.
+
+    A file that is written is one's own, and what ends that is most often a full disk: `FolderError`.
+    """
     import h5py
 
     check_result(path, advice="read into another folder, or remove it")
@@ -185,8 +188,9 @@ def opened(path: Path, mode: str = "r") -> Iterator[Any]:
         try:
             yield file
         except OSError as error:
-            verb = "read" if mode == "r" else "read or written"
-            raise refused(path, f"cannot be {verb} ({printable(str(error), 200)})") from error
+            if mode != "r":
+                raise files.folder_error(path.parent, error) from error
+            raise refused(path, f"cannot be read ({printable(str(error), 200)})") from error
 
 
 def refused(path: Path, reason: str) -> InputError:

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import lltc
+from lltc.fluctuations.tokens import driver
 from tests.fluctuations.tokens.gaussian import DATA, OPTIONS, POINT, model, read
 from tests.processes import PATIENCE
 
@@ -119,14 +121,27 @@ def test_a_reading_out_of_time_goes_on_where_it_stopped(tmp_path, whole):
     assert_same_numbers(tmp_path, whole)
 
 
+def test_an_interrupted_reading_goes_on_where_it_stopped(tmp_path, whole, monkeypatch):
+    """Ctrl-C while chains move: a half-made record does not come back as if it were whole."""
+    made, sample = [], driver.sample
+
+    def stopped(*given, **options):
+        made.append(sample(*given, **options))
+        return replace(made[-1], complete=len(made) < 4)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(driver, "sample", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            read(tmp_path, num_draws=DRAWS, key=KEY)
+    assert counts(tmp_path) == [3, 0]
+    assert read(tmp_path, num_draws=DRAWS, key=KEY).counts == (100, 25)
+    assert_same_numbers(tmp_path, whole)
+
+
 def test_chains_that_move_in_a_frame_of_their_own_go_on_too(tmp_path):
     """Of an ill-conditioned posterior the frame found in warm-up is kept with the state."""
     x, y, mask = DATA
-    stiff = {
-        "data": (x * np.array([300, 1, 1, 1], np.float32), y, mask),
-        "localization": 0.01,
-        "num_draws": 256,
-    }
+    stiff = {"data": (x * np.array([300, 1, 1, 1], np.float32), y, mask), "num_draws": 256}
     options = OPTIONS | stiff | {"key": KEY, "kernel": lltc.kernels.baoab(), "components": None}
     params = POINT * np.array([1 / 300, 1, 1, 1], np.float32)
     for name in ("whole", "stopped"):

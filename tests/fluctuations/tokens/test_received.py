@@ -1,5 +1,6 @@
 """Stores as they may come from anyone, and arguments that cannot be read: one sentence each."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 import lltc
 from lltc import InputError
+from lltc.files import FolderError
+from lltc.fluctuations.tokens.store import opened
 from tests.fluctuations.tokens.gaussian import DATA, OPTIONS, POINT, SIZE, model, read
 
 
@@ -115,7 +118,46 @@ def test_a_store_of_another_reading_is_refused(received):
     for changed in ({"nbeta": 61.0}, {"key": 9}, {"components": {"front": "[:3]"}}, {"control": False}):
         with pytest.raises(InputError, match="holds another reading"):
             read(received, num_draws=256, **changed)
+    assert lltc.LossRecord.load(received).counts == (16, 4)
     assert read(received, num_draws=256).counts == (16, 4)
+
+
+def test_numbers_of_numpy_are_numbers(received, tmp_path):
+    same = {"num_draws": np.int64(256), "num_chains": np.int32(8), "key": np.int64(0)}
+    assert read(received, **same).counts == (16, 4)
+    few = {"num_warmup": np.int64(16), "anchor_examples": np.int64(8), "batch_size": np.int64(16)}
+    record = read(tmp_path / "new", **(same | few), micro_batch=np.int64(8), step_size=np.float32(1e-3))
+    assert record.counts == (16, 4)
+
+
+def test_what_is_refused_is_refused_before_the_first_draw(tmp_path):
+    """A loss less its batch's mean is none of single examples."""
+
+    def centred(w, batch):
+        losses = model(w, batch)[0]
+        return losses - 0.5 * jnp.nanmean(losses), batch[2]
+
+    with pytest.raises(InputError, match="the other examples of its batch"):
+        lltc.read(centred, POINT, DATA, store=tmp_path, **OPTIONS)
+    assert not (tmp_path / "losses.h5").exists()
+
+
+def test_a_full_disk_costs_no_draws(received):
+    with pytest.raises(FolderError, match=r"No space left.*make room"), opened(received / "losses.h5", "r+"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(InputError, match="remove it"), opened(received / "losses.h5"):
+        raise OSError("Can't read data")
+
+
+def test_criteria_of_likelihoods_are_not_those_of_behavioral_losses(tmp_path):
+    x = np.random.default_rng(0).normal(size=(SIZE, 3)).astype(np.float32)
+    behavioral = lltc.behavioral(lambda w, batch: batch @ w, "squared")
+    options = {"num_draws": 256, "num_warmup": 64, "localization": 1.0, "progress": False}
+    record = lltc.read(behavioral, np.ones(3, np.float32), x, store=tmp_path, **options)
+    for criterion in (record.waic, record.wbic):
+        with pytest.raises(InputError, match="losses of a behavioral model"):
+            criterion()
+    assert np.isfinite(record.loss_gain().value).all()
 
 
 def test_a_finished_store_is_not_written_again(received):
@@ -165,6 +207,7 @@ def test_models_that_cannot_be_read_are_refused_in_one_sentence(tmp_path, model,
     ("options", "said"),
     [
         ({"num_draws": 100}, "num_draws must be at least 128"),
+        ({"num_draws": np.int64(100)}, "num_draws must be at least 128"),
         ({"num_draws": None}, "num_draws is None"),
         ({"observables": {"a": lambda w: w[0]}}, "observables is no option of lltc.read"),
         ({"weights": np.ones(SIZE)}, "weights cannot be given to lltc.read"),
@@ -191,6 +234,7 @@ def test_a_store_too_large_for_the_disk_is_refused_before_the_first_step(tmp_pat
     ("call", "said"),
     [
         (lambda record: record.loss_kernel([1000]), "rows must be integers from 0 to"),
+        (lambda record: record.influence({}), "queries must name at least one set"),
         (lambda record: record.influence({"a": []}), r"queries\['a'\] must be integers"),
         (lambda record: record.loss_gain("middle"), "component must be one of front, back"),
         (lambda record: record.sketch_kernel(0), "width must be an integer"),
