@@ -59,7 +59,7 @@ def find_frame(prober: Prober, visited: Sequence[np.ndarray]) -> Frame:
     if posterior.num_params <= MOST_DENSE:
         return _dense_frame(prober, visited[-1])
     pairs = [half_gradients(prober, positions) for positions in visited]
-    first, second = (np.concatenate(halves).astype(np.float64) for halves in zip(*pairs, strict=True))
+    first, second = (np.stack(halves).astype(np.float64) for halves in zip(*pairs, strict=True))
     shapes = leaf_shapes(posterior)
     leaves = zip(_by_leaf(first, shapes), _by_leaf(second, shapes), strict=True)
     frames = [_leaf_frame(*leaf) for leaf in leaves]
@@ -107,21 +107,22 @@ def leaf_shapes(posterior: LocalPosterior) -> tuple[tuple[int, int], ...]:
 
 
 def _by_leaf(gradients: np.ndarray, shapes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-    """Return gradients `(sample, d)` by leaf, `(sample, row, column)` each."""
+    """Return gradients `(visit, chain, d)` by leaf, `(visit, chain, row, column)` each."""
     ends = np.cumsum([prod(shape) for shape in shapes])[:-1]
-    parts = np.split(gradients, ends, axis=1)
-    return [part.reshape(len(part), *shape) for part, shape in zip(parts, shapes, strict=True)]
+    parts = np.split(gradients, ends, axis=-1)
+    return [part.reshape(*part.shape[:-1], *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _leaf_frame(g: np.ndarray, other: np.ndarray) -> tuple[tuple[Any, Any], np.ndarray]:
-    """Return the axes of a leaf's gradients `(sample, row, column)` and the second moments along them."""
-    even = slice(None, None, 2)
-    left = _axes(g[even], other[even])
-    right = _axes(g[even].swapaxes(1, 2), other[even].swapaxes(1, 2))
+    """Return the axes of a leaf's gradients `(visit, chain, row, column)`, the second moments along them."""
+    shape = g.shape[2:]
+    even, even_other = (a[:, ::2].reshape(-1, *shape) for a in (g, other))
+    left = _axes(even, even_other)
+    right = _axes(even.swapaxes(1, 2), even_other.swapaxes(1, 2))
     if left is None and right is None:
-        return (left, right), (g * other).mean(0)
-    odd = slice(1, None, 2)
-    return (left, right), (_along(g[odd], left, right) * _along(other[odd], left, right)).mean(0)
+        return (left, right), (g * other).reshape(-1, *shape).mean(0)
+    odd, odd_other = (a[:, 1::2].reshape(-1, *shape) for a in (g, other))
+    return (left, right), (_along(odd, left, right) * _along(odd_other, left, right)).mean(0)
 
 
 def _axes(g: np.ndarray, other: np.ndarray) -> np.ndarray | None:

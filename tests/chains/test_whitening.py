@@ -127,6 +127,20 @@ def test_a_curvature_that_is_not_finite_makes_no_frame(side):
     assert find_frame(prober, [positions]) is PLAIN
 
 
+@pytest.mark.parametrize("chains", [2, 3])
+def test_axes_are_those_of_half_of_the_chains_and_scales_of_the_others(chains):
+    posterior = local_posterior(
+        lambda w, batch: jnp.sum(w**4) + 0 * batch, jnp.zeros((12, 12)), jnp.zeros(64), nbeta=NBETA
+    )
+    prober = make_prober(posterior, measure_anchor(posterior), jax.random.key(0))
+    visited = np.random.default_rng(0).normal(size=(8, chains, 144)).astype(np.float32)
+    frame, moved = find_frame(prober, [*visited]), visited.copy()
+    moved[:, 1] *= np.linspace(0.1, 10, 144, dtype=np.float32)
+    other = find_frame(prober, [*moved])
+    jax.tree.map(np.testing.assert_array_equal, other.rotation, frame.rotation)
+    assert not np.allclose(other.scale, frame.scale)
+
+
 @pytest.mark.parametrize("key", range(3))
 def test_nothing_is_left_of_a_frame_that_is_given_up(monkeypatch, key):
     """Neither its curvatures nor its step size bound those of the weights: a tenth of what is stable."""
