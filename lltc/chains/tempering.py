@@ -18,6 +18,7 @@ from lltc.kernels import EVERY, exchanging, ghmc
 RUNGS = 9
 DECADES = 2.0
 ROUNDS, STEPS, REST = 8, 64, 640
+TUNING_STEPS = ROUNDS * STEPS + REST
 FIXED_ROUNDS, PRIOR_ROUNDS = 2, 16
 LEAST_REJECTION = 0.02
 MOST_BARRIER = 6.0
@@ -27,8 +28,9 @@ MOST_BARRIER = 6.0
 class Tempered:
     """Replicas ready to draw on the rungs of `ladder`; the first has nβ = 0, the last is the last target's.
 
-    All `targets`, rising nβ `(target,)`, are among the rungs. `rejection` is the share of trades that were
-    refused between neighbours while all but the last of them were not, and `steps` have been made.
+    All `targets`, rising nβ `(target,)`, are among the rungs. `rejection` `(rung - 1,)` is the share of
+    refused trades between neighbours in the last round of tuning, before the rungs were spaced for the last
+    time and other targets joined; `steps` is how many were made.
     """
 
     run: Run
@@ -100,9 +102,9 @@ def barrier(llc: float, nbeta: float, prior_rise: float) -> float:
 
 
 def expected_arrivals(num_draws: int, replicas: int, refused: float) -> float:
-    """Return about how often replicas come from the prior in `num_draws`, of which `refused` is the barrier.
+    """Return about how often replicas come from the prior in `num_draws`.
 
-    With many rungs a replica comes once in 2 + 2·`refused` rounds of trades.
+    With many rungs a replica comes once in 2 + 2·`refused` rounds of trades; `refused` is the barrier.
 
     Source: Syed, Bouchard-Côté, Deligiannidis & Doucet (2022, arXiv:1905.02939), section 3.
 
@@ -173,14 +175,14 @@ def temper(
     if len(targets) > 1:
         ladder, step_sizes, positions = _with_rungs(ladder, targets[:-1], step_sizes, positions)
         run = replace(run, kernel=exchanging(ghmc(decades=DECADES), len(ladder.rungs)))
-    settings, steps = _settings(run, ladder, step_sizes), ROUNDS * STEPS
-    state = start(run, _spread_out(ladder, positions), settings, number=first + steps)
-    trace = sample(run, state, settings, first=first + steps, count=REST, on_chunk=on_chunk)
+    settings, begin = _settings(run, ladder, step_sizes), first + ROUNDS * STEPS
+    state = start(run, _spread_out(ladder, positions), settings, number=begin)
+    trace = sample(run, state, settings, first=begin, count=REST, on_chunk=on_chunk)
     if not trace.complete:
         raise KeyboardInterrupt
     # The first to arrive may still be near where the ladder began.
     state = trace.state._replace(arrivals=jnp.zeros_like(trace.state.arrivals))
-    return Tempered(run, ladder, targets, settings, state, rejection, steps + REST)
+    return Tempered(run, ladder, targets, settings, state, rejection, TUNING_STEPS)
 
 
 def _with_rungs(

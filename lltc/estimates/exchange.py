@@ -8,6 +8,7 @@ from lltc.chains.looks import Visit
 from lltc.chains.loop import OBSERVE_EVERY, Draws, positions_of
 from lltc.chains.tempering import (
     MOST_BARRIER,
+    TUNING_STEPS,
     Tempered,
     barrier,
     expected_arrivals,
@@ -48,9 +49,10 @@ def may_exchange(drawn: Drawn, effort: Effort) -> bool:
 
 
 def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | None) -> Drawn:
-    """Return the first draws by replica exchange, or `drawn` where none or too many rungs are needed.
+    """Return new first draws by replica exchange, or `drawn` where no rungs are needed, or too many.
 
-    Where `num_draws` are asked for, they are made at once, if they are enough for 50 arrivals from the prior.
+    Where `num_draws` are asked for, all are made at once; too few for 50 arrivals from the prior are not made
+    at all, and `drawn` is cramped.
     """
     run, chains = drawn.run, drawn.ladder.num_chains
     llc = np.array([assess_rung(drawn, rung).llc for rung in range(len(drawn.ladder.rungs))])
@@ -63,6 +65,7 @@ def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | 
         return drawn
     if num_draws is not None and expected_arrivals(num_draws, chains, refused) < LEAST_ESS:
         return replace(drawn, cramped=True)
+    bar.extend(TUNING_STEPS)
     steps = drawn.warm.steps + drawn.count
     tuning = drawn.warm.settings.tuning
     # Replicas move in the coordinates of the weights: there the smallest scale is that of the stiffest.
@@ -86,7 +89,7 @@ def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | 
     warm = replace(drawn.warm, state=tempered.state, settings=tempered.target, steps=steps)
     visits: list[Visit] = []
     count = num_draws or most_exchanged(tempered, drawn.count) // LOOKS
-    bar.extend(tempered.steps + count)
+    bar.extend(count)
     draw = drawer(run, warm.settings, bar, until, tempered=tempered)
     trace = draw(tempered.state, 1 + steps, count, visits)
     return Drawn(run, drawn.ladder, warm, trace, tuple(visits), spent, tempered)

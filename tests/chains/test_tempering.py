@@ -1,5 +1,6 @@
 """Ladders of temperatures: spaced evenly, only where few rungs are enough, and far arms found by them."""
 
+from itertools import pairwise
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,9 +20,10 @@ from lltc.chains.tempering import (
     respace,
     temper,
 )
-from lltc.estimates import exchange
+from lltc.estimates import estimator, exchange
 from lltc.estimates.estimator import TYPICAL_WARMUP, prepare_run
 from lltc.estimates.exchange import MOST_CHEAP_DRAWS
+from lltc.estimates.progress import Progress
 from lltc.kernels import ghmc
 from lltc.posterior.target import local_posterior
 from lltc.toys import crossing_llc, quadratic_llc
@@ -109,6 +111,27 @@ def test_a_long_warm_up_leaves_replicas_their_draws(monkeypatch, key):
     assert estimate.status is not Status.interrupted
     assert np.isfinite(estimate.llc)
     assert 20_000 < estimate.evaluations / 8 <= 40_000
+
+
+def test_the_bar_holds_the_steps_of_exchange_before_they_are_made(monkeypatch):
+    told = []
+
+    class Told(Progress):
+        def advance(self, steps):
+            told.append(-steps)
+            super().advance(steps)
+
+        def extend(self, steps):
+            told.append(steps)
+            super().extend(steps)
+
+    monkeypatch.setattr(estimator, "Progress", Told)
+    estimate = estimate_llc(CUSP, jnp.zeros(2), DUMMY, num_draws=1000, **SETTINGS)
+    assert estimate.num_rungs == RUNGS
+    longer = [place for place, steps in enumerate(told) if steps > 0]
+    parts = [told[low:high] for low, high in pairwise([*longer, len(told)])]
+    assert [sum(part) for part in parts] == [0, 0]
+    assert sum(told[longer[-1] :][1:]) == -1000
 
 
 def test_memory_does_not_decide_whether_replicas_exchange():

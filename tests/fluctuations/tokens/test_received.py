@@ -12,7 +12,9 @@ import pytest
 
 import lltc
 from lltc import InputError
+from lltc.estimates.progress import Progress
 from lltc.files import FolderError
+from lltc.fluctuations.tokens import driver
 from lltc.fluctuations.tokens.store import opened
 from tests.fluctuations.tokens.gaussian import DATA, OPTIONS, POINT, SIZE, model, read
 
@@ -140,6 +142,25 @@ def test_what_is_refused_is_refused_before_the_first_draw(tmp_path):
     with pytest.raises(InputError, match="the other examples of its batch"):
         lltc.read(centred, POINT, DATA, store=tmp_path, **OPTIONS)
     assert not (tmp_path / "losses.h5").exists()
+
+
+def test_the_bar_counts_warm_up_too(tmp_path, monkeypatch):
+    told = []
+
+    class Told(Progress):
+        def __init__(self, total, **options):
+            told.append(total)
+            super().__init__(total, **options)
+
+        def extend(self, steps):
+            told.append(steps)
+
+        def advance(self, steps):
+            told.append(-steps)
+
+    monkeypatch.setattr(driver, "Progress", Told)
+    read(tmp_path, num_draws=128, num_warmup=64)
+    assert (sum(told), max(told), told[1]) == (0, 128, 64)
 
 
 def test_a_full_disk_costs_no_draws(received):
