@@ -44,6 +44,7 @@ class Stream:
         self.single = np.zeros((chains, examples))
         self.square = np.zeros((chains, examples))
         self.query = np.zeros((queries, chains))
+        self.query_square = np.zeros((queries, chains))
         self.cross = np.zeros((queries, chains, examples))
 
     def add(self, each: np.ndarray, query: np.ndarray) -> None:
@@ -52,6 +53,7 @@ class Stream:
         self.single += each
         self.square += each**2
         self.query += query
+        self.query_square += query**2
         for row, values in zip(self.cross, query, strict=True):
             row += values[:, None] * each
 
@@ -59,6 +61,11 @@ class Stream:
         """Return the variance of each example's loss, by chain `(chain, example)`; its mean is unbiased."""
         mean = self.single / self.count
         return by_chain(self.square / self.count, mean, mean)
+
+    def query_variances(self) -> np.ndarray:
+        """Return the variance of each query, by chain `(chain, query)`; its mean is unbiased."""
+        mean = self.query.T / self.count
+        return by_chain(self.query_square.T / self.count, mean, mean)
 
     def covariances(self, query: int) -> np.ndarray:
         """Return the covariance of one query with each example, by chain `(chain, example)`."""

@@ -49,8 +49,8 @@ def check(
         >>> import jax.numpy as jnp
         >>> loss = lambda w, x: (x @ w) ** 2 / len(x)
         >>> x = jnp.arange(60.0).reshape(20, 3) / 60
-        >>> lltc_findings = check(loss, jnp.ones(3), x)
-        >>> lltc_findings
+        >>> findings = check(loss, jnp.ones(3), x)
+        >>> findings
         Findings(batch size (status))
     """
     settings = complete("check", options)

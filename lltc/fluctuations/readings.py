@@ -181,7 +181,6 @@ def _halved(
     target: Target, center: Center, gradient: jax.Array, masks: jax.Array, positions: jax.Array, batch: PyTree
 ) -> jax.Array:
     """Return the mean rises of two halves of `batch` `(mask, chain, 2)`, their linear part over all data."""
-
     size = jax.tree.leaves(batch)[0].shape[0]
     halves = jax.tree.map(lambda a: jnp.stack([a[: size // 2], a[size - size // 2 :]]), batch)
     slopes = jax.lax.map(lambda half: at_center(target, center, half)[1], halves)

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from lltc.diagnostics.covariances import by_chain
 from lltc.diagnostics.measured import Pairs, over_chains
 from lltc.diagnostics.mixing import monte_carlo_error
 from lltc.errors import InputError
 from lltc.fluctuations.tokens.kept import KeptLosses
-from lltc.fluctuations.tokens.moments import Contrast, by_chain, contrast
+from lltc.fluctuations.tokens.moments import Contrast, contrast
 
 CLOSE = 1e-6
 Draws = Callable[[], Iterator[np.ndarray]]

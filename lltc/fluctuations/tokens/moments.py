@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lltc.diagnostics.covariances import Stream, by_chain
+from lltc.diagnostics.covariances import Stream
 from lltc.diagnostics.measured import Pairs, over_chains
 from lltc.fluctuations.tokens.kept import KeptLosses
 
@@ -32,8 +32,7 @@ def covariance_terms(draws: Each) -> np.ndarray:
 
     `draws` are pairs of queries `(query, chain)` and losses `(chain, token)`.
     """
-    stream = _stream(draws)
-    return np.stack([stream.covariances(number) for number in range(len(stream.query))], 1)
+    return _crossed(_stream(draws))
 
 
 def covariances(draws: Each, *, correlation: bool = False) -> Pairs:
@@ -44,20 +43,12 @@ def covariances(draws: Each, *, correlation: bool = False) -> Pairs:
     """
     if not correlation:
         return over_chains(covariance_terms(draws))
-    squares, total, count = [], [], 0
+    stream = _stream(draws)
+    return jackknife(_correlate, _crossed(stream), stream.query_variances(), stream.variances())
 
-    def noted() -> Each:
-        nonlocal count
-        for query, each in draws:
-            squares[:] = [query**2 + (squares[0] if squares else 0.0)]
-            total[:] = [query + (total[0] if total else 0.0)]
-            count += 1
-            yield query, each
 
-    stream = _stream(noted())
-    crossed = np.stack([stream.covariances(number) for number in range(len(stream.query))], 1)
-    mean, mean_square = total[0].T / count, squares[0].T / count
-    return jackknife(_correlate, crossed, by_chain(mean_square, mean, mean), stream.variances())
+def _crossed(stream: Stream) -> np.ndarray:
+    return np.stack([stream.covariances(number) for number in range(len(stream.query))], 1)
 
 
 def _stream(draws: Each) -> Stream:

@@ -60,7 +60,9 @@ def test_tokens_are_those_of_the_mask(record):
 
 
 def test_the_estimate_is_the_one_without_readings(record, request):
+    """And without exchange, which a kernel that is asked for leaves out, as readings do."""
     options = {name: value for name, value in OPTIONS.items() if name != "components"}
+    options["kernel"] = lltc.kernels.ghmc()
     key = request.node.callspec.params["record"]
     alone = lltc.estimate_llc(model, POINT, DATA, key=key, **options)
     np.testing.assert_array_equal(record.estimate.draws, alone.draws[:, : record.estimate.num_draws])
