@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,9 +44,13 @@ class Paths(NamedTuple):
 
 
 class Directions(NamedTuple):
-    """Random directions `(path, d)`: eight of all that moves, then one of each range of coordinates."""
+    """Random directions: eight of all that moves, `whole` `(8, d)`, then one of each range of coordinates.
 
-    vectors: jax.Array
+    Those of ranges take as much room as all weights: they are made from `key` one at a time.
+    """
+
+    whole: jax.Array
+    key: jax.Array
     ranges: tuple[tuple[int, int], ...]
     owner: np.ndarray
 
@@ -62,14 +66,16 @@ def look_at_gradients(
     posterior, batch = run.posterior, sample.batch
     target, center = posterior.target, posterior.center
     owner = jnp.asarray(directions.owner)
-    ways = reach * directions.vectors
-    follow = lambda pieces: Paths(*map(_wide, _along(target, pieces, center, ways, owner, batch)))
+    bounds = jnp.asarray([*[(0, len(owner))] * DIRECTIONS, *directions.ranges], jnp.int32)
+    follow = lambda pieces: Paths(
+        *map(_wide, _along(target, pieces, center, directions.key, reach, bounds, owner, batch))
+    )
     paths = follow(1)
     names = target.layout.moved_names
     if not paths.rise.any() and not paths.variation.any():
         return [Finding("parameters", "status", Status.unused.value, Status.unused)]
     flat = np.flatnonzero(paths.steepest[:DIRECTIONS].max(0) == 0)
-    moves_alone = rises_along(run, sample, ways[:DIRECTIONS] * np.isin(directions.owner, flat))
+    moves_alone = rises_along(run, sample, reach * directions.whole * np.isin(directions.owner, flat))
     resolution = ROUNDINGS * eps / np.sqrt(sample.size) * paths.size.max()
     blocked = bool(len(flat)) and np.abs(moves_alone).max() > resolution
     wrong = _disagreeing(paths, resolution)
@@ -121,13 +127,14 @@ def make_directions(run: Run, *, thorough: bool) -> Directions:
     owner = owner if center.chosen is None else owner[np.asarray(center.chosen)]
     starts = np.flatnonzero(np.diff(owner, prepend=-1)).tolist()
     groups = _split(starts, len(owner), GROUPS if thorough else FEW_GROUPS)
-    key = substream(run.key, RandomStream.inspection)
-    every = jax.random.normal(key, (DIRECTIONS + len(groups), len(owner)), layout.dtype)
-    masks = np.zeros(every.shape, bool)
-    masks[:DIRECTIONS] = True
-    for row, (low, high) in enumerate(groups, DIRECTIONS):
-        masks[row, low:high] = True
-    return Directions(jnp.where(masks, every, 0.0), tuple(groups), owner)
+    # Folded with 1 the stream gives what nudges the weights.
+    key = jax.random.fold_in(substream(run.key, RandomStream.inspection), 0)
+    whole = jnp.stack([_direction(key, row, len(owner), layout.dtype) for row in range(DIRECTIONS)])
+    return Directions(whole, key, tuple(groups), owner)
+
+
+def _direction(key: jax.Array, row: jax.Array | int, length: int, dtype: Any) -> jax.Array:
+    return jax.random.normal(jax.random.fold_in(key, row), (length,), dtype)
 
 
 def _split(starts: list[int], length: int, count: int) -> list[tuple[int, int]]:
@@ -155,9 +162,19 @@ def _wide(values: jax.Array) -> np.ndarray:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _along(
-    target: Target, pieces: int, center: Center, ways: jax.Array, owner: jax.Array, batch: PyTree
+    target: Target,
+    pieces: int,
+    center: Center,
+    key: jax.Array,
+    reach: float,
+    bounds: jax.Array,
+    owner: jax.Array,
+    batch: PyTree,
 ) -> tuple[jax.Array, ...]:
-    """Return of each way `(path,)` what `Paths` tells; five gradients are taken on each of its `pieces`."""
+    """Return what `Paths` tells of the ways to `reach`, each within its `bounds` `(path, 2)`.
+
+    Gradients are taken at five places on each of so many `pieces` of a way.
+    """
     base = target.losses_at_center(center, batch)
     leaves = len(target.layout.moved_shapes)
 
@@ -166,7 +183,11 @@ def _along(
         steepest = jnp.zeros(leaves, way.dtype).at[owner].max(jnp.abs(gradient))
         return gradient @ way, steepest
 
-    def one(way: jax.Array) -> tuple[jax.Array, ...]:
+    def one(given: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+        row, (low, high) = given
+        place, dtype = jnp.arange(len(owner)), target.layout.dtype
+        inside = (low <= place) & (place < high)
+        way = jnp.where(inside, jnp.asarray(reach, dtype) * _direction(key, row, len(owner), dtype), 0)
         losses = target.losses(center, way, batch)
         nodes = (np.arange(pieces)[:, None] + (1 + NODES) / 2).ravel() / pieces
         work, steepest = jax.lax.map(partial(at, way), jnp.asarray(nodes, way.dtype))
@@ -174,4 +195,4 @@ def _along(
         size = jnp.abs(losses).mean()
         return (losses - base).mean(), work @ weights, jnp.abs(work) @ weights, size, steepest.max(0)
 
-    return jax.lax.map(one, ways)
+    return jax.lax.map(one, (jnp.arange(len(bounds)), bounds))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.chains.loop import Run
-from lltc.chains.streams import RandomStream, substream
+from lltc.chains.streams import RandomStream, as_seed, substream
 from lltc.posterior.data import Data
 from lltc.posterior.layout import Center, center_vector
 from lltc.posterior.sharding import to_host
@@ -53,8 +53,9 @@ def draw_sample(run: Run, *, thorough: bool) -> Sample | None:
     if size < 2:
         return None
     count = min(size + size // 2, posterior.data.size)
-    key = substream(run.key, RandomStream.inspection)
-    drawn = np.asarray(jax.random.choice(key, posterior.data.size, (count,), replace=False))
+    # JAX would shuffle the numbers of all rows.
+    rng = np.random.default_rng(as_seed(run.key, RandomStream.inspection))
+    drawn = rng.choice(posterior.data.size, count, replace=False)
     extreme = extreme_rows(posterior.data)[: size // 2]
     rows = np.concatenate([extreme, drawn[~np.isin(drawn, extreme)]])[:count]
     pool = jax.tree.map(jnp.asarray, posterior.data.batch(rows))

@@ -157,7 +157,7 @@ CASES: dict[str, tuple[Callable, Any, Any, set[tuple[str, str]]]] = {
     ),
     "labels beyond the classes": (one_hot, LOGITS, (X, BEYOND), {("idle examples", "warning")}),
     "an accuracy": (
-        lambda w, b: (jnp.argmax(b[0] * w, 1) != 0).astype(jnp.float32),
+        lambda w, b: 1.0 + (jnp.argmax(b[0] * w, 1) != 0),
         W,
         (X, Y),
         {("gradient", "status")},

@@ -1,6 +1,7 @@
 """One look at the loss around w*: losses that cannot be sampled as given have a status, good ones none."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -11,7 +12,9 @@ import pytest
 import lltc
 from lltc.diagnostics.status import Status
 from lltc.estimates.estimator import prepare_run
+from lltc.inspection.gradients import make_directions
 from lltc.inspection.look import inspect
+from lltc.inspection.sampled import draw_sample
 from lltc.kernels import baoab
 
 RNG = np.random.default_rng(0)
@@ -122,6 +125,24 @@ def test_bad_losses_are_told_by_name(name, key):
     posterior = lltc.local_posterior(model, params, (X, Y), linear=False)
     (finding,) = inspect(prepare_run(posterior, key, None, kernel=baoab()))
     assert finding.status is status
+
+
+def test_a_sample_of_any_number_of_rows_is_drawn_at_once():
+    data = SimpleNamespace(size=1 << 40, arrays=(), batch=lambda rows: rows)
+    posterior = SimpleNamespace(data=data, target=SimpleNamespace(micro_batch=None))
+    run: Any = SimpleNamespace(posterior=posterior, key=jax.random.key(0))
+    sample = draw_sample(run, thorough=True)
+    assert sample is not None
+    assert len(np.unique(sample.rows)) == sample.size * 3 // 2
+
+
+def test_directions_take_the_room_of_a_few_checkpoints():
+    """However many groups of coordinates there are; nine are evaluated at a time."""
+    posterior = lltc.local_posterior(network, NETWORK, (X, Y))
+    directions = make_directions(prepare_run(posterior, 0, None, kernel=baoab()), thorough=True)
+    assert len(directions.ranges) > 9
+    held = sum(leaf.size for leaf in jax.tree.leaves((directions.whole, directions.key)))
+    assert held < 9 * posterior.num_params
 
 
 def test_an_estimate_carries_the_finding_and_draws_no_more_for_it():
