@@ -1,6 +1,6 @@
 """Warm-up that measures instead of asking: starts, step size, hot and cold chains; then all is frozen."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from lltc.chains.curvature import Gauge, initial_scale, make_prober, measure, random_directions
 from lltc.chains.loop import Run, Settings, Trace, sample, start
 from lltc.chains.rotation import PLAIN, Frame, turn
+from lltc.chains.rounds import ROUNDS, count_broken, finite, flung, mean_energy, round_lengths, settled
 from lltc.chains.rungs import Ladder
 from lltc.chains.streams import RandomStream, substream
 from lltc.chains.tuning import (
@@ -25,15 +26,11 @@ from lltc.chains.whitening import find_frame, is_hopeless, is_white
 from lltc.kernels import MeasuringState, scale_of
 from lltc.posterior.sharding import to_host
 
-ROUNDS = 8
 HOT_ROUNDS = 4
 HOT_FACTOR = 0.25
 GROWTH = 4.0
 RESCUES = 6
-MOST_RISE = 100.0
 PRODUCTS = 4
-MOST_STEPS, SHORT = 1000, (8, 8, 8, 8, 32, 32, 16, 16)
-STEADY, CLOSE = 0.25, 0.01
 EARLY, EARLY_HEAT = 6, 0.1
 
 
@@ -260,66 +257,3 @@ def _freeze(
 ) -> WarmUp:
     share = stage.broken / max(stage.tried, 1)
     return WarmUp(state, settings, stage.tuned.reach, steps, share, complete, ok)
-
-
-def mean_energy(ladder: Ladder, trace: Trace, at_nbeta: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
-    """Return λ̂ `(rung,)` of the chains `at_nbeta`, over the second half of `trace`."""
-    energy = np.asarray(trace.draws.energy)
-    if energy.shape[1] < 2:
-        return otherwise
-    means = energy[:, energy.shape[1] // 2 :].mean((1, 2))
-    means = np.where(at_nbeta, means, np.nan)
-    return ladder.rungs * np.nanmean(ladder.split(means), axis=1)
-
-
-def round_lengths(num_warmup: int | None) -> Iterator[int]:
-    """Yield the steps of each round: eight equal ones, or short ones and then ever longer, in all a thousand.
-
-    Example:
-        >>> list(round_lengths(1000)) == [125] * 8, sum(round_lengths(None))
-        (True, 1000)
-    """
-    if num_warmup is not None:
-        for number in range(ROUNDS):
-            yield num_warmup * (number + 1) // ROUNDS - num_warmup * number // ROUNDS
-        return
-    yield from SHORT
-    left, steps = MOST_STEPS - sum(SHORT), SHORT[-1]
-    while left:
-        steps = min(round(1.5 * steps), left)
-        yield steps
-        left -= steps
-
-
-def settled(ladder: Ladder, trace: Trace, before: Tuned, after: Tuned) -> bool:
-    """True where hot and cold chains agree within their scatter, or one per cent, and ε has stayed."""
-    change = np.abs(np.log(after.step_size / before.step_size))
-    means = ladder.split(np.asarray(trace.draws.energy).mean((1, 2)))
-    hot = ladder.split(ladder.hot)[0]
-    if hot.all() or not hot.any():
-        return bool(np.all(change < STEADY))
-    gap = np.abs(means[:, hot].mean(1) - means[:, ~hot].mean(1))
-    scatter = np.hypot(means[:, hot].std(1), means[:, ~hot].std(1)) / np.sqrt(max(hot.sum() - 1, 1))
-    met = gap <= np.maximum(2 * scatter, CLOSE * np.abs(means.mean(1)))
-    return bool(np.all(change < STEADY) and np.all(met))
-
-
-def flung(ladder: Ladder, trace: Trace) -> bool:
-    """True when a step too large threw a chain where the posterior has no mass: nβ(L - L*) ≫ d.
-
-    Where the loss grows slowly it is back only after the draws have begun, which it then spoils.
-    """
-    energy = np.asarray(trace.draws.energy)
-    means = energy[:, energy.shape[1] // 2 :].mean((1, 2))
-    dimension = trace.state.position.shape[-1]
-    return bool(np.any(ladder.spread(ladder.rungs) * means > MOST_RISE * (dimension + 10)))
-
-
-def finite(trace: Trace) -> bool:
-    """True when every recorded draw is finite."""
-    return count_broken(trace) == 0
-
-
-def count_broken(trace: Trace) -> int:
-    """Return at how many draws a chain's loss or weights were not finite."""
-    return int(np.sum(~(np.isfinite(trace.draws.energy).all(-1) & np.isfinite(trace.draws.distance))))

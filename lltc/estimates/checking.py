@@ -10,8 +10,9 @@ from lltc.chains.loop import Run
 from lltc.chains.plan import within_memory
 from lltc.chains.streams import RandomStream, as_key, as_seed
 from lltc.compilation import broadcasting
+from lltc.estimates.effort import Effort, read_effort
 from lltc.estimates.estimator import choose_kernel
-from lltc.estimates.options import Effort, Options, arrange, complete, read_effort
+from lltc.estimates.options import Options, arrange, complete
 from lltc.inspection.findings import Finding, Findings, by_gravity
 from lltc.inspection.look import inspect
 from lltc.inspection.rows import explain_not_finite

@@ -9,11 +9,13 @@ import numpy as np
 
 from lltc.chains.looks import Visit
 from lltc.chains.loop import Draws, Run, Trace
+from lltc.chains.rounds import finite
 from lltc.chains.rungs import Ladder
-from lltc.chains.warmup import WarmUp, finite
+from lltc.chains.warmup import WarmUp
 from lltc.diagnostics.assessment import Assessment
 from lltc.diagnostics.status import Status
 from lltc.estimates.drawn import Drawn, assess_rung, drawer
+from lltc.estimates.effort import Effort
 from lltc.estimates.exchange import (
     MOST_CHEAP_DRAWS,
     exchange,
@@ -22,7 +24,6 @@ from lltc.estimates.exchange import (
     may_exchange,
     most_exchanged,
 )
-from lltc.estimates.options import Effort
 from lltc.estimates.outlook import Course, tell
 from lltc.estimates.progress import Progress
 

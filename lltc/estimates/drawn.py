@@ -9,9 +9,10 @@ import numpy as np
 
 from lltc.chains.looks import MOST_VISITS, Visit, look
 from lltc.chains.loop import Draws, Run, Settings, Trace, sample
+from lltc.chains.rounds import finite
 from lltc.chains.rungs import Ladder
 from lltc.chains.tempering import Tempered
-from lltc.chains.warmup import WarmUp, finite
+from lltc.chains.warmup import WarmUp
 from lltc.diagnostics.assessment import Assessment, assess
 from lltc.diagnostics.status import Status
 from lltc.estimates.progress import Progress

@@ -19,8 +19,9 @@ from lltc.diagnostics.status import Status
 from lltc.errors import InputError
 from lltc.estimates.drawing import MOST_DRAWS, draw_until_enough
 from lltc.estimates.drawn import Drawn, assess_rung, of_rung
+from lltc.estimates.effort import Effort, read_effort
 from lltc.estimates.exchange import is_sampler_chosen, is_small
-from lltc.estimates.options import Effort, Observable, read_effort
+from lltc.estimates.options import Observable
 from lltc.estimates.outlook import Course, tell
 from lltc.estimates.progress import Progress
 from lltc.estimates.record import LLCEstimate

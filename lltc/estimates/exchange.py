@@ -6,6 +6,7 @@ import numpy as np
 
 from lltc.chains.looks import Visit
 from lltc.chains.loop import OBSERVE_EVERY, Draws, positions_of
+from lltc.chains.rounds import finite
 from lltc.chains.tempering import (
     MOST_BARRIER,
     TUNING_STEPS,
@@ -16,11 +17,10 @@ from lltc.chains.tempering import (
     measure_prior_rise,
     temper,
 )
-from lltc.chains.warmup import finite
 from lltc.diagnostics.assessment import REGULAR
 from lltc.diagnostics.status import LEAST_ESS, Status
 from lltc.estimates.drawn import Drawn, assess_rung, drawer, of_rung
-from lltc.estimates.options import Effort
+from lltc.estimates.effort import Effort
 from lltc.estimates.progress import Progress
 from lltc.posterior.target import LocalPosterior
 

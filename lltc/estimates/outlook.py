@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lltc.chains.loop import LEAST_STEPS
 from lltc.diagnostics.assessment import Assessment
-from lltc.estimates.options import Effort
+from lltc.estimates.effort import Effort
 from lltc.estimates.progress import Progress
 
 LONG = 30.0

@@ -17,8 +17,9 @@ from lltc.compilation import broadcasting
 from lltc.diagnostics.assessment import assess
 from lltc.diagnostics.status import Status
 from lltc.errors import InputError
+from lltc.estimates.effort import Effort, read_effort
 from lltc.estimates.estimator import prepare_run
-from lltc.estimates.options import DEFAULTS, Effort, Options, arrange, complete, read_effort
+from lltc.estimates.options import DEFAULTS, Options, arrange, complete
 from lltc.estimates.record import LLCEstimate
 from lltc.inspection.findings import describe, heed
 from lltc.inspection.look import inspect

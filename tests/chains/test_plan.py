@@ -10,7 +10,7 @@ from lltc.chains import memory
 from lltc.chains.cost import LEAST_BATCH, is_costly, with_affordable_batch
 from lltc.chains.memory import free_memory, read_memory
 from lltc.chains.plan import account, fit
-from lltc.chains.warmup import round_lengths
+from lltc.chains.rounds import round_lengths
 from lltc.estimates import estimator
 from lltc.posterior.target import local_posterior
 

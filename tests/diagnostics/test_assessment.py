@@ -7,8 +7,9 @@ import pytest
 from lltc import Status, estimate_llc
 from lltc.chains.looks import look
 from lltc.chains.loop import Draws, Trace
+from lltc.chains.rounds import flung
 from lltc.chains.rungs import Ladder, is_hot
-from lltc.chains.warmup import flung, warm_up
+from lltc.chains.warmup import warm_up
 from lltc.diagnostics.budget import ErrorBudget, predicted_heat, spread_error
 from lltc.diagnostics.control_variates import controlled
 from lltc.diagnostics.mixing import Mixing, equilibration_error, hot_cold_gap, mixing, monte_carlo_error

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import lltc
 from lltc.chains.loop import LEAST_STEPS
 from lltc.estimates import estimator, outlook
-from lltc.estimates.options import read_time
+from lltc.estimates.effort import read_time
 from lltc.estimates.outlook import Course, Outlook, Reached, explain, predict
 from tests.problems import regression
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import lltc
-from lltc.estimates.options import read_time
+from lltc.estimates.effort import read_time
 from tests.problems import regression
 
 MODEL, WEIGHTS, DATA = regression(0, 2000, 3)

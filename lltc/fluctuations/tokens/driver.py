@@ -17,8 +17,8 @@ from lltc.chains.streams import RandomStream, substream
 from lltc.chains.warmup import WarmUp, warm_up
 from lltc.errors import InputError
 from lltc.estimates.drawn import Drawn
+from lltc.estimates.effort import Effort
 from lltc.estimates.estimator import FEW_DRAWS, arrange_run, conclude, count_warmup, flagged
-from lltc.estimates.options import Effort
 from lltc.estimates.progress import Progress
 from lltc.estimates.record import LLCEstimate
 from lltc.fluctuations.tokens.kept import ESTIMATE

@@ -13,8 +13,9 @@ from lltc.chains.plan import within_memory
 from lltc.chains.streams import as_key
 from lltc.compilation import broadcasting
 from lltc.errors import InputError
+from lltc.estimates.effort import read_effort
 from lltc.estimates.estimator import check_readings, choose_kernel
-from lltc.estimates.options import Options, arrange, complete, read_effort
+from lltc.estimates.options import Options, arrange, complete
 from lltc.fluctuations.tokens.driver import draw_into
 from lltc.fluctuations.tokens.kept import ESTIMATE
 from lltc.fluctuations.tokens.reader import make_reader
