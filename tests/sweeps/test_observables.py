@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 import lltc
 from lltc import InputError
@@ -150,6 +151,11 @@ def test_looking_says_what_could_not_be_read(tmp_path):
         lltc.observe(pairs[-1:], MODEL, DATA)
 
 
+def holds_step(change, at):
+    """Tell whether a marker holds the interval that ends at point `at`, and little else."""
+    return change.step_low < at <= change.step_high and change.step_high - change.step_low <= 3
+
+
 @pytest.mark.parametrize("size", [10, 20, 40])
 def test_white_noise_makes_no_marker_and_steps_do(size):
     rng = np.random.default_rng(size)
@@ -158,9 +164,10 @@ def test_white_noise_makes_no_marker_and_steps_do(size):
     noise = [estimate_noise(rng.normal(size=size)) for _ in range(400)]
     assert np.median(noise) == pytest.approx(1 + 4 / size, rel=0.1)
     step = 10 * (np.arange(size) >= size // 2)
-    marked = [find_changes(range(size), step + rng.normal(size=size)) for _ in range(20)]
-    found = [[(change.step_low, change.step_high) for change in each] for each in marked]
-    assert found.count([(size // 2 - 1, size // 2)]) >= 17
+    marked = [find_changes(range(size), step + rng.normal(size=size)) for _ in range(40)]
+    holding = [each for each in marked if len(each) == 1 and holds_step(*each, size // 2)]
+    # Of ten points a step bends so many that its noise is taken for up to three times as large.
+    assert len(holding) >= binom.ppf(1e-3, 40, 0.85 if size == 10 else 0.95)
     assert find_changes(range(size), np.full(size, 3.0)) == ()
 
 

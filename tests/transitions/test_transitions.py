@@ -331,7 +331,7 @@ def spent(call: Callable[[], object]) -> float:
 
 
 def test_five_hundred_checkpoints_take_half_a_second_at_most():
-    """Of a processor that takes 5 nanoseconds for an exponential; of any other in proportion."""
+    """Of a processor that takes up to 5 nanoseconds for an exponential; of a slower one in proportion."""
     y = np.random.default_rng(0).standard_normal(500)
     pairs = np.subtract.outer(y, y)
     search = lambda: find_transitions(range(500), y, np.ones(500))
@@ -339,7 +339,7 @@ def test_five_hundred_checkpoints_take_half_a_second_at_most():
     exponentials = lambda: [np.exp(pairs) for _ in range(100)]
     searching, yardstick = (min(spent(call) for _ in range(3)) for call in (search, exponentials))
     print(f"a search takes {searching / yardstick:.2f} of a hundred exponentials of every pair")
-    assert searching < 4 * yardstick
+    assert searching < max(0.5, 4 * yardstick)
 
 
 def test_transitions_need_neither_jax_nor_scipy():
