@@ -56,6 +56,7 @@ constraints:
 # `make bench-NAME` runs benchmarks/NAME.py, or what stands for it here; ARGS="--keys 1" adds arguments.
 bench_accuracy-quick := accuracy.py --quick --out build/benchmarks
 bench_curves := cost_curves.py
+bench_early-warning := early_warning.py
 bench_first := first_result.py
 bench_profile := profile_step.py
 bench_reading := reading_costs.py
