@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from lltc.chains.looks import Visit
-from lltc.chains.loop import OBSERVE_EVERY, Draws, positions_of
+from lltc.chains.loop import OBSERVE_EVERY, positions_of
 from lltc.chains.rounds import finite
 from lltc.chains.tempering import (
     MOST_BARRIER,
@@ -57,7 +57,7 @@ def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | 
     run, chains = drawn.run, drawn.ladder.num_chains
     llc = np.array([assess_rung(drawn, rung).llc for rung in range(len(drawn.ladder.rungs))])
     # Where every direction is stiff λ is d/2, and there are no arms; nor has a parabola any.
-    if np.all(llc >= REGULAR * run.posterior.num_params / 2) or is_quadratic(drawn.trace.draws):
+    if np.all(llc >= REGULAR * run.posterior.num_params / 2) or is_quadratic(drawn):
         return drawn
     prior_rise = measure_prior_rise(run, chains)
     refused = barrier(llc[-1], drawn.ladder.rungs[-1], prior_rise)
@@ -95,10 +95,12 @@ def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | 
     return Drawn(run, drawn.ladder, warm, trace, tuple(visits), spent, tempered)
 
 
-def is_quadratic(draws: Draws) -> bool:
-    """True where L was a parabola wherever chains were: (w - w*)·∇L = 2 (L - L(w*)) - (w - w*)·∇L(w*)."""
-    left = draws.virial - 2 * draws.energy.mean(-1) + draws.tilt
-    return bool(np.mean(left**2) <= CURVED**2 * np.mean((draws.virial - draws.tilt) ** 2))
+def is_quadratic(drawn: Drawn) -> bool:
+    """True where L was a parabola wherever chains were: (w - w*)·∇L = 2 (L - L(w*)), without the slope at w*."""
+    draws = drawn.trace.draws
+    slope = draws.tilt if drawn.run.posterior.target.linear else 0.0
+    virial, rise = draws.virial - slope, draws.energy.mean(-1) - slope
+    return bool(np.mean((virial - 2 * rise) ** 2) <= CURVED**2 * np.mean(virial**2))
 
 
 def has_left(exchanged: Drawn, plain: Drawn) -> bool:

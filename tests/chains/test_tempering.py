@@ -253,12 +253,12 @@ def test_the_same_key_gives_the_same_numbers_and_observables_follow():
     assert every == -(-first.num_draws // 16)
 
 
-@pytest.mark.parametrize("center", [0.0, 0.3])
-def test_a_parabola_has_no_far_arms(center):
+@pytest.mark.parametrize(("center", "linear"), [(0.0, True), (0.3, True), (0.3, False)])
+def test_a_parabola_has_no_far_arms(center, linear):
     """Flat directions make λ less than d/2; on a slope the identity of virial and rise holds all the same."""
     curvatures = np.array([0.01, 0.1, 10.0])
     loss = constant(lambda w: 0.5 * jnp.sum(curvatures * (w - center) ** 2))
-    options: dict[str, Any] = SETTINGS | {"nbeta": 100}
+    options: dict[str, Any] = SETTINGS | {"nbeta": 100, "linear": linear}
     estimate = estimate_llc(loss, jnp.zeros(3), DUMMY, **options)
     assert estimate.num_rungs == 1
     assert estimate.llc_se < 0.02 * abs(estimate.llc)
