@@ -96,7 +96,7 @@ def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | 
 
 
 def is_quadratic(drawn: Drawn) -> bool:
-    """True where L was a parabola wherever chains were: (w - w*)·∇L = 2 (L - L(w*)), without the slope at w*."""
+    """True where L is a parabola at all draws: but for its slope at w*, (w - w*)·∇L is 2 (L - L(w*))."""
     draws = drawn.trace.draws
     slope = draws.tilt if drawn.run.posterior.target.linear else 0.0
     virial, rise = draws.virial - slope, draws.energy.mean(-1) - slope
