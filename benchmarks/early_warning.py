@@ -171,8 +171,8 @@ def table(runs: Sequence[Run]) -> list[str]:
     no = [run for run in waited if groks(run) is None]
     count = np.isfinite(wins("llc", yes, no, -1)[alike(yes, no)]).sum()
     lines = [
-        f"Of {len(runs)} runs {len(waited)} are looked at so; {len(yes)} generalise, {len(no)} do not. At equal",
-        f"share and decay there are {count} pairs of one of either kind that are looked at, last, together.",
+        f"Of {len(runs)} runs {len(waited)} are looked at so; {len(yes)} generalise, {len(no)} do not.",
+        f"At equal share and decay {count} pairs of either kind are looked at together at the last step.",
         "",
         "| predictor | AUROC, first look | last look | at equal settings | alarms | false ones | lead |",
         "|---|---|---|---|---|---|---|",
