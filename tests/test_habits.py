@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import scale_cost
 import yaml
 
 from lltc.bibliography import entries
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # Names that conda-forge spells otherwise.
 CONDA = {"matplotlib-base": "matplotlib", "msgpack-python": "msgpack", "ml_dtypes": "ml-dtypes"}
-TEXTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+TEXTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks" / "results").glob("*.md")]
 
 
 def test_the_conda_recipe_asks_for_what_the_project_asks_for():
@@ -74,6 +75,12 @@ def test_links_in_texts_lead_somewhere(path: Path):
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_decimals_in_texts_have_their_leading_zero(path: Path):
     assert re.findall(r"(?<![\w.\d*/])\.\d+(?![\d.]*[a-z/])", path.read_text()) == []
+
+
+def test_the_costs_at_scale_are_those_that_their_command_prints(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["scale_cost.py"])
+    scale_cost.main()
+    assert capsys.readouterr().out in (ROOT / "docs" / "scale.md").read_text()
 
 
 def test_every_public_name_is_in_the_api():
