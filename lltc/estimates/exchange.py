@@ -18,7 +18,7 @@ from lltc.chains.tempering import (
     temper,
 )
 from lltc.diagnostics.assessment import REGULAR
-from lltc.diagnostics.status import LEAST_ESS, Status
+from lltc.diagnostics.status import LEAST_ESS
 from lltc.estimates.drawn import Drawn, assess_rung, drawer, of_rung
 from lltc.estimates.effort import Effort
 from lltc.estimates.progress import Progress
@@ -28,6 +28,7 @@ MOST_CHEAP_DRAWS = 64_000
 LOOKS = 8
 MOST_EXACT = 512
 CURVED = 0.02
+DEEPER = 10.0
 
 
 def is_small(posterior: LocalPosterior) -> bool:
@@ -104,12 +105,20 @@ def is_quadratic(drawn: Drawn) -> bool:
 
 
 def has_left(exchanged: Drawn, plain: Drawn) -> bool:
-    """True where replicas fell into a deeper region than that around w*, in which the plain chains stay."""
-    fallen = [
-        any(assess_rung(drawn, rung).status is Status.negative for rung in range(len(drawn.ladder.rungs)))
+    """True where replicas fell into a deeper region than that around w*, in which the plain chains stay.
+
+    Draws of one region are seldom e^10 times likelier than all others of it.
+    """
+    lowest = [
+        np.array(
+            [
+                nbeta * of_rung(drawn, drawn.trace.draws.energy, rung).mean(-1).min()
+                for rung, nbeta in enumerate(drawn.ladder.rungs)
+            ]
+        )
         for drawn in (exchanged, plain)
     ]
-    return fallen == [True, False]
+    return bool(np.any(lowest[0] < lowest[1] - DEEPER))
 
 
 def most_exchanged(tempered: Tempered, plain: int) -> int:
