@@ -109,16 +109,14 @@ def has_left(exchanged: Drawn, plain: Drawn) -> bool:
 
     Draws of one region are seldom e^10 times likelier than all others of it.
     """
-    lowest = [
-        np.array(
-            [
-                nbeta * of_rung(drawn, drawn.trace.draws.energy, rung).mean(-1).min()
-                for rung, nbeta in enumerate(drawn.ladder.rungs)
-            ]
-        )
-        for drawn in (exchanged, plain)
-    ]
-    return bool(np.any(lowest[0] < lowest[1] - DEEPER))
+    deepest, around = (_lowest(drawn) for drawn in (exchanged, plain))
+    return bool(np.any(deepest < around - DEEPER))
+
+
+def _lowest(drawn: Drawn) -> np.ndarray:
+    """Return the least nβ (L - L(w*)) of each rung's draws."""
+    energy = drawn.ladder.split(drawn.trace.draws.energy)
+    return drawn.ladder.rungs * energy.mean(-1).min(axis=(1, 2), initial=np.inf)
 
 
 def most_exchanged(tempered: Tempered, plain: int) -> int:

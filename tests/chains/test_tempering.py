@@ -262,3 +262,13 @@ def test_a_parabola_has_no_far_arms(center, linear):
     estimate = estimate_llc(loss, jnp.zeros(3), DUMMY, **options)
     assert estimate.num_rungs == 1
     assert estimate.llc_se < 0.02 * abs(estimate.llc)
+
+
+def test_an_exchange_that_is_stopped_at_once_keeps_what_was_drawn(monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lltc.chains.tempering.sample", stop)
+    estimate = estimate_llc(CUSP, jnp.zeros(2), DUMMY, **SETTINGS)
+    assert estimate.status is Status.interrupted
+    assert estimate.num_draws == 1000
