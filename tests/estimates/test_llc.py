@@ -161,7 +161,6 @@ def test_observables_of_every_type_are_saved(tmp_path):
     observables = {
         "up": lambda w: w > 0,
         "coarse": lambda w: w.astype(jnp.bfloat16),
-        "half": lambda w: w.astype(jnp.float16),
         "count": lambda w: jnp.sum(w > 0),
         "complex": lambda w: w + 1j * w,
     }
