@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from grokking import behavioral, observe, split, train
+from grokking import observe, split, train
+from modular import behavioral
 from provenance import describe_run
 
 import lltc

@@ -1,6 +1,8 @@
 """Networks that learn addition modulo 17, many side by side, and what needs no chain to be seen in them."""
 
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,23 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-import lltc
-
-MODULUS, WIDTH, SCALE, RATE = 17, 32, 0.6, 0.01
-
-
-def outputs(params: Any, batch: Any) -> jax.Array:
-    """Return `(left[a] + right[b])² out`, `(batch, p)`."""
-    return (params["left"][batch["a"]] + params["right"][batch["b"]]) ** 2 @ params["out"]
-
-
-def losses(params: Any, batch: Any) -> jax.Array:
-    """Return half the squared distance from the one-hot sum, `(batch,)`."""
-    sums = jax.nn.one_hot((batch["a"] + batch["b"]) % MODULUS, MODULUS)
-    return 0.5 * jnp.sum((outputs(params, batch) - sums) ** 2, axis=1)
-
-
-behavioral = lltc.behavioral(outputs, "squared", loss=losses)
+# The network is that of the notebook on modular addition.
+sys.path.append(str(Path(__file__).parents[1] / "notebooks"))
+from modular import MODULUS, RATE, accuracy, concentration, initial, model
 
 
 def split(share: float) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
@@ -37,20 +25,10 @@ def split(share: float) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     return train, test
 
 
-def initial(key: jax.Array) -> dict[str, jax.Array]:
-    """Return random weights of one network."""
-    keys = jax.random.split(key, 3)
-    return {
-        "left": SCALE * jax.random.normal(keys[0], (MODULUS, WIDTH)) / jnp.sqrt(2),
-        "right": SCALE * jax.random.normal(keys[2], (MODULUS, WIDTH)) / jnp.sqrt(2),
-        "out": SCALE * jax.random.normal(keys[1], (WIDTH, MODULUS)) / jnp.sqrt(WIDTH),
-    }
-
-
 def train(share: float, decay: float, keys: int, steps: Sequence[int]) -> Iterator[Any]:
     """Yield the params `(key, …)` of `keys` runs side by side at each of `steps`."""
     examples, optimizer = split(share)[0], optax.adamw(RATE, weight_decay=decay)
-    gradient = jax.grad(lambda params: losses(params, examples).mean())
+    gradient = jax.grad(lambda params: model(params, examples).mean())
 
     def step(_: int, state: tuple[Any, Any]) -> tuple[Any, Any]:
         params, opt_state = state
@@ -65,18 +43,6 @@ def train(share: float, decay: float, keys: int, steps: Sequence[int]) -> Iterat
         yield state[0]
 
 
-def accuracy(params: Any, batch: Any) -> jax.Array:
-    """Return the share of right answers."""
-    return jnp.mean(outputs(params, batch).argmax(-1) == (batch["a"] + batch["b"]) % MODULUS)
-
-
-def concentration(params: Any) -> jax.Array:
-    """Return the share of a hidden unit's input weights that lies in its strongest frequency, on average."""
-    waves = jnp.abs(jnp.fft.rfft(jnp.stack([params["left"], params["right"]]), axis=1)[:, 1:]) ** 2
-    power = waves.sum(0)
-    return jnp.sum(power.max(0)) / jnp.sum(power)
-
-
 def defect(params: Any, batch: Any) -> jax.Array:
     """Return ‖w_AB - w_BA‖/(‖η g_A‖‖η g_B‖): how far apart a step on A, then B, and on B, then A, end.
 
@@ -88,7 +54,7 @@ def defect(params: Any, batch: Any) -> jax.Array:
         jax.tree.map(lambda leaf, part=part: leaf[part], batch)
         for part in (slice(middle), slice(middle, None))
     ]
-    gradients = [jax.grad(lambda w, half=half: losses(w, half).mean()) for half in halves]
+    gradients = [jax.grad(lambda w, half=half: model(w, half).mean()) for half in halves]
     (first, turned), (second, returned) = (
         jax.jvp(gradients[0], (params,), (gradients[1](params),)),
         jax.jvp(gradients[1], (params,), (gradients[0](params),)),
@@ -100,7 +66,7 @@ def defect(params: Any, batch: Any) -> jax.Array:
 @jax.jit
 def observe(params: Any, train: Any, test: Any) -> dict[str, jax.Array]:
     """Return what needs no chain."""
-    loss, gradient = jax.value_and_grad(lambda w: losses(w, train).mean())(params)
+    loss, gradient = jax.value_and_grad(lambda w: model(w, train).mean())(params)
     return {
         "train_accuracy": accuracy(params, train),
         "test_accuracy": accuracy(params, test),

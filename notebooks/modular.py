@@ -77,15 +77,20 @@ OBSERVABLES = {
 }
 
 
-def train(folder: str | Path, steps: Iterable[int], *, key: int = 0) -> None:
-    """Train on all pairs at once by Adam with weight decay, and save the parameters at `steps`."""
-    keys = jax.random.split(jax.random.key(key), 3)
-    params = {
+def initial(key: jax.Array) -> dict[str, jax.Array]:
+    """Return random weights of one network."""
+    keys = jax.random.split(key, 3)
+    return {
         "left": SCALE * jax.random.normal(keys[0], (MODULUS, WIDTH)) / jnp.sqrt(2),
         "right": SCALE * jax.random.normal(keys[2], (MODULUS, WIDTH)) / jnp.sqrt(2),
         "out": SCALE * jax.random.normal(keys[1], (WIDTH, MODULUS)) / jnp.sqrt(WIDTH),
     }
-    optimizer, examples = optax.adamw(RATE, weight_decay=DECAY), data()
+
+
+def train(folder: str | Path, steps: Iterable[int], *, key: int = 0) -> None:
+    """Train on all pairs at once by Adam with weight decay, and save the parameters at `steps`."""
+    params, examples = initial(jax.random.key(key)), data()
+    optimizer = optax.adamw(RATE, weight_decay=DECAY)
     gradient = jax.grad(lambda params: model(params, examples).mean())
 
     def step(_: int, state: tuple[Any, Any]) -> tuple[Any, Any]:
