@@ -378,3 +378,10 @@ def test_the_missing_library_is_named_with_its_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(InputError, match=r"install it with: pip install 'lltc\[huggingface\]'$"):
         find_checkpoints("hf://org/tiny", revisions="step*")
+
+
+def test_a_folder_that_never_looks_the_same_twice_is_held_all_the_same(tmp_path, monkeypatch):
+    """As on file systems whose numbers of files change from look to look."""
+    monkeypatch.setattr(os.path, "samestat", lambda *_: False)
+    with occupied(tmp_path / "room") as room:
+        assert room.is_dir()

@@ -22,6 +22,7 @@ from lltc import InputError, Sweep, files
 from lltc.compilation import cached_compilation, configured
 from lltc.posterior.data import as_data
 from lltc.report.wording import measured
+from lltc.sweeps.engines import cluster
 from lltc.sweeps.jobs.handover import hand_over
 from lltc.sweeps.preview import preview_runs
 from lltc.sweeps.store import folder as store
@@ -394,3 +395,27 @@ def test_previewing_tells_what_why_and_how_long(home, whole, tmp_path):
     assert 0 < fresh.seconds < time.perf_counter() - began
     assert str(fresh).startswith("missing      1 checkpoint: step 0\n")
     assert not (tmp_path / "out").exists()
+
+
+class Unmanned:
+    """A Dask client whose workers ended: nothing is ever done."""
+
+    status = "running"
+    nthreads = dict
+
+    def map(self, *_, **__):
+        class Future:
+            done = staticmethod(lambda: False)
+
+        return [Future()]
+
+    def cancel(self, *_, **__):
+        pass
+
+
+def test_workers_that_do_not_come_back_are_not_waited_for(monkeypatch):
+    monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.0)
+    with pytest.raises(
+        InputError, match=r"^the workers ended, and none has come back for 0 s; what is finished"
+    ):
+        list(cluster._collect(None, Unmanned(), "name", [None], "tcp://nowhere", 0.0))  # pyright: ignore[reportArgumentType]
