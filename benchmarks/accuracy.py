@@ -196,7 +196,7 @@ def draw(rows: list[Row], path: Path) -> None:
         )
         left.loglog(*sizes, "o", ms=3, alpha=0.6, color=colour, label=label)
     left.set(xlabel="llc_se / target (%)", ylabel="|error| / target (%)", title="Errors and error bars")
-    left.legend(frameon=False)
+    left.legend(frameon=False, loc="upper left")
     z = np.array([row.z for row in rows if np.isfinite(row.z)])
     grid = np.linspace(-5, 5, 201)
     right.hist(
