@@ -135,12 +135,12 @@ def wins(name: str, yes: Sequence[Run], no: Sequence[Run], place: int) -> np.nda
     return table
 
 
-def interval(table: np.ndarray) -> tuple[float, float]:
+def interval(pairs: np.ndarray) -> tuple[float, float]:
     """Return a 95 % interval of the mean of `wins`, by drawing runs anew."""
-    chance = np.random.default_rng(0)
+    chance, (rows, columns) = np.random.default_rng(0), pairs.shape
     draws = [
-        np.nanmean(table[chance.integers(len(table), size=len(table))][:, chance.integers(size, size=size)])
-        for size in [table.shape[1]] * RESAMPLES
+        np.nanmean(pairs[chance.integers(rows, size=rows)][:, chance.integers(columns, size=columns)])
+        for _ in range(RESAMPLES)
     ]
     low, high = np.quantile(draws, [0.025, 0.975])
     return float(low), float(high)
@@ -210,6 +210,7 @@ def main() -> None:
         writer = csv.writer(file)
         writer.writerow(Look._fields)
         writer.writerows(look for run in runs for look in run)
+    lines = table(runs)
     minutes = (time.process_time() - began) / 60
     head = [
         "# Early warning of generalisation",
@@ -217,8 +218,8 @@ def main() -> None:
         f"`make bench-early-warning` ({describe_run()}; {minutes:.0f} CPU minutes)",
         "",
     ]
-    (arguments.out / "early_warning.md").write_text("\n".join([*head, ABOUT, *table(runs)]) + "\n")
-    print("\n".join(table(runs)))
+    (arguments.out / "early_warning.md").write_text("\n".join([*head, ABOUT, *lines]) + "\n")
+    print("\n".join(lines))
 
 
 ABOUT = """\

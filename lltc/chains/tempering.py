@@ -30,7 +30,7 @@ class Tempered:
 
     All `targets`, rising nβ `(target,)`, are among the rungs. `rejection` `(rung - 1,)` is the share of
     refused trades between neighbours in the last round of tuning, before the rungs were spaced for the last
-    time and other targets joined; `steps` is how many were made.
+    time and other targets joined. The ladder took `TUNING_STEPS` steps.
     """
 
     run: Run
@@ -39,7 +39,6 @@ class Tempered:
     settings: Settings
     state: Any
     rejection: np.ndarray
-    steps: int
 
     @property
     def chosen(self) -> slice | np.ndarray:
@@ -182,7 +181,7 @@ def temper(
         raise KeyboardInterrupt
     # The first to arrive may still be near where the ladder began.
     state = trace.state._replace(arrivals=jnp.zeros_like(trace.state.arrivals))
-    return Tempered(run, ladder, targets, settings, state, rejection, TUNING_STEPS)
+    return Tempered(run, ladder, targets, settings, state, rejection)
 
 
 def _with_rungs(

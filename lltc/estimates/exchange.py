@@ -85,8 +85,8 @@ def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | 
         return replace(drawn, trace=replace(drawn.trace, complete=False))
     if tempered is None:
         return drawn
-    spent = drawn.evaluations + round(tempered.steps * tempered.cost * chains)
-    steps += tempered.steps
+    spent = drawn.evaluations + round(TUNING_STEPS * tempered.cost * chains)
+    steps += TUNING_STEPS
     warm = replace(drawn.warm, state=tempered.state, settings=tempered.target, steps=steps)
     visits: list[Visit] = []
     count = num_draws or most_exchanged(tempered, drawn.count) // LOOKS
@@ -127,4 +127,4 @@ def most_exchanged(tempered: Tempered, plain: int) -> int:
     """
     allowed = (MOST_CHEAP_DRAWS - plain) * len(tempered.targets)
     whole = LOOKS * OBSERVE_EVERY
-    return int(allowed / tempered.cost - tempered.steps) // whole * whole
+    return int(allowed / tempered.cost - TUNING_STEPS) // whole * whole

@@ -97,17 +97,16 @@ def tell(
     if effort.num_draws is None and not math.isfinite(error):
         return
     outlook, looser = (
-        max((predict(part, course, wanted, step_seconds, allowed) for part in parts), key=_seconds)
+        max(
+            (predict(part, course, wanted, step_seconds, allowed) for part in parts),
+            key=lambda one: one.seconds,
+        )
         for wanted in (target, LOOSER)
     )
     left = f"about {duration(outlook.seconds)} left"
     bar.tell(left if effort.num_draws else f"error {percent(error)}, wanted {percent(target)}; {left}")
     if outlook.seconds > LONG:
         bar.announce(explain(outlook, target, looser, effort.num_draws))
-
-
-def _seconds(outlook: Outlook) -> float:
-    return outlook.seconds
 
 
 def explain(outlook: Outlook, target: float, looser: Outlook, num_draws: int | None) -> str:

@@ -1,7 +1,7 @@
 """What a look finds, how it is printed, and what follows from it."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -9,6 +9,7 @@ from lltc.diagnostics.status import Status
 from lltc.errors import InputError, LLCWarning
 
 Kind = Literal["refused", "status", "warning", "note"]
+MOST_NAMED = 4
 ORDER: tuple[Kind, ...] = ("refused", "status", "warning", "note")
 
 
@@ -81,6 +82,17 @@ def noted(findings: Iterable[Finding], matter: str) -> tuple[Finding, ...]:
 def describe(findings: Iterable[Finding]) -> tuple[str, ...]:
     """Return each finding as one line of text."""
     return tuple(f"{finding.matter}: {finding.sentence}" for finding in findings)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names of leaves, and how many more there are.
+
+    Example:
+        >>> listed(["a", "b", "c", "d", "e", "f"]), listed([""])
+        ('a, b, c, d and 2 more leaves', 'params')
+    """
+    shown = ", ".join(name or "params" for name in names[:MOST_NAMED])
+    return shown + (f" and {len(names) - MOST_NAMED} more leaves" if len(names) > MOST_NAMED else "")
 
 
 def heed(findings: Iterable[Finding]) -> Status | None:

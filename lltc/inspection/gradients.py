@@ -13,7 +13,7 @@ from lltc.chains.gradients import gradient_at
 from lltc.chains.loop import Run
 from lltc.chains.streams import RandomStream, substream
 from lltc.diagnostics.status import Status
-from lltc.inspection.findings import Finding
+from lltc.inspection.findings import Finding, listed
 from lltc.inspection.sampled import DIRECTIONS, Sample, rises_along
 from lltc.posterior.layout import Center
 from lltc.posterior.sharding import to_host
@@ -23,7 +23,6 @@ from lltc.types import PyTree
 GROUPS, FEW_GROUPS = 32, 8
 MISMATCH, MISMATCH_OF_A_GROUP = 0.1, 0.5
 ROUNDINGS = 64
-MOST_NAMED = 4
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(5)
 PIECES = 16
 
@@ -85,25 +84,24 @@ def look_at_gradients(
     if blocked or len(wrong):
         ranges = [directions.ranges[place - DIRECTIONS] for place in wrong if place >= DIRECTIONS]
         leaves = flat if blocked else np.unique([directions.owner[low] for low, _ in ranges]).astype(int)
-        where = f" It is seen in {_listed(names, leaves)}." if len(leaves) and len(names) > 1 else ""
+        where = (
+            f" It is seen in {listed([names[leaf] for leaf in leaves])}."
+            if len(leaves) and len(names) > 1
+            else ""
+        )
         return [Finding("gradient", "status", Status.wrong_gradient.value + where, Status.wrong_gradient)]
     return [_idle(posterior, names, flat, directions.owner)] if len(flat) else []
 
 
 def _idle(posterior: LocalPosterior, names: Sequence[str], leaves: np.ndarray, owner: np.ndarray) -> Finding:
-    count = int(np.isin(owner, leaves).sum())
+    count, named = int(np.isin(owner, leaves).sum()), listed([names[leaf] for leaf in leaves])
     return Finding(
         "idle leaves",
         "warning",
-        f"The loss does not depend on {_listed(names, leaves)}, {count:,} of the {posterior.num_params:,} "
+        f"The loss does not depend on {named}, {count:,} of the {posterior.num_params:,} "
         "numbers that move: check that the model uses the params it is given, or leave these out with "
         "restrict.",
     )
-
-
-def _listed(names: Sequence[str], leaves: np.ndarray) -> str:
-    shown = ", ".join(str(names[leaf]) or "params" for leaf in leaves[:MOST_NAMED].tolist())
-    return shown + (f" and {len(leaves) - MOST_NAMED} more leaves" if len(leaves) > MOST_NAMED else "")
 
 
 def _disagreeing(paths: Paths, resolution: float) -> np.ndarray:

@@ -7,14 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.inspection.findings import Finding
+from lltc.inspection.findings import Finding, listed
 from lltc.posterior.components import can_move, is_statistic
 from lltc.posterior.sharding import to_host
 from lltc.posterior.target import LocalPosterior
 
 HELD = 0.05
 LEAST_ALIKE = 5
-MOST_NAMED = 4
 SECOND_FACTOR = re.compile(r"lora[^/]*b(/|$)|lora[^/]*/b(/|$)|lora_up", re.IGNORECASE)
 
 
@@ -38,14 +37,14 @@ def _held(names: tuple[str, ...], leaves: tuple[jax.Array, ...]) -> list[Finding
     ]
     findings = []
     if statistics:
-        sentence = f"{_listed(statistics)} are held as the checkpoint has them, being running statistics."
+        sentence = f"{listed(statistics)} are held as the checkpoint has them, being running statistics."
         findings.append(Finding("running statistics", "note", sentence))
     if fixed:
         size, total = sum(leaf.size for _, leaf in fixed), sum(leaf.size for leaf in leaves)
         kinds = ", ".join(sorted({str(leaf.dtype) for _, leaf in fixed}))
         sentence = (
             f"{size:,} of the {total:,} numbers of params cannot move, being {kinds} "
-            f"({_listed([name for name, _ in fixed])}), so that the number is that of the others alone: turn "
+            f"({listed([name for name, _ in fixed])}), so that the number is that of the others alone: turn "
             "quantized weights into float32, and leave out what is no weight."
         )
         held = sum(leaf.size for _, leaf in fixed if leaf.ndim)
@@ -92,15 +91,10 @@ def _zero(moved: list[tuple[str, jax.Array]], digests: np.ndarray) -> list[Findi
     if not names:
         return []
     sentence = (
-        f"{_listed(names)} are zero, as before any training: there the other factor does nothing, and the "
+        f"{listed(names)} are zero, as before any training: there the other factor does nothing, and the "
         "number is that of an adapter that was not trained; check which checkpoint was loaded."
     )
     return [Finding("zero adapters", "warning", sentence)]
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(name or "params" for name in names[:MOST_NAMED])
-    return shown + (f" and {len(names) - MOST_NAMED} more leaves" if len(names) > MOST_NAMED else "")
 
 
 @jax.jit

@@ -11,7 +11,7 @@ from lltc.chains.loop import Run
 from lltc.inspection.findings import Finding
 from lltc.inspection.sampled import Sample, losses_around, losses_at
 from lltc.posterior.data import Data
-from lltc.posterior.layout import Center
+from lltc.posterior.layout import Center, count_moved
 from lltc.posterior.sharding import to_host
 from lltc.posterior.target import LocalPosterior, Target
 from lltc.types import PyTree
@@ -66,8 +66,7 @@ def _rows_not_finite(posterior: LocalPosterior, *, gradients: bool) -> np.ndarra
 @partial(jax.jit, static_argnums=(0, 2))
 def _finite(target: Target, center: Center, gradients: bool, batch: PyTree) -> jax.Array:
     """Return which examples, each by itself, have a finite loss at w*, or gradient `(batch,)`."""
-    nowhere = jnp.zeros(sum(np.prod(shape, dtype=int) for shape in target.layout.moved_shapes))
-    nowhere = (nowhere if center.chosen is None else nowhere[center.chosen]).astype(target.layout.dtype)
+    nowhere = jnp.zeros(count_moved(target.layout, center), target.layout.dtype)
 
     def one(row: PyTree) -> jax.Array:
         alone = jax.tree.map(lambda a: a[None], row)
@@ -82,7 +81,7 @@ def look_at_rows(run: Run, sample: Sample, ways: jax.Array, eps: float) -> list[
     findings = [_idle(run, sample, ways)] if run.posterior.target.per_example else []
     for path, leaf in jax.tree_util.tree_leaves_with_path(run.posterior.data.arrays):
         mark = mark_in(leaf)
-        label = None if mark is None else _taken_for(run, sample, path, mark, eps)
+        label = None if mark is None else _taken_for(run, sample, path, leaf, mark, eps)
         if label is not None:
             count = int((leaf == mark).any(tuple(range(1, leaf.ndim))).sum())
             sentence = (
@@ -141,12 +140,10 @@ def _ends(leaf: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     return low, jnp.where(leaf == low, high, leaf).min(), high
 
 
-def _taken_for(run: Run, sample: Sample, path: tuple, mark: int, eps: float) -> int | None:
+def _taken_for(run: Run, sample: Sample, path: tuple, leaf: jax.Array, mark: int, eps: float) -> int | None:
     """Return which label, the first or the last, the loss takes the mark for; None for neither."""
-    data = run.posterior.data
-    leaf = dict(jax.tree_util.tree_leaves_with_path(data.arrays))[path]
     marked = np.flatnonzero(to_host((leaf == mark).any(tuple(range(1, leaf.ndim)))))
-    batch = data.batch(np.resize(marked, len(sample.rows)))
+    batch = run.posterior.data.batch(np.resize(marked, len(sample.rows)))
     places = jnp.zeros((1, run.posterior.num_params), run.posterior.dtype)
 
     def losses(label: int) -> np.ndarray:

@@ -96,7 +96,7 @@ def reach_of(run: Run, sample: Sample, directions: jax.Array) -> tuple[float, np
 def rises_along(run: Run, sample: Sample, ways: jax.Array) -> np.ndarray:
     """Return the rise of the mean loss at the end of each of eight ways `(8, d)`."""
     losses = losses_around(run, sample, ways)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         return (losses[1:] - losses[0]).mean(-1)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from lltc.chains.loop import Run
 from lltc.inspection.findings import Finding
-from lltc.inspection.sampled import DIRECTIONS, Sample, losses_around
+from lltc.inspection.sampled import DIRECTIONS, Sample, rises_along
 from lltc.posterior.layout import center_vector
 
 FACTOR = 16.0
@@ -41,9 +41,8 @@ def _way_down(run: Run, sample: Sample, direction: np.ndarray, pull: float) -> f
     longest = pull / gamma if gamma > 0 else float(np.sqrt(posterior.num_params))
     steps = longest * FACTOR ** -np.arange(DIRECTIONS // 2)
     ways = np.concatenate([steps, -steps])[:, None] * direction
-    losses = losses_around(run, sample, jnp.asarray(ways, posterior.dtype))
+    rises = rises_along(run, sample, jnp.asarray(ways, posterior.dtype))
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        rises = (losses[1:] - losses[0]).mean(-1)
         curvatures = rises.reshape(2, -1).sum(0) / steps**2
         allowed = pull / np.maximum(posterior.nbeta * curvatures + gamma, SMALL)
         mismatch = np.where(np.isfinite(curvatures), np.abs(np.log(allowed / steps)), np.inf)

@@ -14,6 +14,7 @@ from lltc.chains.cost import measure_footprint
 from lltc.chains.tempering import (
     MOST_BARRIER,
     RUNGS,
+    TUNING_STEPS,
     barrier,
     expected_arrivals,
     measure_prior_rise,
@@ -86,7 +87,7 @@ def test_arrivals_before_the_first_draw_do_not_count():
     tempered = temper(run, jnp.zeros((8, 2)), 1e-4, measure_prior_rise(run, 8), targets=target, first=1)
     assert tempered is not None
     np.testing.assert_array_equal(tempered.state.arrivals, np.zeros(8))
-    later = tempered.sample(tempered.state, first=1 + tempered.steps, count=2000).state
+    later = tempered.sample(tempered.state, first=1 + TUNING_STEPS, count=2000).state
     assert later.arrivals.sum() > 0
 
 

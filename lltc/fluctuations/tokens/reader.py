@@ -139,7 +139,8 @@ def _losses(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _at_center(target: Target, tokens: bool, center: Center, batch: PyTree) -> tuple[jax.Array, jax.Array]:
-    return _losses(target, tokens, center, _origin(target, center), batch)
+    origin = jnp.zeros(count_moved(target.layout, center), target.layout.dtype)
+    return _losses(target, tokens, center, origin, batch)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -150,7 +151,3 @@ def _rises(
     base, _ = _losses(target, tokens, center, jnp.zeros(positions.shape[1:], positions.dtype), batch)
     one = lambda position: _losses(target, tokens, center, position, batch)[0] - base
     return jax.lax.map(lambda mask: target.each_chain(one, jnp.where(mask, positions, 0.0)), masks)
-
-
-def _origin(target: Target, center: Center) -> jax.Array:
-    return jnp.zeros(count_moved(target.layout, center), target.layout.dtype)
