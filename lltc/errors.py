@@ -34,14 +34,15 @@ def printable(text: str, longest: int = LONGEST) -> str:
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of what another's error says, cut where it is long.
+def first_line(error: BaseException | str) -> str:
+    """Return the first line of what another's error says, without its full stop and cut where it is long.
 
     Example:
-        >>> first_line(ValueError("no such file\\nor folder"))
-        'no such file'
+        >>> first_line(ValueError("no such file.\\nor folder")), first_line(KeyboardInterrupt())
+        ('no such file', 'KeyboardInterrupt')
     """
-    return printable(str(error).strip().split("\n")[0], 300)
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return printable(lines[0].rstrip(". "), 300)
 
 
 def shown(value: object) -> str:

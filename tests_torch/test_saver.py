@@ -88,6 +88,9 @@ def test_lightning_saves_the_same_steps(tmp_path, accumulate):
     trainer.fit(Lit(), torch.utils.data.DataLoader(X, batch_size=4))
     saved = weights(tmp_path / "lit")
     assert tuple(saved) == STEPS
+    # Of the batches that make a step none but the last is saved at.
+    counts = [int(saved[step]["model"]["body"]["1"]["num_batches_tracked"]) for step in STEPS]
+    assert counts == [accumulate * step for step in STEPS]
     if accumulate == 1:
         for step, params in weights(tmp_path / "plain").items():
             np.testing.assert_allclose(

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class MergedInto:
     Attributes:
         base: the checkpoint the adapters were trained on, in any format; its fingerprint is part of what
             defines a sweep.
+        content: that fingerprint.
 
     Raises:
         CheckpointError: an adapter is damaged, fits no weight of the base, or is more than scale · B A, as
@@ -64,7 +65,7 @@ class MergedInto:
     """
 
     base: str | PathLike[str]
-    content: str = ""
+    content: str = field(init=False)
 
     def __post_init__(self):
         checkpoint = open_checkpoint(self.base)

@@ -19,11 +19,11 @@ from lltc.checkpoints.hub.repository import Revision
 from lltc.checkpoints.intake.budget import Budget, Limits
 from lltc.checkpoints.intake.containers import plain, restore
 from lltc.checkpoints.intake.files import digest_files, file_size, is_file, reading, sample_files
-from lltc.checkpoints.intake.messages import first_line, plain_messages
+from lltc.checkpoints.intake.messages import plain_messages
 from lltc.checkpoints.intake.selection import select_params
 from lltc.checkpoints.intake.tree import leave_out
 from lltc.checkpoints.remote import fetching, local_copy
-from lltc.errors import CheckpointError, InputError
+from lltc.errors import CheckpointError, InputError, first_line
 
 _READERS = {
     "safetensors": read_safetensors,
@@ -168,6 +168,6 @@ def _call_loader(loader: Callable[[Path], Any], path: Path, params_key: str | No
         raise
     # The loader is the caller's own code, which may raise anything.
     except Exception as error:
-        reason = f"loader raised {type(error).__name__}: {first_line(str(error))}"
+        reason = f"loader raised {type(error).__name__}: {first_line(error)}"
         raise CheckpointError(f"Cannot read checkpoint '{path}': {reason}.") from error
     return params if params_key is None else select_params(params, params_key, path)

@@ -159,7 +159,7 @@ def _unwrap(leaves: Leaves, wanted: Leaves) -> Leaves:
 
 
 def _align(leaves: Leaves, wanted: Leaves) -> tuple[Leaves, int]:
-    """Drop outer levels of one of the trees so that most names agree; return `found` and wanted's depth."""
+    """Drop outer levels of one of the trees so that most names agree; return `leaves` and wanted's depth."""
     depths = [(depth, 0) for depth in range(_num_outer(leaves) + 1)]
     depths += [(0, depth) for depth in range(1, _num_outer(wanted) + 1)]
     if all(name[0] == "params" for name in wanted if name):
@@ -187,7 +187,7 @@ def _as_torch(name: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _turn_weights(leaves: Leaves, wanted: Leaves) -> Leaves:
-    """Return `found` under the names of `wanted`, with the weights that PyTorch holds transposed turned."""
+    """Return `leaves` under the names of `wanted`, with the weights that PyTorch holds transposed turned."""
     turned = dict(leaves)
     for name, slot in wanted.items():
         torch_name = _as_torch(name)

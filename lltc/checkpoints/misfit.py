@@ -15,7 +15,7 @@ _EMBEDDING = re.compile(r"emb|wte|tok", re.IGNORECASE)
 
 
 def check_fit(leaves: Leaves, wanted: Leaves, turned: Leaves) -> None:
-    """Raise a `CheckpointError` where names or shapes differ; `turned` are `found` in PyTorch's reading."""
+    """Raise a `CheckpointError` where names or shapes differ; `turned` are `leaves` in PyTorch's reading."""
     missing, extra, reshaped = _differences(leaves, wanted)
     if not (missing or extra or reshaped):
         return

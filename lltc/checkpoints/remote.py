@@ -10,8 +10,8 @@ from pathlib import Path, PurePath
 from typing import Any, cast
 
 from lltc.checkpoints.hub.repository import Repository, Revision, as_repository
-from lltc.checkpoints.intake.messages import first_line, printable
-from lltc.errors import CheckpointError, InputError
+from lltc.checkpoints.intake.messages import printable
+from lltc.errors import CheckpointError, InputError, first_line
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _LOCAL = ("", "file", "local")
@@ -120,7 +120,7 @@ def fetching(path: Any) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = first_line(str(error)) or type(error).__name__
+        reason = first_line(error)
         raise CheckpointError(f"Cannot fetch checkpoint '{path}' ({reason}); check its access.") from error
 
 

@@ -1,7 +1,9 @@
 """Saving PyTorch modules while they train: by a call after each step, in Lightning, in the Trainer."""
 
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -63,9 +65,8 @@ class TorchSaver:
         number = as_step(step, "step is")
         if number not in self.steps or not _is_first():
             return None
-        arrays = {name: _as_array(tensor) for name, tensor in _state(module).items()}
+        arrays = {name: tensor_to_numpy(tensor) for name, tensor in _state(module).items()}
         path = Path(self.folder) / f"step_{number}.safetensors"
-        path.parent.mkdir(parents=True, exist_ok=True)
         return write_arrays(path, arrays, {"format": "pt"})
 
     def lightning(self) -> Any:
@@ -113,8 +114,6 @@ class TorchSaver:
 
 
 def _import(module: str, name: str, package: str) -> Any:
-    from importlib import import_module
-
     try:
         return getattr(import_module(module), name)
     except ImportError as error:
@@ -123,8 +122,6 @@ def _import(module: str, name: str, package: str) -> Any:
 
 def _is_first() -> bool:
     """True in the process that writes: the only one, or the first of those that train together."""
-    import sys
-
     distributed = getattr(sys.modules.get("torch"), "distributed", None)
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return True
@@ -151,7 +148,8 @@ def _state(module: Any) -> Mapping[str, Any]:
     return {name.replace("_orig_mod.", ""): value for name, value in state.items() if hasattr(value, "dtype")}
 
 
-def _as_array(tensor: Any) -> np.ndarray:
+def tensor_to_numpy(tensor: Any) -> np.ndarray:
+    """Return a tensor as NumPy has it, in the same memory where that can be; an array stays as it is."""
     if not hasattr(tensor, "detach"):
         return np.asarray(tensor)
     tensor = tensor.detach().cpu().contiguous()
@@ -162,4 +160,4 @@ def _as_array(tensor: Any) -> np.ndarray:
 
         raw = torch.uint8 if tensor.element_size() == 1 else torch.int16
         return tensor.view(raw).numpy().view(getattr(ml_dtypes, name))
-    return tensor.numpy()
+    return tensor.resolve_conj().resolve_neg().numpy()

@@ -2,7 +2,7 @@
 
 import re
 
-from lltc.errors import InputError
+from lltc.errors import InputError, first_line
 from lltc.export.operators import NAMES
 
 _RANDOM = re.compile(
@@ -50,8 +50,7 @@ def explain(error: Exception, line: str) -> ExportError:
             f"the module decides by its data at {line}: PyTorch's export cannot follow both ways, so use "
             "torch.where there."
         )
-    reason = next((part for part in str(error).splitlines() if part.strip()), type(error).__name__)
     return ExportError(
         f"torch.export does not take the module, stopped at {line} by {type(error).__name__}: "
-        f"{reason.strip().rstrip('. ')[:300]}."
+        f"{first_line(error)}."
     )

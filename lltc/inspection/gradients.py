@@ -83,25 +83,25 @@ def look_at_gradients(
         wrong = _disagreeing(follow(PIECES), resolution)
     if blocked or len(wrong):
         ranges = [directions.ranges[place - DIRECTIONS] for place in wrong if place >= DIRECTIONS]
-        leaves = flat if blocked else np.unique([directions.owner[low] for low, _ in ranges]).astype(int)
-        where = (
-            f" It is seen in {listed([names[leaf] for leaf in leaves])}."
-            if len(leaves) and len(names) > 1
-            else ""
-        )
+        leaves = flat if blocked else np.unique([directions.owner[low] for low, _ in ranges])
+        where = f" It is seen in {_named(names, leaves)}." if len(leaves) and len(names) > 1 else ""
         return [Finding("gradient", "status", Status.wrong_gradient.value + where, Status.wrong_gradient)]
     return [_idle(posterior, names, flat, directions.owner)] if len(flat) else []
 
 
 def _idle(posterior: LocalPosterior, names: Sequence[str], leaves: np.ndarray, owner: np.ndarray) -> Finding:
-    count, named = int(np.isin(owner, leaves).sum()), listed([names[leaf] for leaf in leaves])
+    count = int(np.isin(owner, leaves).sum())
     return Finding(
         "idle leaves",
         "warning",
-        f"The loss does not depend on {named}, {count:,} of the {posterior.num_params:,} "
+        f"The loss does not depend on {_named(names, leaves)}, {count:,} of the {posterior.num_params:,} "
         "numbers that move: check that the model uses the params it is given, or leave these out with "
         "restrict.",
     )
+
+
+def _named(names: Sequence[str], leaves: np.ndarray) -> str:
+    return listed([names[int(leaf)] for leaf in leaves])
 
 
 def _disagreeing(paths: Paths, resolution: float) -> np.ndarray:

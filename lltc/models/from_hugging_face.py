@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lltc.checkpoints.torch_saver import tensor_to_numpy
 from lltc.export.modules import Names, read_names
 from lltc.models.adapter import Model
 from lltc.models.batches import Selector
@@ -20,7 +21,6 @@ from lltc.models.pretrained.source import Source, find_source
 from lltc.models.pretrained.store import recall, remember
 from lltc.models.pretrained.tracing import trace_names
 from lltc.models.torch_graph.as_json import graph_from_json, graph_to_json
-from lltc.models.torch_graph.from_program import as_view
 from lltc.models.torch_graph.record import Graph
 from lltc.models.torch_graph.weights import Weights
 from lltc.models.torch_model import Kinds, argument_names, as_model, export_live, graphs_by_kind
@@ -89,7 +89,7 @@ def _network(
     if network is None or not network.fits(places):
         tensors, tied, held = read_names(module())
         # The module is nobody else's and its weights never change, so that one copy of them is enough.
-        names = Names({name: as_view(tensor) for name, tensor in tensors.items()}, tied, held)
+        names = Names({name: tensor_to_numpy(tensor) for name, tensor in tensors.items()}, tied, held)
         arguments = argument_names(module())
         network = match_names(names, arguments, trace_names(module(), own, adapter), places) if own else None
         spelled = None if network is None else network.spelled()

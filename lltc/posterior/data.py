@@ -63,7 +63,7 @@ class Data:
         if self.arrays is not None:
             return jax.tree.map(lambda a: a[indices], self.arrays)
         try:
-            rows = _fetch(self.rows, indices.reshape(-1))
+            rows = fetch(self.rows, indices.reshape(-1))
         except InputError:
             raise
         except Exception as error:  # A source is the user's: it may fail in any way.
@@ -162,7 +162,8 @@ def _positive(size: int) -> int:
     return size
 
 
-def _fetch(rows: Any, indices: np.ndarray) -> PyTree:
+def fetch(rows: Any, indices: np.ndarray) -> PyTree:
+    """Return the examples of a source at `indices` `(batch,)`, one by one where it takes no more."""
     if isinstance(rows, dict | list | tuple):
         return jax.tree.map(lambda a: a[indices], rows)
     if hasattr(rows, "__getitems__"):

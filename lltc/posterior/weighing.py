@@ -9,8 +9,7 @@ import numpy as np
 
 from lltc.errors import InputError
 from lltc.posterior.arrays import as_array
-from lltc.posterior.data import Data
-from lltc.posterior.sources import stacked
+from lltc.posterior.data import Data, fetch
 from lltc.posterior.tokens import example_losses
 from lltc.types import LossFn, PyTree
 
@@ -34,9 +33,7 @@ class WeighedRows:
 
     def __getitems__(self, indices: list[int]) -> Weighed:
         """Return rows with their weights."""
-        several = hasattr(self.rows, "__getitems__")
-        rows = self.rows.__getitems__(indices) if several else self.rows[np.asarray(indices)]
-        return Weighed(stacked(rows), self.weights[indices])
+        return Weighed(fetch(self.rows, np.asarray(indices)), self.weights[indices])
 
 
 @dataclass(frozen=True)

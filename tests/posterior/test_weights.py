@@ -8,6 +8,7 @@ import pytest
 
 import lltc
 from lltc import InputError
+from lltc.posterior.weighing import WeighedRows
 
 RNG = np.random.default_rng(0)
 SIZE = 300
@@ -153,3 +154,25 @@ def test_ties_that_do_not_hold_are_refused(tie, match):
     params = {"e": EMBEDDING, "head": EMBEDDING, "b": np.zeros(3)}
     with pytest.raises(InputError, match=match):
         lltc.local_posterior(lambda p, b: b[0] @ p["b"][:1], params, (X[:, :1], Y), tie=tie)
+
+
+class SortedRows:
+    """A source that takes sorted indices without repetition alone, as HDF5 does."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, indices):
+        if np.ndim(indices) and not (np.diff(indices) > 0).all():
+            raise TypeError("indices must be increasing")
+        return self.rows[indices]
+
+
+def test_a_source_that_takes_sorted_indices_alone_may_be_weighed():
+    rows, weights = np.arange(12.0).reshape(6, 2), np.arange(1.0, 7.0)
+    weighed = WeighedRows(SortedRows(rows), weights).__getitems__([4, 1, 1])
+    np.testing.assert_array_equal(weighed.examples, rows[[4, 1, 1]])
+    np.testing.assert_array_equal(weighed.weights, weights[[4, 1, 1]])

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lltc.checkpoints.intake.files import is_file
-from lltc.checkpoints.intake.messages import first_line, printable
-from lltc.errors import CheckpointError, InputError
+from lltc.checkpoints.intake.messages import printable
+from lltc.errors import CheckpointError, InputError, first_line
 
 ATTEMPTS = 4
 ANSWER_SECONDS, WAIT_SECONDS = 60.0, 600.0
@@ -275,4 +275,4 @@ def _reason(error: Exception) -> str:
         return f"the hub answers {response.status_code} {response.reason_phrase}".rstrip()
     if isinstance(error.__cause__, Exception):
         return _reason(error.__cause__)
-    return first_line(str(error)) or type(error).__name__
+    return first_line(error)

@@ -20,11 +20,6 @@ def printable(text: str, limit: int = 200) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
-def first_line(message: str) -> str:
-    """Return the first line of a message, without its full stop."""
-    return (message.splitlines() or [""])[0].rstrip(". ")
-
-
 @contextmanager
 def plain_messages() -> Iterator[None]:
     """Let no refusal out that a terminal would obey, or that fills a screen: names in it may be a file's."""

@@ -9,9 +9,8 @@ import numpy as np
 
 from lltc.checkpoints.intake.arrays import is_number_type
 from lltc.checkpoints.intake.containers import BUILT_IN, KEYS, NUMBERS, find_class, read_key
-from lltc.checkpoints.intake.messages import first_line
 from lltc.checkpoints.intake.tree import key_names
-from lltc.errors import InputError
+from lltc.errors import InputError, first_line
 
 _FROZEN = ["flax.core.frozen_dict", "FrozenDict"]
 # Names that mean something else to a format that keeps arrays by name.
@@ -34,7 +33,7 @@ def describe(params: Any) -> tuple[dict[str, Any], Any]:
         jax.tree.structure(params)
     except ValueError as error:
         raise InputError(
-            f"params is no pytree that JAX can walk ({first_line(str(error))}); make its keys of one kind."
+            f"params is no pytree that JAX can walk ({first_line(error)}); make its keys of one kind."
         ) from error
     leaves: dict[str, Any] = {}
     note = _describe(params, (), leaves)

@@ -1,4 +1,4 @@
-"""Trees of parameters: names to nested dicts and back, and the part that holds the parameters."""
+"""Trees of parameters: names to nested dicts and back, and what is left out of them."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lltc.errors import InputError, LLCWarning
+from lltc.errors import InputError, LLCWarning, first_line
 from lltc.export.program import quiet
 from lltc.export.refusals import ExportError
 from lltc.models.pretrained.source import Source
@@ -54,7 +54,7 @@ def load_module(source: Source, word: str) -> Any:
             raise
         # What a repository holds may make transformers fail in any way, and so may what it imports.
         except Exception as error:
-            raise InputError(f"transformers does not load '{source.name}': {_first_line(error)}.") from error
+            raise InputError(f"transformers does not load '{source.name}': {first_line(error)}.") from error
         _check_whole(source, report)
         module = _adapted(module, source) if source.adapter is not None else module.eval()
     if unused := sorted(report["unexpected_keys"]):
@@ -153,15 +153,10 @@ def _adapted(module: Any, source: Source) -> Any:
             whole = peft.PeftModel.from_pretrained(module, source.adapter, is_trainable=True, config=config)
         if lacking := [entry.message for entry in told if "missing adapter keys" in str(entry.message)]:
             raise InputError(
-                f"the adapter '{source.name}' is not whole: {_first_line(lacking[0])}; fetch or save it anew."
+                f"the adapter '{source.name}' is not whole: {first_line(lacking[0])}; fetch or save it anew."
             )
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"peft does not put '{source.name}' on its base: {_first_line(error)}.") from error
+        raise InputError(f"peft does not put '{source.name}' on its base: {first_line(error)}.") from error
     return whole.get_base_model().eval()
-
-
-def _first_line(error: Exception | Warning | str) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[0].strip().rstrip(". ")[:300]

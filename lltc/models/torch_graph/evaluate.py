@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from lltc.errors import InputError
+from lltc.errors import InputError, first_line
 from lltc.models.torch_graph.ops import find
 from lltc.models.torch_graph.record import Graph, Input, Node, Ref, Region
 
@@ -108,8 +108,7 @@ def _call(node: Node, values: Values) -> Sequence[Any]:
     try:
         result = _function(node.op)(*args, **kwargs)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"at {node.line}, in {node.op}: {reason}") from error
+        raise InputError(f"at {node.line}, in {node.op}: {first_line(error)}") from error
     return result if node.many else (result,)
 
 

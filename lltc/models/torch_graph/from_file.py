@@ -14,7 +14,16 @@ from lltc.export.lines import line_of
 from lltc.export.refusals import check_operator
 from lltc.models.torch_graph.archive import Archive, as_dtype, open_archive, read_arrays
 from lltc.models.torch_graph.checks import check_graph, check_names
-from lltc.models.torch_graph.record import PLACEMENT, Graph, Input, Node, Ref, Region, by_argument
+from lltc.models.torch_graph.record import (
+    PLACEMENT,
+    Graph,
+    Input,
+    Node,
+    Ref,
+    Region,
+    by_argument,
+    common_rows,
+)
 
 MAJOR = 8
 _POSITIONAL, _KEYWORD = 1, 2
@@ -216,6 +225,4 @@ def _rows(
         high = item.shape[0] if item.shape[0] is not None else bounds.get("max_val")
         lows.append(1 if low is None else low)
         highs.append(math.inf if high is None else high)
-    low, high = max(lows), min(highs)
-    # An export takes two or more rows for granted, whatever the module does.
-    return 1 if low == 2 and high == math.inf else int(low), None if high == math.inf else int(high)
+    return common_rows(lows, highs)

@@ -7,8 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from lltc.checkpoints.torch_saver import tensor_to_numpy
 from lltc.export.lines import line_of
-from lltc.models.torch_graph.record import PLACEMENT, Graph, Input, Node, Ref, Region, by_argument
+from lltc.models.torch_graph.record import (
+    PLACEMENT,
+    Graph,
+    Input,
+    Node,
+    Ref,
+    Region,
+    by_argument,
+    common_rows,
+)
 
 
 def read_program(program: Any) -> Graph:
@@ -43,18 +53,7 @@ def read_program(program: Any) -> Graph:
 
 def as_numpy(tensor: Any) -> np.ndarray:
     """Return a copy of a tensor: JAX may keep the memory it is given, and training goes on in it."""
-    return as_view(tensor).copy()
-
-
-def as_view(tensor: Any) -> np.ndarray:
-    """Return a tensor as NumPy has it, in the same memory where that can be."""
-    import ml_dtypes
-    import torch
-
-    tensor = tensor.detach().cpu().contiguous()
-    if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return tensor.resolve_conj().resolve_neg().numpy()
+    return tensor_to_numpy(tensor).copy()
 
 
 def plain(tree: Any) -> Any:
@@ -147,6 +146,4 @@ def _rows(program: Any) -> tuple[int, int | None]:
         highs.append(
             int(high) if getattr(high, "is_finite", None) in (True, None) and high < 1 << 62 else math.inf
         )
-    low, high = max(lows), min(highs)
-    # An export takes two or more rows for granted, whatever the module does.
-    return 1 if low == 2 and high == math.inf else low, None if high == math.inf else int(high)
+    return common_rows(lows, highs)

@@ -1,5 +1,6 @@
 """A graph as PyTorch exports it, in plain data: the same from a live module and from a `.pt2` file."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -82,3 +83,15 @@ def by_argument(args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[
     """Return a call's arguments by name, and the names of those by position; unnamed ones are numbered."""
     known = names if len(names) >= len(args) else [str(place) for place in range(len(args))]
     return dict(zip(known, args, strict=False)) | dict(kwargs), tuple(known)
+
+
+def common_rows(lows: Sequence[float], highs: Sequence[float]) -> tuple[int, int | None]:
+    """Return the fewest and the most rows that all inputs of a graph allow, None for any number.
+
+    Example:
+        >>> common_rows([2, 1], [math.inf, math.inf]), common_rows([3], [8])
+        ((1, None), (3, 8))
+    """
+    low, high = max(lows), min(highs)
+    # An export takes two or more rows for granted, whatever the module does.
+    return 1 if low == 2 and high == math.inf else int(low), None if high == math.inf else int(high)
