@@ -17,7 +17,8 @@ from networks import Network, mlp
 from provenance import describe_run
 from speed import bare_gradient, prepared, seconds
 
-from lltc.chains.loop import OBSERVE_EVERY, sample
+from lltc.chains.loop import sample
+from lltc.chains.steps import OBSERVE_EVERY
 
 RESULTS = Path(__file__).parent / "results"
 MIB = 2**20

@@ -15,7 +15,7 @@ from networks import Network, speed_networks
 from provenance import describe_run
 from speed import prepared
 
-from lltc.chains.loop import _advance
+from lltc.chains.steps import advance
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -63,7 +63,7 @@ def drawing(network: Network, chain_batch: int | None) -> int:
     run, settings, state = prepared(network, chain_batch)
     posterior = run.posterior
     arrays = posterior.data.arrays
-    program = _advance.lower(run.program, run.origin, state, settings, (1, 256), arrays)
+    program = advance.lower(run.program, run.origin, state, settings, (1, 256), arrays)
     return peak(program) - size(arrays)
 
 

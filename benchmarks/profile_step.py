@@ -20,7 +20,8 @@ from provenance import describe_run
 from speed import RESULTS, bare_gradient, drawing, prepared, seconds
 
 from lltc.chains.gradients import anchored_slope, losses_and_gradient
-from lltc.chains.loop import Draws, _chunk, _indices, _potential
+from lltc.chains.loop import _chunk
+from lltc.chains.steps import Draws, batch_indices, potential
 from lltc.kernels.noise import normal, threefry
 from lltc.posterior.layout import center_leaves, flatten_leaves
 
@@ -36,17 +37,17 @@ def parts(network: Network) -> dict[str, Callable[[int], None]]:
     run, settings, state = prepared(network)
     posterior, key = run.posterior, run.key
     target, center = posterior.target, posterior.center
-    rows = _indices(key, jnp.arange(CHUNK), posterior.batch_size, posterior.data.size)
+    rows = batch_indices(key, jnp.arange(CHUNK), posterior.batch_size, posterior.data.size)
     batch = lambda at, arrays: jax.tree.map(lambda a: a[rows[at]], arrays)
 
     def slope(positions: jax.Array, at: jax.Array, arrays: Any) -> Any:
         return anchored_slope(target, center, positions, batch(at, arrays))
 
-    def potential(positions: jax.Array, at: jax.Array, arrays: Any) -> Any:
-        return _potential(target, run.anchor, settings, lambda w: slope(w, at, arrays), positions)
+    def potential_at(positions: jax.Array, at: jax.Array, arrays: Any) -> Any:
+        return potential(target, run.anchor, settings, lambda w: slope(w, at, arrays), positions)
 
     def recorded(at: jax.Array, positions: jax.Array, arrays: Any) -> jax.Array:
-        energy, gradient, record = potential(positions, at, arrays)
+        energy, gradient, record = potential_at(positions, at, arrays)
         recorded_sum = energy + sum(leaf.reshape(len(energy), -1).sum(-1) for leaf in record)
         return positions - SMALL * (gradient + recorded_sum[:, None])
 
@@ -69,7 +70,7 @@ def parts(network: Network) -> dict[str, Callable[[int], None]]:
             state.position,
         ),
         "… and at w\\*": (
-            lambda at, w, arrays: w - SMALL * potential(w, at, arrays)[1],
+            lambda at, w, arrays: w - SMALL * potential_at(w, at, arrays)[1],
             state.position,
         ),
         "… and what is recorded": (recorded, state.position),

@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 from networks import Network, speed_networks
 from provenance import describe_run
 
-from lltc.chains.loop import Run, Settings, sample, start
+from lltc.chains.loop import Run, sample, start
 from lltc.chains.rungs import Ladder
+from lltc.chains.steps import Settings
 from lltc.chains.tuning import Tuned, make_settings
 from lltc.estimates.estimator import prepare_run
 from lltc.kernels import baoab

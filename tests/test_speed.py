@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.networks import linear_net, mlp, transformer
 from benchmarks.speed import bare_gradient, drawing, seconds
-from lltc.chains.loop import CHUNK
+from lltc.chains.steps import CHUNK
 
 LINEAR, MLP, TRANSFORMER = 0.18, 0.33, 0.35
 NOISE = 0.10

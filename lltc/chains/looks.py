@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.chains.curvature import Surroundings, make_prober
-from lltc.chains.loop import Run, Settings
+from lltc.chains.loop import Run
 from lltc.chains.rotation import Frame, turn, turn_back
+from lltc.chains.steps import Settings
 from lltc.chains.streams import RandomStream, substream
 from lltc.posterior.sharding import to_host
 

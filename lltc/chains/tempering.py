@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.chains.cost import COSTLY, measure_footprint
-from lltc.chains.loop import Draws, Run, Settings, Trace, sample, start
+from lltc.chains.loop import Run, Trace, sample, start
 from lltc.chains.rungs import Ladder, is_hot
+from lltc.chains.steps import Draws, Settings
 from lltc.chains.streams import RandomStream, substream
 from lltc.chains.tuning import MEMORY, Tuned, acceptance_factor, make_settings
 from lltc.kernels import EVERY, exchanging, ghmc

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.chains.curvature import Gauge
-from lltc.chains.loop import Run, Settings, Trace
+from lltc.chains.loop import Run, Trace
 from lltc.chains.rotation import PLAIN, Frame
 from lltc.chains.rungs import Ladder
+from lltc.chains.steps import Settings
 from lltc.kernels import Tuning
 
 STABLE_FRACTION = 0.1

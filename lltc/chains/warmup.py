@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.chains.curvature import Gauge, initial_scale, make_prober, measure, random_directions
-from lltc.chains.loop import Run, Settings, Trace, sample, start
+from lltc.chains.loop import Run, Trace, sample, start
 from lltc.chains.rotation import PLAIN, Frame, turn
 from lltc.chains.rounds import ROUNDS, count_broken, finite, flung, mean_energy, round_lengths, settled
 from lltc.chains.rungs import Ladder
+from lltc.chains.steps import Settings
 from lltc.chains.streams import RandomStream, substream
 from lltc.chains.tuning import (
     HEAT_FRACTION,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from lltc.chains.looks import Visit
-from lltc.chains.loop import Draws
 from lltc.chains.rungs import is_hot
+from lltc.chains.steps import Draws
 from lltc.diagnostics.budget import (
     ErrorBudget,
     anchor_error,

@@ -8,9 +8,10 @@ import jax
 import numpy as np
 
 from lltc.chains.looks import Visit
-from lltc.chains.loop import Draws, Run, Trace
+from lltc.chains.loop import Run, Trace
 from lltc.chains.rounds import finite
 from lltc.chains.rungs import Ladder
+from lltc.chains.steps import Draws
 from lltc.chains.warmup import WarmUp
 from lltc.diagnostics.assessment import Assessment
 from lltc.diagnostics.status import Status

@@ -8,9 +8,10 @@ import jax
 import numpy as np
 
 from lltc.chains.looks import MOST_VISITS, Visit, look
-from lltc.chains.loop import Draws, Run, Settings, Trace, sample
+from lltc.chains.loop import Run, Trace, sample
 from lltc.chains.rounds import finite
 from lltc.chains.rungs import Ladder
+from lltc.chains.steps import Draws, Settings
 from lltc.chains.tempering import Tempered
 from lltc.chains.warmup import WarmUp
 from lltc.diagnostics.assessment import Assessment, assess

@@ -10,9 +10,10 @@ import numpy as np
 
 from lltc.chains.cost import is_costly
 from lltc.chains.gradients import measure_anchor
-from lltc.chains.loop import OBSERVE_EVERY, Run, Trace
+from lltc.chains.loop import Run, Trace
 from lltc.chains.plan import within_memory
 from lltc.chains.rungs import Ladder
+from lltc.chains.steps import OBSERVE_EVERY
 from lltc.chains.streams import RandomStream, as_key, as_seed
 from lltc.chains.warmup import WarmUp, warm_up
 from lltc.diagnostics.status import Status

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from lltc.chains.looks import Visit
-from lltc.chains.loop import OBSERVE_EVERY, positions_of
+from lltc.chains.loop import positions_of
 from lltc.chains.rounds import finite
+from lltc.chains.steps import OBSERVE_EVERY
 from lltc.chains.tempering import (
     MOST_BARRIER,
     TUNING_STEPS,

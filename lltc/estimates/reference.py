@@ -11,8 +11,9 @@ import numpy as np
 
 from lltc.chains.curvature import initial_scale, make_prober
 from lltc.chains.gradients import full_slope
-from lltc.chains.loop import Draws, Run
+from lltc.chains.loop import Run
 from lltc.chains.rungs import is_hot
+from lltc.chains.steps import Draws
 from lltc.compilation import broadcasting
 from lltc.diagnostics.assessment import assess
 from lltc.diagnostics.status import Status

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import lltc
-from lltc.chains import loop
-from lltc.chains.loop import Draws, sample, start
+from lltc.chains import loop, steps
+from lltc.chains.loop import sample, start
 from lltc.chains.rungs import Ladder
+from lltc.chains.steps import Draws
 from lltc.chains.tuning import Tuned, make_settings
 from lltc.estimates import drawing, estimator
 from lltc.estimates.estimator import prepare_run
@@ -88,8 +89,9 @@ def test_a_run_in_parts_is_the_run_in_one(run, whole, counts):
 @pytest.mark.parametrize(("chunk", "every"), [(64, 16), (256, 8)])
 def test_the_size_of_a_chunk_is_a_matter_of_speed(data, whole, monkeypatch, chunk, every):
     """Buffers of another length change nothing; observables seen twice as often agree where both are."""
-    monkeypatch.setattr(loop, "CHUNK", chunk)
-    monkeypatch.setattr(loop, "OBSERVE_EVERY", every)
+    for module in (loop, steps):
+        monkeypatch.setattr(module, "CHUNK", chunk)
+        monkeypatch.setattr(module, "OBSERVE_EVERY", every)
     other = draw(prepare(data))
     assert_equal(other.draws, whole.draws)
     assert_equal(other.state, whole.state)
@@ -116,8 +118,8 @@ def test_an_interrupted_run_is_the_beginning_of_the_whole(run, whole):
 
     stopped = draw(run, 2 * COUNT, on_chunk=stop)
     assert not stopped.complete
-    assert stopped.draws.distance.shape == (4, loop.CHUNK)
-    assert_equal(stopped.draws, Draws(*(values[:, : loop.CHUNK] for values in whole.draws)))
+    assert stopped.draws.distance.shape == (4, steps.CHUNK)
+    assert_equal(stopped.draws, Draws(*(values[:, : steps.CHUNK] for values in whole.draws)))
 
 
 def estimate(**options):

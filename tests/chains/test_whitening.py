@@ -12,9 +12,10 @@ from lltc import toys
 from lltc.chains import warmup
 from lltc.chains.curvature import make_prober
 from lltc.chains.gradients import measure_anchor
-from lltc.chains.loop import Run, Settings, sample, start
+from lltc.chains.loop import Run, sample, start
 from lltc.chains.rotation import PLAIN, Frame, Rotation, turn, turn_back
 from lltc.chains.rungs import Ladder
+from lltc.chains.steps import Settings
 from lltc.chains.warmup import warm_up
 from lltc.chains.whitening import find_frame, is_hopeless, leaf_shapes
 from lltc.kernels import Tuning, baoab, ghmc

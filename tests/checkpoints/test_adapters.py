@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lltc.checkpoints import MergedInto, find_checkpoints, save_safetensors
 from lltc.errors import CheckpointError
-from lltc.sweeps.store.fingerprint import fingerprint_code
+from lltc.posterior.fingerprint import fingerprint_code
 
 RNG = np.random.default_rng(0)
 Q, UP, EMBED = (RNG.normal(size=shape).astype(np.float32) for shape in ((4, 4), (6, 4), (9, 4)))

@@ -6,9 +6,10 @@ import pytest
 
 from lltc import Status, estimate_llc
 from lltc.chains.looks import look
-from lltc.chains.loop import Draws, Trace
+from lltc.chains.loop import Trace
 from lltc.chains.rounds import flung
 from lltc.chains.rungs import Ladder, is_hot
+from lltc.chains.steps import Draws
 from lltc.chains.warmup import warm_up
 from lltc.diagnostics.budget import ErrorBudget, predicted_heat, spread_error
 from lltc.diagnostics.control_variates import controlled

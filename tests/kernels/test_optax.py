@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lltc.chains.gradients import measure_anchor
-from lltc.chains.loop import Run, Settings, sample, start
+from lltc.chains.loop import Run, sample, start
+from lltc.chains.steps import Settings
 from lltc.errors import InputError
 from lltc.kernels import Tuning, baoab, euler, ghmc, mala, scale_from_optax, scheduled
 from lltc.kernels.noise import normal

@@ -11,9 +11,9 @@ import pytest
 
 from lltc.checkpoints import open_checkpoint, save_npz
 from lltc.errors import CheckpointError
+from lltc.estimates.described_options import complete_options
 from lltc.posterior.data import as_data
 from lltc.sweeps.jobs import trial
-from lltc.sweeps.jobs.described_options import complete_options
 from lltc.sweeps.jobs.request import find_reference
 from lltc.sweeps.jobs.trial import try_reading
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from lltc.chains.cost import is_costly
 from lltc.chains.looks import Visit, look
-from lltc.chains.loop import OBSERVE_EVERY, Draws, Run, Trace, positions_of, sample
+from lltc.chains.loop import Run, Trace, positions_of, sample
 from lltc.chains.rungs import Ladder
+from lltc.chains.steps import OBSERVE_EVERY, Draws
 from lltc.chains.streams import RandomStream, substream
 from lltc.chains.warmup import WarmUp, warm_up
 from lltc.errors import InputError

@@ -8,8 +8,8 @@ from typing import Any, Unpack
 import jax
 import numpy as np
 
-from lltc.chains.loop import OBSERVE_EVERY
 from lltc.chains.plan import within_memory
+from lltc.chains.steps import OBSERVE_EVERY
 from lltc.chains.streams import as_key
 from lltc.compilation import broadcasting
 from lltc.errors import InputError

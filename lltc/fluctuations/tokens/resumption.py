@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.chains.looks import MOST_VISITS, Visit
-from lltc.chains.loop import CHUNK, OBSERVE_EVERY, Draws, Run, Settings, start
+from lltc.chains.loop import Run, start
 from lltc.chains.rotation import Rotation
+from lltc.chains.steps import CHUNK, OBSERVE_EVERY, Draws, Settings
 from lltc.chains.warmup import WarmUp
 from lltc.errors import InputError
 from lltc.fluctuations.tokens.reader import TokenReader, Tokens

@@ -13,14 +13,14 @@ import numpy as np
 from lltc.errors import InputError
 from lltc.posterior.checks import check_model, comparison, is_hashable
 from lltc.posterior.data import Data, as_data
-from lltc.posterior.tokens import example_losses
-from lltc.sweeps.jobs.handover import hand_over
-from lltc.sweeps.store.fingerprint import (
+from lltc.posterior.fingerprint import (
     fingerprint_data,
     fingerprint_function,
     fingerprint_model,
     fingerprint_settings,
 )
+from lltc.posterior.tokens import example_losses
+from lltc.sweeps.jobs.handover import hand_over
 from lltc.types import LossFn, PyTree
 
 Function = Callable[[PyTree], Any]

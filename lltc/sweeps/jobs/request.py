@@ -17,12 +17,17 @@ from lltc.checkpoints.remote import local_copy
 from lltc.compilation import NUMERICS
 from lltc.errors import CheckpointError, InputError
 from lltc.estimates.by_component import as_masks
+from lltc.estimates.described_options import complete_options, describe_option, describe_structure, versions
 from lltc.posterior.checks import check_finite_params
 from lltc.posterior.components import Restriction, name_components
 from lltc.posterior.data import Data, as_data
+from lltc.posterior.fingerprint import (
+    fingerprint_data,
+    fingerprint_model,
+    fingerprint_params,
+)
 from lltc.posterior.layout import as_params
 from lltc.posterior.target import LocalPosterior, local_posterior
-from lltc.sweeps.jobs.described_options import complete_options, describe_option, describe_structure, versions
 from lltc.sweeps.jobs.observables import (
     Function,
     Observables,
@@ -34,11 +39,6 @@ from lltc.sweeps.jobs.observables import (
 )
 from lltc.sweeps.jobs.sources import Task
 from lltc.sweeps.jobs.trial import try_reading
-from lltc.sweeps.store.fingerprint import (
-    fingerprint_data,
-    fingerprint_model,
-    fingerprint_params,
-)
 from lltc.sweeps.store.folder import RunsSettings
 from lltc.sweeps.store.settings import SweepSettings
 from lltc.types import LossFn, PyTree

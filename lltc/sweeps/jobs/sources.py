@@ -11,7 +11,7 @@ from lltc.checkpoints import Checkpoint, find_checkpoints
 from lltc.checkpoints.hub.repository import Revision
 from lltc.checkpoints.remote import local_copy
 from lltc.errors import InputError, shown
-from lltc.sweeps.store.fingerprint import fingerprint_params
+from lltc.posterior.fingerprint import fingerprint_params
 from lltc.types import PyTree
 
 

@@ -15,12 +15,12 @@ from lltc.estimates.by_component import estimate_llc_team
 from lltc.estimates.llc import estimate_llc
 from lltc.estimates.record import LLCEstimate
 from lltc.files import FolderError
+from lltc.posterior.fingerprint import fingerprint_leaves
 from lltc.sweeps.jobs.observables import evaluate
 from lltc.sweeps.jobs.request import Setup, checkpoint_key
 from lltc.sweeps.jobs.sources import brought_near
 from lltc.sweeps.jobs.survey import Work
 from lltc.sweeps.store import folder as store
-from lltc.sweeps.store.fingerprint import fingerprint_leaves
 
 NAN = float("nan")
 log = logging.getLogger("lltc.sweeps")

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from lltc.errors import printable
-from lltc.sweeps.store.fingerprint import fingerprint_settings
+from lltc.posterior.fingerprint import fingerprint_settings
 
 FORMAT = 1
 NUMBERS = ("options", "key", "model", "reading", "data", "num_examples", "jax", "versions", "along_chains")

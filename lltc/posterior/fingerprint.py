@@ -10,10 +10,10 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal  # pyright: ignore[reportPrivateImportUsage]
 
+from lltc.posterior.bytecode import describe_code
 from lltc.posterior.checks import comparison
 from lltc.posterior.data import Data
 from lltc.posterior.tokens import example_losses
-from lltc.sweeps.store.bytecode import describe_code
 from lltc.types import LossFn, PyTree
 
 SAMPLED_ROWS = 64

@@ -1,4 +1,4 @@
-"""The arguments of an estimate as a sweep takes and records them."""
+"""The arguments of an estimate, and what made it, as a folder of results records them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lltc.estimates.options import DEFAULTS, SweepOptions, complete
-from lltc.sweeps.store.fingerprint import fingerprint_code, fingerprint_params
+from lltc.posterior.fingerprint import fingerprint_code, fingerprint_params
 from lltc.version import ALGORITHM, VERSION, release_of
 
 NUMBERS = {name: DEFAULTS[name] for name in SweepOptions.__annotations__}
