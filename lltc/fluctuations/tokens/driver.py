@@ -25,7 +25,7 @@ from lltc.estimates.record import LLCEstimate
 from lltc.fluctuations.tokens.kept import ESTIMATE
 from lltc.fluctuations.tokens.reader import TokenReader
 from lltc.fluctuations.tokens.resumption import SLOTS, ReadingPlan, begin, resume, visits_by
-from lltc.fluctuations.tokens.store import Extent, Store, opened
+from lltc.fluctuations.tokens.store import Extent, Store, check_room, opened, plan_arrays
 from lltc.inspection.findings import Finding, heed
 from lltc.inspection.look import inspect
 from lltc.posterior.target import LocalPosterior
@@ -42,6 +42,9 @@ def draw_into(
     """Draw what the store at `path` lacks, made when missing, and return the estimate of its draws."""
     began = time.perf_counter()
     until = None if effort.time is None else began + effort.time
+    if not path.exists():
+        # What chains go on from comes on top, and is known after the warm-up alone.
+        check_room(path.parent, plan_arrays(plan.extent, posterior.dtype))
     run = arrange_run(posterior, effort, options)
     ladder = Ladder(np.array([posterior.nbeta]), effort.num_chains)
     costly = is_costly(posterior, effort.num_chains)

@@ -1,7 +1,7 @@
 """Which tokens count, and their losses at the chains' positions, the whole moving or one component alone."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -41,10 +41,6 @@ class TokenReader:
     weights: np.ndarray
     kept: np.ndarray
     tokens: bool
-
-    def at(self, posterior: LocalPosterior) -> "TokenReader":
-        """Return the reader that evaluates as many examples and chains at once as `posterior` does."""
-        return replace(self, posterior=posterior)
 
     def __call__(self, positions: jax.Array) -> tuple[np.ndarray, np.ndarray]:
         """Return losses `(chain, mask, token)` of the tokens kept and means `(chain, mask)` over all."""

@@ -13,15 +13,23 @@ from lltc.chains.steps import OBSERVE_EVERY
 from lltc.chains.streams import as_key
 from lltc.compilation import broadcasting
 from lltc.errors import InputError
-from lltc.estimates.effort import read_effort
+from lltc.estimates.described_options import describe_option
+from lltc.estimates.effort import Effort, read_effort
 from lltc.estimates.estimator import check_readings, choose_kernel
 from lltc.estimates.options import Options, arrange, complete
+from lltc.estimates.record import LLCEstimate
 from lltc.fluctuations.tokens.driver import draw_into
 from lltc.fluctuations.tokens.kept import ESTIMATE
 from lltc.fluctuations.tokens.reader import make_reader
 from lltc.fluctuations.tokens.record import LossRecord
-from lltc.fluctuations.tokens.resumption import ReadingPlan, identify, planned_as_before
+from lltc.fluctuations.tokens.resumption import (
+    ReadingPlan,
+    check_same_reading,
+    identify,
+    planned_as_before,
+)
 from lltc.fluctuations.tokens.store import FILE, Extent, hold, plan_arrays, predict_size
+from lltc.posterior.checks import check_flag
 from lltc.posterior.components import Restriction, name_components
 from lltc.posterior.data import Data
 from lltc.posterior.layout import moved_mask
@@ -67,8 +75,8 @@ def read(
         rows: indices of the examples whose tokens are kept; default all. Means are over all the data.
         control: False leaves out the draws of the prior, a quarter as many as the others.
         options: as in `lltc.Options`, but observables, mesh, weights and weight_decay; `num_draws` is by
-            default 4000, of which 250 are read. With `time` a reading stops where it is, and the same call
-            goes on.
+            default 4000, of which 250 are read, and rounded up to a multiple of 16. With `time` a reading
+            stops where it is, and the same call goes on.
 
     Returns:
         A `LossRecord`, whose `estimate` is the λ̂ of the same chains.
@@ -98,39 +106,47 @@ def read(
     """
     settings = complete("read", options, num_draws=4000)
     _refuse(settings)
+    tokens, control = check_flag("tokens", tokens), check_flag("control", control)
     posterior = arrange("read", model, params, data, settings)
     _refuse_weighed(posterior)
     layout, center, whole = posterior.target.layout, posterior.center, posterior.params
     named = name_components(components, whole) if components else {}
     masks = [moved_mask(layout, center, whole, name, pattern) for name, pattern in named.items()]
-    reader, chosen = make_reader(posterior, masks, rows, tokens=tokens)
-    effort, key = read_effort(settings), as_key(settings["key"])
-    count = int(settings["num_draws"]) // OBSERVE_EVERY
+    effort = read_effort(settings)
+    count = -(-int(settings["num_draws"]) // OBSERVE_EVERY)
     prior = -(-count // OF_PRIOR) if control and posterior.localization > 0 else 0
-    extent = Extent(count, prior, effort.num_chains, len(named), len(chosen.example))
-    drawn = {
+    folder, path = Path(store), Path(store) / FILE
+
+    def draw(planned: LocalPosterior) -> LLCEstimate:
+        reader, chosen = make_reader(planned, masks, rows, tokens=tokens)
+        extent = Extent(count, prior, effort.num_chains, len(named), len(chosen.example))
+        described = _describe(planned, effort, settings) | {"components": list(named), "extent": extent}
+        plan = ReadingPlan(extent, tuple(named), chosen, identify(reader, chosen, described))
+        check_same_reading(path, plan.identity)
+        if settings["progress"]:
+            _announce(folder, plan, planned)
+        return draw_into(path, planned, reader, plan, effort, settings)
+
+    with hold(folder):
+        posterior = planned_as_before(posterior, path)
+        within_memory(posterior, effort.num_chains, effort.memory, draw, retries=0).save(folder / ESTIMATE)
+    return LossRecord.load(folder)
+
+
+def _describe(posterior: LocalPosterior, effort: Effort, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that the numbers follow from, by which a store is known again."""
+    return {
         "nbeta": posterior.nbeta,
         "localization": posterior.localization,
         "batch_size": posterior.batch_size,
         "linear": posterior.target.linear,
         "kernel": choose_kernel(posterior, effort.kernel, effort.step_size).name,
-        "preconditioned": effort.preconditioner is not None,
+        "kernel given": describe_option(effort.kernel),
+        "preconditioner": describe_option(effort.preconditioner),
         "tie": dict(settings["tie"] or {}),
-        "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "components": list(named),
-        "extent": extent,
+        "key": np.asarray(jax.random.key_data(as_key(settings["key"]))).tolist(),
         **{name: settings[name] for name in ("num_warmup", "step_size", "anchor_examples")},
     }
-    plan = ReadingPlan(extent, tuple(named), chosen, identify(posterior, reader, chosen, drawn))
-    folder = Path(store)
-    with hold(folder):
-        path = folder / FILE
-        if settings["progress"]:
-            _announce(folder, plan, posterior)
-        posterior = planned_as_before(posterior, path, plan.identity)
-        draw = lambda planned: draw_into(path, planned, reader.at(planned), plan, effort, settings)
-        within_memory(posterior, effort.num_chains, effort.memory, draw, retries=0).save(folder / ESTIMATE)
-    return LossRecord.load(folder)
 
 
 def _refuse(settings: Mapping[str, Any]) -> None:

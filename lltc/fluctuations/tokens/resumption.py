@@ -29,7 +29,7 @@ from lltc.fluctuations.tokens.store import (
     refused,
 )
 from lltc.kernels import Tuning
-from lltc.posterior.target import LocalPosterior
+from lltc.posterior.target import LocalPosterior, default_localization
 
 SLOTS = 2
 EVERY_VISIT = CHUNK // OBSERVE_EVERY
@@ -44,11 +44,13 @@ class ReadingPlan(NamedTuple):
     identity: str
 
 
-def identify(posterior: LocalPosterior, reader: TokenReader, tokens: Tokens, chosen: dict[str, Any]) -> str:
-    """Return a hash of all that the numbers follow from: w*, losses there, components and options."""
+def identify(reader: TokenReader, tokens: Tokens, chosen: dict[str, Any]) -> str:
+    """Return a hash of all that the numbers follow from: w*, what moves, losses, components and options."""
+    layout, center = reader.posterior.target.layout, reader.posterior.center
+    chosen = chosen | {"moved": layout.moved}
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True, default=np.generic.item).encode())
-    leaves = [*posterior.center.leaves, *tokens, reader.masks, reader.weights]
-    leaves += [] if posterior.center.chosen is None else [posterior.center.chosen]
+    leaves = [*center.leaves, *tokens, reader.masks, reader.weights, *_away(reader)]
+    leaves += [] if center.chosen is None else [center.chosen]
     for leaf in leaves:
         array = np.asarray(leaf)
         digest.update(f"{array.dtype}{array.shape}".encode())
@@ -56,25 +58,44 @@ def identify(posterior: LocalPosterior, reader: TokenReader, tokens: Tokens, cho
     return digest.hexdigest()
 
 
-def planned_as_before(posterior: LocalPosterior, path: Path, identity: str) -> LocalPosterior:
-    """Return the posterior with as many examples and chains at once as the store was begun with.
+def _away(reader: TokenReader) -> tuple[np.ndarray, np.ndarray]:
+    """Return the losses of all tokens, finite or not, and their mean at one fixed point away from w*.
 
-    Raises `InputError` where the store holds another reading.
+    Those at w* tell nothing of a behavioral model, whose losses are 0 there, nor of examples not kept.
     """
+    posterior = reader.posterior
+    precision = posterior.localization or default_localization(posterior.target.layout, posterior.center)
+    direction = jax.random.normal(jax.random.key(0), (1, posterior.num_params), posterior.dtype)
+    everything = replace(reader, masks=reader.masks[:1], kept=reader.weights > 0)
+    return everything(direction / precision**0.5)
+
+
+def planned_as_before(posterior: LocalPosterior, path: Path) -> LocalPosterior:
+    """Return the posterior with as many examples and chains at once as the store, if any, was begun with."""
     if not path.exists():
         return posterior
+    _, (micro, chains) = _begun(path)
+    return replace(posterior, target=replace(posterior.target, micro_batch=micro, chain_batch=chains))
+
+
+def check_same_reading(path: Path, identity: str) -> None:
+    """Refuse a store that holds another reading."""
+    if path.exists() and _begun(path)[0] != identity:
+        raise InputError(
+            f"store={str(path.parent)!r} holds another reading (other model, params, data, components or "
+            "options); pass another store, or remove that one."
+        )
+
+
+def _begun(path: Path) -> tuple[str, tuple[int | None, int | None]]:
+    """Return the identity of a store, and how many examples and chains it was begun with at once."""
     with opened(path) as file:
         try:
             header = Store(file).header
-            recorded, (micro, chains) = header["identity"], header["at_once"]
+            micro, chains = header["at_once"]
+            return header["identity"], (micro, chains)
         except (KeyError, ValueError, TypeError) as error:
             raise refused(path, f"has no header that can be read ({error})") from error
-    if recorded != identity:
-        raise InputError(
-            f"store={str(path.parent)!r} holds another reading (other params, data, components or options); "
-            "pass another store, or remove that one."
-        )
-    return replace(posterior, target=replace(posterior.target, micro_batch=micro, chain_batch=chains))
 
 
 def begin(path: Path, run: Run, plan: ReadingPlan, warm: WarmUp, seconds: float) -> None:

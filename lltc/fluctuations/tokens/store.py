@@ -76,6 +76,16 @@ def predict_size(arrays: dict[str, Shape]) -> int:
     return sum(array.bytes for array in arrays.values()) + SPARE
 
 
+def check_room(folder: Path, arrays: dict[str, Shape]) -> None:
+    """Refuse arrays that the disk has no room for."""
+    size, free = predict_size(arrays), shutil.disk_usage(folder).free
+    if size > free:
+        raise InputError(
+            f"store={str(folder)!r} needs {size / 1e9:.3g} GB, but {free / 1e9:.3g} GB are free there; pass "
+            "fewer rows, components or num_draws, or another folder."
+        )
+
+
 def create(
     folder: Path,
     arrays: dict[str, Shape],
@@ -90,13 +100,7 @@ def create(
     import h5py
 
     path = folder / FILE
-    size, free = predict_size(arrays), shutil.disk_usage(folder).free
-    if size > free:
-        raise InputError(
-            f"store={str(folder)!r} needs {size / 1e9:.3g} GB, but {free / 1e9:.3g} GB are free there; pass "
-            "fewer rows, components or num_draws, or another folder."
-        )
-
+    check_room(folder, arrays)
     columns = {f"token/{name}": values for name, values in tokens._asdict().items()}
     contents = columns | {"count": np.zeros(len(KINDS), np.int64)} | first
 

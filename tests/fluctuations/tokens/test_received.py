@@ -14,7 +14,7 @@ import lltc
 from lltc import InputError
 from lltc.estimates.progress import Progress
 from lltc.files import FolderError
-from lltc.fluctuations.tokens import driver
+from lltc.fluctuations.tokens import driver, reader
 from lltc.fluctuations.tokens.store import opened
 from tests.fluctuations.tokens.gaussian import DATA, OPTIONS, POINT, SIZE, model, read
 
@@ -236,6 +236,8 @@ def test_models_that_cannot_be_read_are_refused_in_one_sentence(tmp_path, model,
         ({"rows": [SIZE]}, "rows must lie from 0 to 39"),
         ({"rows": []}, "rows must be integers"),
         ({"rows": [0.5]}, "rows must be integers"),
+        ({"tokens": "no"}, "tokens must be True or False, but 'no'"),
+        ({"control": "no"}, "control must be True or False, but 'no'"),
         ({"components": {"none": "x/*"}}, "selects no"),
         ({"num_draw": 1000}, "did you mean num_draws"),
     ],
@@ -247,8 +249,23 @@ def test_arguments_that_cannot_be_read_are_refused_in_one_sentence(tmp_path, opt
 
 def test_a_store_too_large_for_the_disk_is_refused_before_the_first_step(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))  # pyright: ignore
+    monkeypatch.setattr(driver, "warm_up", lambda *_, **__: pytest.fail("chains have moved"))
     with pytest.raises(InputError, match=r"needs .* GB, but 1e-06 GB are free"):
         read(tmp_path, num_draws=256)
+
+
+def test_draws_are_rounded_up_to_readings(tmp_path):
+    record = read(tmp_path, num_draws=130, num_warmup=16, control=np.False_)
+    assert (record.counts, record.estimate.num_draws) == ((9, 0), 144)
+
+
+def test_what_is_read_beforehand_keeps_within_memory_too(tmp_path, monkeypatch):
+    blocks = []
+    counted = lambda function: lambda *given: blocks.append(len(given[-1][0])) or function(*given)
+    monkeypatch.setattr(reader, "_at_center", counted(reader._at_center))
+    monkeypatch.setattr(reader, "_rises", counted(reader._rises))
+    read(tmp_path, num_draws=128, num_warmup=16, memory=10_000)
+    assert max(blocks) < SIZE
 
 
 @pytest.mark.parametrize(
