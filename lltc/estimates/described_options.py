@@ -20,13 +20,18 @@ def complete_options(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_option(value: Any) -> Any:
-    """Return `value` as JSON holds it; functions, kernels and masks by what they are."""
+    """Return `value` as JSON holds it; functions, kernels and masks by what they are.
+
+    What means the same is described alike: a number of NumPy's as Python's, a list of one glob as the glob.
+    """
+    if isinstance(value, np.generic | np.ndarray | jax.Array) and value.ndim == 0:
+        value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mesh):
         return f"mesh {dict(value.shape)}"
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-        return list(value)
+        return value[0] if len(value) == 1 else list(value)
     if isinstance(value, tuple) and any(callable(item) for item in value):
         return [describe_option(item) for item in value]
     if callable(value):

@@ -357,6 +357,19 @@ def test_runs_share_the_posterior_but_not_the_noise(tmp_path, monkeypatch):
         lltc.Runs.open(tmp_path)
 
 
+@pytest.mark.parametrize("pattern", ["", "/seed*", ".", None])
+def test_a_pattern_that_is_none_is_refused_in_one_sentence(tmp_path, pattern):
+    with pytest.raises(InputError, match="pattern must be a glob of names inside the folder, but"):
+        lltc.sweep_runs(tmp_path, MODEL, DATA, out=tmp_path / "out", pattern=pattern)
+
+
+def test_runs_of_one_name_are_refused(tmp_path):
+    for name in ("seed1", "seed2"):
+        make_checkpoints(tmp_path / "in" / name / "checkpoints", 1)
+    with pytest.raises(InputError, match=r"pattern='seed\*/checkpoints' finds 2 runs called 'checkpoints'"):
+        lltc.sweep_runs(tmp_path / "in", MODEL, DATA, out=tmp_path / "out", pattern="seed*/checkpoints")
+
+
 def test_a_script_without_a_guard_is_told_so(tmp_path):
     script = tmp_path / "script.py"
     make_checkpoints(tmp_path / "in", 2)

@@ -305,6 +305,9 @@ def test_sources_that_cannot_be_swept(tmp_path):
     for step in (1.5, "10", float("nan"), float("inf"), None):
         with pytest.raises(InputError, match="checkpoints holds a tuple with the step"):
             run([(step, jnp.ones(1))], tmp_path / "out")
+    for step in (-1, 10**19):
+        with pytest.raises(InputError, match=f"checkpoints names step {step}, but a step is a whole number"):
+            run([(step, balanced(1)[0]), (5, balanced(2)[0])], tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty"):
         run(tmp_path / "empty", tmp_path / "out")
@@ -341,6 +344,28 @@ def test_reading_other_params_from_the_same_bytes_estimates_anew(tmp_path, caplo
     mean = run(folder, tmp_path / "out", params_key="mean").curve
     assert said(caplog) == ["params_key now -> mean: 2 checkpoints are estimated anew"]
     assert np.all(mean["llc"].values > now["llc"].values)
+    # Records say themselves how they are read.
+    records = {name: lltc.find_checkpoints(folder, params_key=name) for name in ("mean", "now")}
+    again = {name: run(given, tmp_path / "out").curve for name, given in records.items()}
+    assert said(caplog)[1:] == ["params_key mean -> now: 2 checkpoints are estimated anew"]
+    np.testing.assert_array_equal(again["mean"]["llc"], mean["llc"])
+    np.testing.assert_array_equal(again["now"]["llc"], now["llc"])
+
+
+def test_numbers_of_numpy_and_lists_of_one_glob_are_the_same_settings(tmp_path, monkeypatch):
+    pairs = [(np.int64(i), balanced(i)[0]) for i in (1, 2)]
+    plain = run(pairs, tmp_path / "out", restrict="first").settings
+    monkeypatch.setattr(store, "write_result", None)
+    given = {"nbeta": np.float32(1e3), "localization": jnp.float32(1.0), "num_chains": np.int64(4)}
+    same = run(pairs, tmp_path / "out", restrict=["first"], **given).settings
+    assert (same.numbers, same.given) == (plain.numbers, plain.given)
+
+
+def test_settings_that_could_not_be_read_again_are_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("lltc.sweeps.jobs.worker.estimate_llc", None)
+    monkeypatch.setattr("lltc.sweeps.jobs.request.versions", lambda: {"lltc": 3})
+    with pytest.raises(InputError, match="settings of the sweep cannot be recorded"):
+        run([(0, balanced(1)[0])], tmp_path / "out")
 
 
 def test_a_results_file_is_a_datatree_with_its_settings(tmp_path):

@@ -37,7 +37,7 @@ from lltc.sweeps.jobs.observables import (
     fingerprint_traced,
     name_observables,
 )
-from lltc.sweeps.jobs.sources import Task
+from lltc.sweeps.jobs.sources import Task, describe_reading
 from lltc.sweeps.jobs.trial import try_reading
 from lltc.sweeps.store.folder import RunsSettings
 from lltc.sweeps.store.settings import SweepSettings
@@ -150,13 +150,12 @@ def make_setup(request: Request, tasks: tuple[Task, ...], *, out: Path, recorded
     components = _components(request, params, tasks)
     settings = SweepSettings(
         options={name: describe_option(value) for name, value in options.items()},
-        given={name: request.options[name] for name in STICKY},
+        given={name: describe_option(request.options[name]) for name in STICKY},
         key=[],
         model=fingerprint_model(model, params, data),
         data=content["data"],
         num_examples=data.size,
-        reading={name: describe_option(value) for name, value in request.reading.items()}
-        | {"template": describe_structure(request.template)},
+        reading=describe_reading(tasks) | {"template": describe_structure(request.template)},
         jax={name: describe_option(getattr(jax.config, name)) for name in NUMERICS},
         versions=versions(),
         observables={name: fingerprint_observable(name, call, params) for name, call in functions.items()},

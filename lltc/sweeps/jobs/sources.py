@@ -11,8 +11,12 @@ from lltc.checkpoints import Checkpoint, find_checkpoints
 from lltc.checkpoints.hub.repository import Revision
 from lltc.checkpoints.remote import local_copy
 from lltc.errors import InputError, shown
+from lltc.estimates.described_options import describe_option
 from lltc.posterior.fingerprint import fingerprint_params
 from lltc.types import PyTree
+
+READING = ("params_key", "loader", "transpose", "ignore")
+LAST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,11 @@ def make_tasks(checkpoints: Checkpoints, reading: dict[str, Any]) -> tuple[Task,
             "checkpoints holds none, but a sweep needs at least one; pass a folder or (step, params) pairs."
         )
     steps = [task.step for task in tasks]
+    if unnamed := [step for step in steps if not 0 <= step <= LAST]:
+        raise InputError(
+            f"checkpoints names step {unnamed[0]}, but a step is a whole number from 0 to 2^63 - 1; name the "
+            "files by their steps, or pass (step, params) pairs."
+        )
     if len(set(steps)) < len(steps):
         twice = sorted({step for step in steps if steps.count(step) > 1})
         raise InputError(
@@ -66,6 +75,21 @@ def make_tasks(checkpoints: Checkpoints, reading: dict[str, Any]) -> tuple[Task,
             "remove one."
         )
     return tuple(sorted((_rooted(task) for task in tasks), key=lambda task: task.step))
+
+
+def describe_reading(tasks: Iterable[Task]) -> dict[str, Any]:
+    """Return how checkpoints become params, as they say themselves: a list where they differ in it."""
+    described: dict[str, Any] = {}
+    for name in READING:
+        given = {id(value): value for value in (getattr(task, name, None) for task in tasks)}
+        ways = {repr(way): way for way in map(_described, given.values())}
+        first, *others = (ways[text] for text in sorted(ways))
+        described[name] = [first, *others] if others else first
+    return described
+
+
+def _described(value: Any) -> Any:
+    return (list(value) or None) if isinstance(value, tuple) else describe_option(value)
 
 
 @contextmanager

@@ -51,8 +51,16 @@ def observables_path(out: Path, step: int) -> Path:
 
 
 def write_settings(out: Path, settings: SweepSettings) -> None:
-    """Write `sweep.json`."""
-    write_whole(out / SETTINGS, settings.to_json().encode())
+    """Write `sweep.json`; refuse settings that could not be read again, before any work rests on them."""
+    try:
+        text = settings.to_json()
+        SweepSettings.from_json(text)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"settings of the sweep cannot be recorded ({printable(str(error), 200)}), but {SETTINGS} must "
+            "hold them; pass plain numbers, texts, functions or arrays as options."
+        ) from error
+    write_whole(out / SETTINGS, text.encode())
 
 
 def read_settings(out: Path) -> SweepSettings:
