@@ -33,8 +33,8 @@ class CompressionCurve:
 
     `fraction` `(point,)` was left out, `rise` `(point,)` is L - L(w*) measured there, `baseline` `(point,)`
     the same with the order given by size alone. `removable` is the largest fraction up to which every rise
-    is within `tolerance` and the `resolution` of the losses in float32, `baseline_removable` that of the
-    baseline, and `params` the checkpoint so reduced.
+    is finite and within `tolerance` and `resolution`, what rounding losses and parameters to float32 changes
+    in nats, `baseline_removable` that of the baseline, and `params` the checkpoint so reduced.
     """
 
     by: By
@@ -140,6 +140,11 @@ def compression_curve(
         (0.5, 0.0)
     """
     settings = complete("compression_curve", options)
+    if stiffness is not None and not isinstance(stiffness, Stiffness):
+        raise InputError(
+            f"stiffness must be that of a checkpoint, but a {type(stiffness).__name__} was given; pass such as "
+            "the stiffness_after of a probe, or None to sample anew."
+        )
     if stiffness is not None and not isinstance(model, LocalPosterior):
         settings |= {"nbeta": stiffness.nbeta, "localization": stiffness.localization}
     posterior = arrange("compression_curve", model, params, data, settings)
@@ -170,7 +175,10 @@ def compression_curve(
     tolerance = (
         1 / posterior.nbeta if tolerance is None else check_positive("tolerance", tolerance, zero=True)
     )
-    resolution = float(np.finfo(posterior.dtype).eps) * (size_of_loss + np.nanmax(np.abs(rise)))
+    # Of a quadratic, parameters rounded by ε of themselves cost ε² of what all of them do.
+    whole = 0.5 * (stiffness.directions.T @ away) ** 2 @ stiffness.precision / stiffness.nbeta
+    eps = float(np.finfo(posterior.dtype).eps)
+    resolution = eps * (size_of_loss + eps * float(whole))
     reach = _reach(steps.fraction, rise, tolerance + resolution)
     left = away + steps.delta[np.searchsorted(steps.fraction, reach)]
     reduced = unflatten(layout, center, jnp.asarray(left, posterior.dtype))
@@ -178,8 +186,8 @@ def compression_curve(
 
 
 def _reach(fraction: np.ndarray, rise: np.ndarray, tolerance: float) -> float:
-    """Return the last fraction before the rise first exceeds the tolerance."""
-    beyond = np.flatnonzero(~(rise <= tolerance))
+    """Return the last fraction before the rise first exceeds the tolerance, or is no finite number."""
+    beyond = np.flatnonzero(~(np.isfinite(rise) & (rise <= tolerance)))
     last = beyond[0] - 1 if len(beyond) else len(fraction) - 1
     return float(fraction[max(last, 0)])
 

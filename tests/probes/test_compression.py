@@ -112,6 +112,19 @@ def test_directions_beyond_those_looked_at_go_at_once(stiff, key):
     assert exact.removable >= 592 / 600
 
 
+@pytest.mark.parametrize("most", [1e8, np.inf, -np.inf, np.nan])
+def test_what_costs_much_to_leave_out_does_not_hide_what_costs_little(most):
+    """The large parameter's loss may be infinite, or no number at all; the small one costs half a nat."""
+    point = np.array([1e4, 1.0], np.float32)
+    few: dict[str, Any] = {"kernel": baoab(), "num_draws": 128, "num_warmup": 64}
+    model = constant(
+        lambda w: jnp.where(w[0] == 0, most, 0.5 * (w[0] - point[0]) ** 2) + 0.5 * (w[1] - 1) ** 2
+    )
+    curve = compression_curve(model, point, DUMMY, **OPTIONS, **few)
+    assert curve.rise[1] == pytest.approx(0.5)
+    assert (curve.removable, curve.baseline_removable) == (0, 0)
+
+
 @pytest.mark.parametrize("rank", [0, 1, 5, 8])
 def test_the_stiffest_directions_are_orthonormal_and_right(rank):
     """A Hessian of any rank, its eigenvalues equal or not: the directions found span its stiffest ones."""
@@ -159,3 +172,5 @@ def test_a_stiffness_of_other_parameters_is_refused(curve):
     assert isinstance(other.stiffness_after, Stiffness)
     with pytest.raises(InputError, match="stiffness is that of 3 parameters, but 8 of params move"):
         compression_curve(MODEL, POINT, DUMMY, stiffness=other.stiffness_after)
+    with pytest.raises(InputError, match=r"stiffness must be that of a checkpoint, but a Probe.*_after"):
+        compression_curve(MODEL, POINT, DUMMY, stiffness=other)  # pyright: ignore[reportArgumentType]
