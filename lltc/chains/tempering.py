@@ -66,11 +66,14 @@ class Tempered:
     def sample(self, state: Any, **options: Any) -> Trace:
         """Return what the targets' chains `(target·chain, draw)` record.
 
-        `options` are those of `loop.sample`; `visit` sees the targets' chains. The state is that of all.
+        `options` are those of `loop.sample`; `visit` and `observe` see the targets' chains. The state is that
+        of all.
         """
         chosen = self.chosen
-        if visit := options.pop("visit", None):
-            options["visit"] = lambda positions: visit(positions[chosen])
+        watching = {name: options.pop(name, None) for name in ("visit", "observe")}
+        for name, watch in watching.items():
+            if watch is not None:
+                options[name] = lambda positions, watch=watch: watch(positions[chosen])
         trace = sample(self.run, state, self.settings, **options)
         draws = Draws(*(values[chosen] for values in trace.draws))
         observables = {name: values[chosen] for name, values in trace.observables.items()}

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lltc.chains.looks import Visit
@@ -48,21 +49,47 @@ def draw_until_enough(
     The budget is a number of draws, and the moment `until` where there is one. Where the first draws tell
     that few rungs lead from the prior to the posterior, replicas exchange places for the rest of it, or for
     `num_draws` anew. Where these fall into a deeper region that the first draws have not come to, the first
-    go on: a learning coefficient is of the region around w*.
+    go on: a learning coefficient is of the region around w*. `observe` sees those that are kept.
     """
-    draw = drawer(run, warm.settings, bar, until, observe=observe)
     count = (effort.num_draws or first_draws) if warm.complete and warm.finite else 0
+    undecided = count > 0 and may_exchange(run, ladder, effort)
+    first, exchanged = (Withheld(observe) if observe and undecided else None for _ in range(2))
+    draw = drawer(run, warm.settings, bar, until, observe=first or observe)
     visits: list[Visit] = []
     trace = draw(warm.state, 1 + warm.steps, count, visits)
     plain = Drawn(run, ladder, warm, trace, tuple(visits), warm.steps * ladder.hot.size)
-    go_on = lambda drawn: _draw_on(drawn, effort, first_draws, bar, observe, until) if count else drawn
-    if not (count and observe is None and not _is_late(until) and may_exchange(plain, effort)):
-        return go_on(plain)
-    drawn = go_on(exchange(plain, effort.num_draws, bar, until))
-    if drawn.tempered and has_left(drawn, plain):
-        spent = plain.spent + drawn.evaluations - plain.evaluations
-        return go_on(replace(plain, spent=spent, overlooked=True))
-    return drawn
+    if undecided and not _is_late(until):
+        drawn = exchange(plain, effort.num_draws, bar, until, exchanged)
+        if not drawn.tempered:
+            plain = drawn
+        else:
+            drawn = _draw_on(drawn, effort, first_draws, bar, exchanged, until)
+            if not has_left(drawn, plain):
+                if exchanged:
+                    exchanged.tell()
+                return drawn
+            spent = plain.spent + drawn.evaluations - plain.evaluations
+            plain = replace(plain, spent=spent, overlooked=True)
+    if first:
+        first.tell()
+    return _draw_on(plain, effort, first_draws, bar, observe, until) if count else plain
+
+
+class Withheld:
+    """Positions that an observer is told of later, or never: what it has read it cannot take back."""
+
+    def __init__(self, observe: Callable[[jax.Array], None]):
+        self.observe = observe
+        self.positions: list[np.ndarray] = []
+
+    def __call__(self, positions: jax.Array) -> None:
+        """Hold a copy: the chains' next steps may be written over `positions`."""
+        self.positions.append(np.array(positions))
+
+    def tell(self) -> None:
+        """Let the observer read all."""
+        for positions in self.positions:
+            self.observe(jnp.asarray(positions))
 
 
 def _draw_on(

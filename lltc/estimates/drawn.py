@@ -72,10 +72,10 @@ def drawer(
                 visits.append(look(run, settings, positions, len(visits)))
 
         options: dict[str, Any] = {"first": first, "count": count, "on_chunk": bar.advance}
-        options |= {"visit": visit, "until": until}
+        options |= {"visit": visit, "until": until, "observe": observe}
         if tempered:
             return tempered.sample(state, **options)
-        return sample(run, state, settings, observe=observe, **options)
+        return sample(run, state, settings, **options)
 
     return draw
 

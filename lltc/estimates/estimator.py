@@ -43,6 +43,13 @@ OVERLOOKED = Finding(
     "the checkpoint's own region, without replicas; raise the localization to leave the other one out.",
     Status.unexplored,
 )
+PLAIN = Finding(
+    "narrow valley",
+    "status",
+    "Few temperatures lead from the prior to this valley, whose far arms replicas would find. This reading "
+    "is of plain chains, which may miss them: compare its llc with that of estimate_llc.",
+    Status.unexplored,
+)
 
 
 def draw_estimates(

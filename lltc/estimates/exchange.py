@@ -1,12 +1,16 @@
 """Replica exchange in place of plain chains, where few rungs lead from the prior to a narrow valley."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from lltc.chains.looks import Visit
-from lltc.chains.loop import positions_of
+from lltc.chains.loop import Run, positions_of
 from lltc.chains.rounds import finite
+from lltc.chains.rungs import Ladder
 from lltc.chains.steps import OBSERVE_EVERY
 from lltc.chains.tempering import (
     MOST_BARRIER,
@@ -42,30 +46,49 @@ def is_sampler_chosen(effort: Effort) -> bool:
     return bool(effort.kernel or effort.step_size or effort.preconditioner)
 
 
-def may_exchange(drawn: Drawn, effort: Effort) -> bool:
+def may_exchange(run: Run, ladder: Ladder, effort: Effort) -> bool:
     """True where nothing was chosen that exchange would not heed, and the rungs' steps cost little."""
-    usable = is_small(drawn.run.posterior) and drawn.trace.complete and finite(drawn.trace)
-    if is_sampler_chosen(effort) or not usable:
+    if is_sampler_chosen(effort) or not is_small(run.posterior):
         return False
-    return is_temperable(drawn.run, effort.num_chains, targets=len(drawn.ladder.rungs))
+    return is_temperable(run, effort.num_chains, targets=len(ladder.rungs))
 
 
-def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | None) -> Drawn:
+class Way(NamedTuple):
+    """How far it is from the prior: its own ΔL, and about how many trades are refused on the way up."""
+
+    prior_rise: float
+    refused: float
+
+
+def find_way(drawn: Drawn) -> Way | None:
+    """Return the way on which replicas come from the prior; None where none is needed, or it is too long."""
+    if not (drawn.count and drawn.trace.complete and finite(drawn.trace)):
+        return None
+    llc = np.array([assess_rung(drawn, rung).llc for rung in range(len(drawn.ladder.rungs))])
+    # Where every direction is stiff λ is d/2, and there are no arms; nor has a parabola any.
+    if np.all(llc >= REGULAR * drawn.run.posterior.num_params / 2) or is_quadratic(drawn):
+        return None
+    prior_rise = measure_prior_rise(drawn.run, drawn.ladder.num_chains)
+    refused = barrier(llc[-1], drawn.ladder.rungs[-1], prior_rise)
+    return Way(prior_rise, refused) if refused <= MOST_BARRIER else None
+
+
+def exchange(
+    drawn: Drawn,
+    num_draws: int | None,
+    bar: Progress,
+    until: float | None,
+    observe: Callable[[jax.Array], None] | None = None,
+) -> Drawn:
     """Return new first draws by replica exchange, or `drawn` where no rungs are needed, or too many.
 
     Where `num_draws` are asked for, all are made at once; too few for 50 arrivals from the prior are not made
     at all, and `drawn` is cramped.
     """
-    run, chains = drawn.run, drawn.ladder.num_chains
-    llc = np.array([assess_rung(drawn, rung).llc for rung in range(len(drawn.ladder.rungs))])
-    # Where every direction is stiff λ is d/2, and there are no arms; nor has a parabola any.
-    if np.all(llc >= REGULAR * run.posterior.num_params / 2) or is_quadratic(drawn):
+    way, run, chains = find_way(drawn), drawn.run, drawn.ladder.num_chains
+    if way is None:
         return drawn
-    prior_rise = measure_prior_rise(run, chains)
-    refused = barrier(llc[-1], drawn.ladder.rungs[-1], prior_rise)
-    if not refused <= MOST_BARRIER:
-        return drawn
-    if num_draws is not None and expected_arrivals(num_draws, chains, refused) < LEAST_ESS:
+    if num_draws is not None and expected_arrivals(num_draws, chains, way.refused) < LEAST_ESS:
         return replace(drawn, cramped=True)
     bar.extend(TUNING_STEPS)
     steps = drawn.warm.steps + drawn.count
@@ -77,7 +100,7 @@ def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | 
             run,
             positions_of(drawn.trace.state, drawn.warm.settings)[-chains:],
             step_size,
-            prior_rise,
+            way.prior_rise,
             targets=drawn.ladder.rungs,
             first=1 + steps,
             on_chunk=bar.advance,
@@ -92,7 +115,7 @@ def exchange(drawn: Drawn, num_draws: int | None, bar: Progress, until: float | 
     visits: list[Visit] = []
     count = num_draws or most_exchanged(tempered, drawn.count) // LOOKS
     bar.extend(count)
-    draw = drawer(run, warm.settings, bar, until, tempered=tempered)
+    draw = drawer(run, warm.settings, bar, until, observe=observe, tempered=tempered)
     trace = draw(tempered.state, 1 + steps, count, visits)
     return Drawn(run, drawn.ladder, warm, trace, tuple(visits), spent, tempered)
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lltc
 from lltc import Status, estimate_llc, estimate_llc_ladder
 from lltc.chains.cost import measure_footprint
+from lltc.chains.steps import OBSERVE_EVERY
 from lltc.chains.tempering import (
     MOST_BARRIER,
     RUNGS,
@@ -22,8 +24,9 @@ from lltc.chains.tempering import (
     temper,
 )
 from lltc.estimates import estimator, exchange
-from lltc.estimates.estimator import TYPICAL_WARMUP, prepare_run
+from lltc.estimates.estimator import TYPICAL_WARMUP, draw_estimates, prepare_run
 from lltc.estimates.exchange import MOST_CHEAP_DRAWS
+from lltc.estimates.options import complete
 from lltc.estimates.progress import Progress
 from lltc.kernels import ghmc
 from lltc.posterior.target import local_posterior
@@ -221,6 +224,43 @@ def test_a_deeper_region_beyond_a_barrier_is_told_and_left_out(key):
     assert any(finding.startswith("deeper region: ") for finding in estimate.findings)
     # Without exchange the lines' far ends may be missed.
     assert abs(estimate.llc / crossing_llc([1, 3], nbeta=NBETA, localization=1.0) - 1) < 0.1
+
+
+def observed(loss, **options):
+    """Return the estimate of an observed run, the positions `(draw, chain, d)` told, and their rises."""
+    told = []
+    posterior = local_posterior(loss, jnp.zeros(2), DUMMY, nbeta=NBETA, localization=1.0)
+    settings = complete("probe", {"progress": False, **options})
+    (estimate,) = draw_estimates(
+        posterior, np.array([NBETA]), settings, observe=lambda positions: told.append(np.array(positions))
+    )
+    rises = [[float(loss(point, DUMMY)[0]) for point in positions] for positions in told]
+    return estimate, np.array(told), np.array(rises) - float(loss(jnp.zeros(2), DUMMY)[0])
+
+
+@VALLEYS
+def test_an_observer_reads_the_replicas_that_make_the_estimate(loss, value):
+    estimate, positions, rises = observed(loss, num_draws=4000)
+    plain = estimate_llc(loss, jnp.zeros(2), DUMMY, num_draws=4000, **SETTINGS)
+    assert estimate.num_rungs == RUNGS
+    assert estimate.llc == plain.llc
+    assert positions.shape == (4000 // OBSERVE_EVERY, 8, 2)
+    # Few readings of a long series: its error is several times that of all draws.
+    assert abs(NBETA * rises.mean() - value) < 0.25 * value
+
+
+def test_an_observer_is_not_told_of_a_deeper_region():
+    loss = constant(lambda w: w[0] ** 2 * w[1] ** 6 - 0.2 * jnp.exp(-jnp.sum((w - 0.8) ** 2) / 0.02))
+    estimate, positions, rises = observed(loss)
+    assert estimate.status is Status.unexplored
+    assert abs(len(positions) - estimate.num_draws // OBSERVE_EVERY) <= 1
+    assert NBETA * rises.min() > -10
+
+
+def test_a_reading_of_a_narrow_valley_is_not_ok(tmp_path):
+    record = lltc.read(CUSP, jnp.zeros(2), DUMMY, store=tmp_path, num_draws=1024, **SETTINGS)
+    assert record.estimate.status is Status.unexplored
+    assert any(finding.startswith("narrow valley: ") for finding in record.estimate.findings)
 
 
 def test_a_regular_minimum_needs_no_exchange():

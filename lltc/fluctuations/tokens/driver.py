@@ -16,10 +16,12 @@ from lltc.chains.rungs import Ladder
 from lltc.chains.steps import OBSERVE_EVERY, Draws
 from lltc.chains.streams import RandomStream, substream
 from lltc.chains.warmup import WarmUp, warm_up
+from lltc.diagnostics.status import Status
 from lltc.errors import InputError
 from lltc.estimates.drawn import Drawn
 from lltc.estimates.effort import Effort
-from lltc.estimates.estimator import FEW_DRAWS, arrange_run, conclude, count_warmup, flagged
+from lltc.estimates.estimator import FEW_DRAWS, PLAIN, arrange_run, conclude, count_warmup, flagged
+from lltc.estimates.exchange import find_way, may_exchange
 from lltc.estimates.progress import Progress
 from lltc.estimates.record import LLCEstimate
 from lltc.fluctuations.tokens.kept import ESTIMATE
@@ -66,7 +68,7 @@ def draw_into(
             _draw(store, run, warm, reader, plan.extent, bar, until)
             if store.count("posterior") == plan.extent.posterior:
                 _draw_prior(store, run, reader, plan.extent, until)
-            return flagged(_estimate(store, run, ladder, warm, plan.extent, findings), wrong)
+            return _estimate(store, run, ladder, warm, plan.extent, effort, findings, wrong)
 
 
 def _check_warm(warm: WarmUp) -> None:
@@ -159,9 +161,16 @@ def _readings(
 
 
 def _estimate(
-    store: Store, run: Run, ladder: Ladder, warm: WarmUp, extent: Extent, findings: Sequence[Finding]
+    store: Store,
+    run: Run,
+    ladder: Ladder,
+    warm: WarmUp,
+    extent: Extent,
+    effort: Effort,
+    findings: Sequence[Finding],
+    wrong: Status | None,
 ) -> LLCEstimate:
-    """Return the estimate of the draws in the store."""
+    """Return the estimate of the draws in the store; its status is `wrong` where something is."""
     file, count = store.file, store.count("posterior")
     steps = count * OBSERVE_EVERY
     draws = Draws(*(np.moveaxis(file[f"draws/{name}"][:steps], 0, 1) for name in Draws._fields))
@@ -169,4 +178,8 @@ def _estimate(
     visits = tuple(Visit(*(file[f"visits/{name}"][at] for name in Visit._fields)) for at in range(made))
     trace = Trace(draws, {}, warm.state, complete=True)
     seconds = float(store.header["seconds"] + file["seconds/posterior"][:count, 0].sum())
-    return conclude(Drawn(run, ladder, warm, trace, visits), 0, seconds, findings)
+    drawn = Drawn(run, ladder, warm, trace, visits)
+    # Replicas move from rung to rung, and a store goes on from chains that stay on theirs.
+    if may_exchange(run, ladder, effort) and find_way(drawn):
+        wrong, findings = wrong or PLAIN.status, (*findings, PLAIN)
+    return flagged(conclude(drawn, 0, seconds, findings), wrong)
