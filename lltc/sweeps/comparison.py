@@ -71,9 +71,8 @@ class Comparison:
         alike = "" if self.alike else "; their nβ or γ differ, so that sizes compare only roughly"
         lines = [
             f"Comparison({len(self.sweeps)} runs, {len(self.stages)} stages as in {self.reference!r}{alike})",
-            f"sizes in order  agreement {number(self.agreement, 2)}  chance {number(self.chance, 2)}",
-            f"what changes    agreement {number(self.partner_agreement, 2)}  chance "
-            f"{number(self.partner_chance, 2)}",
+            f"sizes in order  {_told(self.agreement, self.chance)}",
+            f"what changes    {_told(self.partner_agreement, self.partner_chance)}",
         ]
         if self.stages:
             lines += ["", align([("stage", *HEAD), *self.rows()], left=(1, len(HEAD)))]
@@ -182,7 +181,6 @@ def compare(sweeps: Mapping[str, Sweep] | Sequence[Sweep], *, structure: str = W
         run: tuple(t for k, t in enumerate(each) if k not in used[run]) for run, each in transitions.items()
     }
     score = lambda orders: agreement([[run[i] for i in o] for run, o in zip(sizes, orders, strict=True)])
-    known = any(sizes)
     return Comparison(
         named,
         structure,
@@ -190,7 +188,7 @@ def compare(sweeps: Mapping[str, Sweep] | Sequence[Sweep], *, structure: str = W
         stages,
         unmatched,
         agreement(sizes),
-        chance_of_order([len(run) for run in sizes], score) if known else float("nan"),
+        chance_of_order([len(run) for run in sizes], score),
         *_compare_partners(stages, names),
     )
 
@@ -269,24 +267,37 @@ def _common(first: Partners, second: Partners) -> float:
     return len(first & second) / len(first | second) if first | second else 1.0
 
 
+def _told(agreement: float, chance: float) -> str:
+    if np.isnan(agreement):
+        return "nothing to compare"
+    return f"agreement {number(agreement, 2)}  chance {number(chance, 2)}"
+
+
+MATCHED = "Transitions are matched in order by their size, as in {reference}."
 PERMUTED = (
-    "Transitions are matched in order by their size, as in {reference}. Agreement of the sizes in their "
-    "order is {agreement}; if every run had its changes in random order, as much would come about with "
-    "probability {chance}. Of what changes with a stage two runs have {shared} in common, by chance with "
-    "probability {partner_chance}. Same size is the probability that equal sizes with these errors "
-    "scatter as much."
+    "Agreement of the sizes in their order is {agreement}; if every run had its changes in random order, as "
+    "much would come about with probability {chance}."
 )
+SHARED = "Of what changes with a stage two runs have {shared} in common, by chance with probability {chance}."
+UNSHARED = "No two runs have a stage in common with which anything changes."
+SCATTER = "Same size is the probability that equal sizes with these errors scatter as much."
+UNLIKE = "The runs were swept at different nβ or γ: sizes compare only roughly."
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
     """Return the table of the stages of several runs."""
-    note = PERMUTED.format(
-        reference=comparison.reference,
-        agreement=number(comparison.agreement, 2),
-        chance=number(comparison.chance, 2),
-        shared=number(comparison.partner_agreement, 2),
-        partner_chance=number(comparison.partner_chance, 2),
+    agreement, chance, shared, partner_chance = (
+        number(value, 2)
+        for value in (
+            comparison.agreement,
+            comparison.chance,
+            comparison.partner_agreement,
+            comparison.partner_chance,
+        )
     )
-    if not comparison.alike:
-        note += " The runs were swept at different nβ or γ: sizes compare only roughly."
-    return [Table("Stages", ("stage", *HEAD), comparison.rows(), words=(0, len(HEAD)), note=note)]
+    note = [MATCHED.format(reference=comparison.reference)]
+    note += [] if np.isnan(comparison.agreement) else [PERMUTED.format(agreement=agreement, chance=chance)]
+    unshared = np.isnan(comparison.partner_agreement)
+    note += [UNSHARED if unshared else SHARED.format(shared=shared, chance=partner_chance), SCATTER]
+    note += [] if comparison.alike else [UNLIKE]
+    return [Table("Stages", ("stage", *HEAD), comparison.rows(), words=(0, len(HEAD)), note=" ".join(note))]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lltc import InputError, compare
+from lltc.sweeps.comparison import comparison_tables
 from lltc.sweeps.reading.matching import agreement, chance_of_order, match_in_order, similarity
 from tests.synthetic import make_sweep
 
@@ -67,6 +68,15 @@ def test_runs_that_share_nothing_agree_no_more_than_by_chance():
     assert found.partner_chance == 1.0
 
 
+def test_where_no_stage_is_shared_there_is_no_agreement_of_partners_and_no_chance():
+    found = compare([run(0, (2.0,), "a"), run(1, (-2.0,), "a")])
+    assert (found.agreement, found.chance) == (0.0, 1.0)
+    assert np.isnan([found.partner_agreement, found.partner_chance]).all()
+    assert repr(found).splitlines()[2] == "what changes    nothing to compare"
+    (table,) = comparison_tables(found)
+    assert "No two runs have a stage in common with which anything changes." in table.note
+
+
 def test_a_components_transitions_are_compared_too():
     parts = lambda at: {"head": {at: 1.0}, "tail": {at + 10: 2.0}}
     runs = [make_sweep({9: 1.0}, components=parts(at), seed=at, name=str(at)) for at in (9, 12)]
@@ -83,7 +93,9 @@ def test_runs_without_transitions_and_with_other_settings():
     assert list(flat.sweeps) == ["a 1", "a 2"]
     assert flat.stages == ()
     assert np.isnan(flat.chance)
-    assert repr(flat).splitlines()[1] == "sizes in order  agreement —  chance —"
+    assert repr(flat).splitlines()[1] == "sizes in order  nothing to compare"
+    (table,) = comparison_tables(flat)
+    assert "Agreement of the sizes" not in table.note
     with pytest.raises(InputError, match="stages is empty"):
         flat.plot()
     other = run(1)

@@ -68,8 +68,11 @@ def chance_of_order(sizes: Sequence[int], score: Callable[[list[tuple[int, ...]]
 
     Null: in every run but the first any order of its `sizes[run]` items is as likely. All orders are tried
     where they are 2000 or fewer, else 2000 drawn with a fixed seed, the given order counting as one of them.
+    NaN where the score is: there is nothing to compare.
     """
     given = score([tuple(range(size)) for size in sizes])
+    if np.isnan(given):
+        return float("nan")
     tried = [score(orders) for orders in _reorderings(sizes)]
     return float(np.mean(np.array(tried) >= given - 1e-9))
 
