@@ -12,6 +12,7 @@ from lltc.chains.rungs import is_hot
 from lltc.estimates.stored import check_result
 from lltc.report import Exhibit
 from lltc.report.wording import measured, minus, number
+from lltc.sweeps.reading.curve_markers import measured_only
 from lltc.sweeps.reading.dictionary import Dictionary
 from lltc.sweeps.store import folder as store
 from lltc.sweeps.store.settings import SweepSettings
@@ -140,7 +141,7 @@ def read_chains(path: Path) -> np.ndarray:
 def read_changes(swept: Swept) -> np.ndarray:
     """Return the probability of a change in each interval of the curve; NaN where there is no estimate."""
     steps, llc, se = (swept.curve[name].to_numpy() for name in ("step", "llc", "llc_se"))
-    return change_probabilities(steps, np.where(se > 0, llc, np.nan), se)
+    return change_probabilities(steps, measured_only(llc, se), se)
 
 
 def describe(row: dict[str, Any]) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """Reading a measured curve: checked arrays, missing points dropped."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,6 +11,9 @@ from lltc.errors import InputError
 
 # Median absolute deviation of a standard normal.
 _NORMAL_MAD = 0.6745
+# Share of the curve's range, or of the largest error where that is less, that every error has at least: of
+# weights that are more unequal, sums would lose the small ones.
+_EXACT, _UNEQUAL = 1e-7, 1e-2
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,24 @@ def read_curve(steps: ArrayLike, llc: ArrayLike, llc_se: ArrayLike) -> Curve:
         >>> read_curve([0, 10, 20, 30], [1.0, float("nan"), 1.0, 1.1], [0.1, 0.1, 0.1, 0.1]).steps.tolist()
         [0.0, 20.0, 30.0]
     """
-    step, value, error = (_line(x, name) for x, name in ((steps, "steps"), (llc, "llc"), (llc_se, "llc_se")))
+    step, value, error = (
+        read_line(x, name) for x, name in ((steps, "steps"), (llc, "llc"), (llc_se, "llc_se"))
+    )
     _check(step, value, error)
     finite = np.flatnonzero(np.isfinite(value))
     step, value, error = step[finite], value[finite], error[finite]
+    if len(finite):
+        scale = max(np.ptp(value), np.median(error))
+        error = np.maximum(error, min(_EXACT * scale, _UNEQUAL * error.max()))
     return Curve(step, value, error, error, finite, len(np.atleast_1d(llc)))
+
+
+def is_setting(value: Any, test: Callable[[float], bool]) -> bool:
+    """True for a number, no text and no array, that passes the `test`."""
+    try:
+        return not isinstance(value, str | bytes) and np.ndim(value) == 0 and bool(test(float(value)))
+    except (TypeError, ValueError):
+        return False
 
 
 def noise_factor(value: NDArray[np.float64], error: NDArray[np.float64]) -> float:
@@ -63,7 +81,8 @@ def noise_factor(value: NDArray[np.float64], error: NDArray[np.float64]) -> floa
     return max(1.0, float(np.median(np.abs(bend) / spread)) / _NORMAL_MAD)
 
 
-def _line(values: ArrayLike, name: str) -> NDArray[np.float64]:
+def read_line(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Return `values` as a line of numbers; an `InputError` where they are none."""
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):

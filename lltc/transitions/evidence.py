@@ -73,24 +73,13 @@ def sum_ramps(y: Array, se: Array, scale: float, x: Array, segments: Segments) -
 
 def flat_evidence(segments: Segments, inflation: Array) -> Array:
     """Log marginal likelihood of flat segments, shape (inflations, T)."""
-    variance = inflation[:, None] ** 2
-    total = variance + segments.weight
-    return (segments.moment**2 / (total * variance) - np.log(total / variance)) / 2
+    return _evidence(segments.weight, segments.moment, inflation[:, None] ** 2)
 
 
 def ramp_evidence(segments: Segments, ramps: Ramps, inflation: Array) -> Array:
     """Log marginal likelihood of ramps, shape (inflations, T); -inf below three points."""
     variance = inflation[:, None] ** 2
-    trace = segments.weight + ramps.square
-    area = segments.weight * ramps.square - ramps.cross**2
-    size = segments.moment**2 + ramps.slope**2
-    turned = (
-        ramps.square * segments.moment**2
-        - 2 * ramps.cross * segments.moment * ramps.slope
-        + segments.weight * ramps.slope**2
-    )
-    total = variance * (variance + trace) + area
-    evidence = ((variance * size + turned) / (total * variance) - np.log(total / variance**2)) / 2
+    evidence = flat_evidence(segments, inflation) + _evidence(*_tilt(segments, ramps, variance), variance)
     return np.where(segments.last - segments.first >= 2, evidence, -np.inf)
 
 
@@ -108,13 +97,27 @@ def flat_level(segments: Segments, inflation: float, scale: float) -> Array:
 def ramp_line(segments: Segments, ramps: Ramps, inflation: float, scale: float) -> tuple[Array, Array]:
     """Posterior mean of a ramp as `(intercept, gradient)` in the abscissa, each of shape (T,)."""
     variance = inflation**2
-    total = variance * (variance + segments.weight + ramps.square)
-    total = total + segments.weight * ramps.square - ramps.cross**2
-    middle = (variance + ramps.square) * segments.moment - ramps.cross * ramps.slope
-    change = (variance + segments.weight) * ramps.slope - ramps.cross * segments.moment
-    gradient = scale * change / total / ramps.length
+    square, slope = _tilt(segments, ramps, variance)
+    change = slope / (variance + square)
+    middle = (segments.moment - ramps.cross * change) / (variance + segments.weight)
+    gradient = scale * change / ramps.length
     centre = ramps.abscissa[segments.first] + ramps.length / 2
-    return scale * middle / total - gradient * centre, gradient
+    return scale * middle - gradient * centre, gradient
+
+
+def _evidence(weight: Array, moment: Array, variance: float | Array) -> Array:
+    """Log marginal likelihood of one coefficient with the sums `weight` and `moment`."""
+    total = variance + weight
+    return (moment**2 / (total * variance) - np.log(total / variance)) / 2
+
+
+def _tilt(segments: Segments, ramps: Ramps, variance: float | Array) -> tuple[Array, Array]:
+    """The sums of a ramp's height once its level is integrated out.
+
+    Determinants and inverses of A itself would cancel to nothing where errors are very unequal.
+    """
+    share = ramps.cross / (variance + segments.weight)
+    return np.maximum(ramps.square - share * ramps.cross, 0), ramps.slope - share * segments.moment
 
 
 def _sums(values: Array, first: NDArray[np.intp], last: NDArray[np.intp]) -> Array:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from lltc.errors import InputError
 from lltc.transitions.brackets import find_brackets
-from lltc.transitions.curve import read_curve
+from lltc.transitions.curve import is_setting, read_curve
 from lltc.transitions.plateaus import Bracket, Plateau, plateaus_between
 from lltc.transitions.segmentation import Segmentation, segment_curve
 
@@ -124,14 +124,14 @@ def find_plateaus(
 
 
 def _check(threshold: float, min_change: float, floor: float) -> None:
-    if not 0 < threshold < 1:
+    if not is_setting(threshold, lambda value: 0 < value < 1):
         raise InputError(
-            f"threshold is {threshold}; pass a probability strictly between 0 and 1, such as 0.9."
+            f"threshold is {threshold!r}; pass a probability strictly between 0 and 1, such as 0.9."
         )
-    if not (np.isfinite(min_change) and min_change >= 0):
-        raise InputError(f"min_change is {min_change}; pass a number of standard errors, 0 or larger.")
-    if not (np.isfinite(floor) and 0 <= floor < 1):
-        raise InputError(f"floor is {floor}; pass a relative error in [0, 1), such as 0.01.")
+    if not is_setting(min_change, lambda value: 0 <= value < np.inf):
+        raise InputError(f"min_change is {min_change!r}; pass a number of standard errors, 0 or larger.")
+    if not is_setting(floor, lambda value: 0 <= value < 1):
+        raise InputError(f"floor is {floor!r}; pass a relative error in [0, 1), such as 0.01.")
 
 
 def _describe(

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lltc.errors import InputError
+from lltc.transitions.curve import read_line
 from lltc.transitions.markers import Transition, find_transitions
 
 # Median absolute deviation of a standard normal times the spread of second differences of unit noise.
@@ -28,7 +30,7 @@ def estimate_noise(values: ArrayLike, *, least: float = 0.0) -> float:
         >>> round(estimate_noise([0.0, 1.0, 0.0, 1.0, 0.0, 1.0]), 2)
         2.02
     """
-    finite = np.asarray(values, dtype=float)
+    finite = read_line(values, "values")
     finite = finite[np.isfinite(finite)]
     if len(finite) < 3 or np.ptp(finite) == 0:
         return 0.0
@@ -48,8 +50,13 @@ def find_changes(
         >>> [(t.kind, t.step_low, t.step_high) for t in find_changes(range(8), [2, 2, 2.1, 2, 5, 5, 5.1, 5])]
         [('rise', 3.0, 4.0)]
     """
-    noise = estimate_noise(values, least=least)
+    line = read_line(values, "values")
+    if len(read_line(steps, "steps")) != len(line):
+        raise InputError(
+            f"steps and values have lengths {len(read_line(steps, 'steps'))} and {len(line)}; pass one value "
+            "a step."
+        )
+    noise = estimate_noise(line, least=least)
     if noise == 0:
         return ()
-    line = np.asarray(values, dtype=float)
     return find_transitions(steps, line, np.full(line.shape, noise), floor=floor)

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lltc.errors import InputError
 from lltc.transitions.cells import choose_cells
-from lltc.transitions.curve import Curve, noise_factor, read_curve
+from lltc.transitions.curve import Curve, is_setting, noise_factor, read_curve
 from lltc.transitions.evidence import Array, Segments, flat_level, ramp_line
 from lltc.transitions.outliers import widen_outliers
 from lltc.transitions.recursion import (
@@ -96,8 +96,8 @@ def segment_curve(
     if not len(curve.kept):
         raise InputError("llc has no finite value; pass a curve with at least one checkpoint that succeeded.")
     rate = 1 / max(2, len(curve.kept)) if change_rate is None else change_rate
-    if not 0 < rate < 1:
-        raise InputError(f"change_rate is {rate}; pass a probability strictly between 0 and 1.")
+    if not is_setting(rate, lambda value: 0 < value < 1):
+        raise InputError(f"change_rate is {rate!r}; pass a probability strictly between 0 and 1.")
     guess = min(noise_factor(curve.llc, curve.llc_se), INFLATIONS[-1])
     grid, prior = _read_inflations(inflations, guess, len(curve.kept))
     return _segment(widen_outliers(curve, rate, grid, prior), rate, grid, prior)

@@ -60,6 +60,15 @@ def test_a_flat_curve_is_left_alone_once_it_has_been_looked_at():
     assert choose_next(steps, passed, every, llc, np.full(200, 0.1)) == ()
 
 
+@pytest.mark.parametrize("error", [0.0, np.nan, np.inf])
+def test_an_estimate_without_an_error_tells_nothing(error):
+    steps, done = np.arange(9.0), [0, 2, 4, 6, 8]
+    llc, llc_se = np.array([0.0, 1.0, 1.0, 5.0, 5.0]), np.array([error, 0.1, 0.1, 0.1, 0.1])
+    masked = np.where(np.arange(5) == 0, np.nan, llc)
+    (chosen,) = choose_next(steps, steps / 8, done, llc, llc_se)
+    assert (chosen,) == choose_next(steps, steps / 8, done, masked, llc_se) == (5,)
+
+
 @given(st.integers(2, 60), st.integers(2, 80), st.integers(0, 99))
 def test_a_coarse_grid_holds_both_ends_and_no_more_than_asked(size, count, seed):
     loss = np.random.default_rng(seed).uniform(size=count)

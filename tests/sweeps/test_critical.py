@@ -57,6 +57,19 @@ def test_checkpoints_that_are_not_ok_are_passed_over(tmp_path):
     assert [step for step, *_ in told(none)] == [30, 70, 110, 160, 210]
 
 
+def test_plateaus_are_those_between_the_markers(tmp_path):
+    """Repeated rows make no marker, and errors far below the level count as a thousandth of it."""
+    repeated = make_sweep(tmp_path)
+    repeated.curve["status"].values[16:] = "repeated"
+    exact = make_sweep(tmp_path, np.where(np.arange(24) < 12, 8.0, 8.005) - 0.05 * np.cos(7 * np.arange(24)))
+    exact.curve["llc_se"].values[:] = 1e-6
+    for curve, count in ((repeated.curve, 1), (exact.curve, 0)):
+        swept = Sweep(tmp_path, make_settings(), curve, mark(curve))
+        assert len(swept.transitions) == count
+        kinds = [kind for _, kind, _ in told(swept)]
+        assert kinds.count("plateau") == kinds.count("transition") + 1 == count + 1
+
+
 def test_a_curve_without_a_marker_is_one_plateau_and_a_short_one_nothing(tmp_path):
     assert told(make_sweep(tmp_path, np.full(9, 3.0))) == [(40, "plateau", 0)]
     assert told(make_sweep(tmp_path, np.full(2, 3.0))) == []

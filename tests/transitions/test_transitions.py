@@ -11,6 +11,7 @@ from lltc.errors import InputError
 from lltc.transitions import (
     Transition,
     change_probabilities,
+    find_changes,
     find_plateaus,
     find_transitions,
     segment_curve,
@@ -302,6 +303,9 @@ def test_marker_is_a_frozen_record():
         ({"llc_se": [1, np.nan, 1, 1]}, "llc_se is nan at step 1"),
         ({"llc_se": [1, np.inf, 1, 1]}, "llc_se is inf at step 1"),
         ({"threshold": 0.0}, "threshold is 0.0"),
+        ({"threshold": "0.9"}, "threshold is '0.9'"),
+        ({"floor": None}, "floor is None"),
+        ({"change_rate": [0.1]}, "change_rate is"),
         ({"threshold": 1.0}, "threshold is 1.0"),
         ({"threshold": np.nan}, "threshold is nan"),
         ({"min_change": -1}, "min_change is -1"),
@@ -315,6 +319,32 @@ def test_bad_input_is_one_sentence(change, names):
         find_transitions(**(good | change))
     assert str(caught.value).count(". ") == 0
     assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["a", "b", "c"], "values could not be read as numbers"),
+        ([1.0, 2.0], "steps and values have lengths 3 and 2"),
+        ([[1.0, 2.0, 3.0]], r"values has shape \(1, 3\)"),
+    ],
+)
+def test_values_that_are_no_curve_are_one_sentence(values, said):
+    with pytest.raises(InputError, match=said):
+        find_changes(range(3), values)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("tiny", [slice(0, 1), slice(0, 19), slice(5, 12), slice(19, 20)])
+def test_very_unequal_errors_find_the_change_that_equal_ones_find(tiny):
+    values, errors = np.repeat([1.0, 3.0], 10), np.full(20, 0.1)
+    errors[tiny] = 1e-10
+    (found,) = find_transitions(range(20), values, errors)
+    assert (found.step_low, found.step_high) == (9, 10)
+    assert find_transitions(range(20), np.ones(20), errors) == ()
+    probabilities = change_probabilities(range(20), values, errors)
+    assert probabilities[9] > 0.99
+    assert np.delete(probabilities, 9).max() < 0.5
 
 
 def test_bad_settings_of_the_segmentation():

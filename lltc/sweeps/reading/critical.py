@@ -10,6 +10,7 @@ import numpy as np
 
 from lltc.checkpoints import Checkpoint, find_checkpoints
 from lltc.errors import InputError
+from lltc.sweeps.reading.curve_markers import marked_columns
 from lltc.transitions import Plateau, Transition, find_plateaus
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ def choose_critical(
     """
     records = _records(folder)
     steps, llc = curve["step"].to_numpy(), curve["llc"].to_numpy()
-    usable = np.isfinite(llc) & (curve["llc_se"].to_numpy() > 0)
+    columns = marked_columns(curve)
+    usable = np.isin(steps, columns[0])
     good = usable & (curve["status"].to_numpy() == "ok")
-    columns = (curve[name].to_numpy()[usable] for name in ("step", "llc", "llc_se"))
     plateaus = find_plateaus(*columns, floor=floor)
     points = [
         CriticalCheckpoint(_middle(steps, usable, good, plateau), "plateau", number, plateau)

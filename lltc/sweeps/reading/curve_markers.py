@@ -29,9 +29,19 @@ class Parting(NamedTuple):
 
 def mark(curve: "Dataset", coordinate: str = "step") -> tuple[Transition, ...]:
     """Return the markers of a curve over a coordinate; rows without a finite estimate take no part."""
-    columns = [curve[name].to_numpy() for name in (coordinate, "llc", "llc_se")]
-    good = np.isfinite(columns[1]) & (columns[2] > 0) & _is_own(curve)
-    return _mark(*(column[good] for column in columns))
+    return _mark(*marked_columns(curve, coordinate))
+
+
+def marked_columns(curve: "Dataset", coordinate: str = "step") -> tuple[NDArray, NDArray, NDArray]:
+    """Return coordinate, llc and error of the rows that make markers, errors as they count there."""
+    steps, llc, llc_se = (curve[name].to_numpy() for name in (coordinate, "llc", "llc_se"))
+    good = np.isfinite(measured_only(llc, llc_se)) & _is_own(curve)
+    return steps[good], llc[good], _as_counted(llc[good], llc_se[good])
+
+
+def measured_only(llc: NDArray, llc_se: NDArray) -> NDArray:
+    """Return llc with NaN where its error is no finite number > 0: nothing was measured there."""
+    return np.where(np.isfinite(llc_se) & (llc_se > 0), llc, np.nan)
 
 
 def mark_observables(curve: "Dataset") -> Markers:
@@ -107,5 +117,8 @@ def _part(curve: "Dataset", first: str, second: str) -> list[Parting]:
 
 
 def _mark(steps: NDArray, llc: NDArray, llc_se: NDArray) -> tuple[Transition, ...]:
-    least = EXACT * np.max(np.abs(llc), initial=0.0)
-    return find_transitions(steps, llc, np.maximum(llc_se, least), floor=DRIFT) if least > 0 else ()
+    return find_transitions(steps, llc, _as_counted(llc, llc_se), floor=DRIFT) if np.any(llc) else ()
+
+
+def _as_counted(llc: NDArray, llc_se: NDArray) -> NDArray:
+    return np.maximum(llc_se, EXACT * np.max(np.abs(llc), initial=0.0))

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lltc.errors import InputError
+from lltc.sweeps.reading.curve_markers import measured_only
 from lltc.transitions import change_probabilities
 
 Array = NDArray[np.float64]
@@ -60,7 +61,7 @@ def choose_next(
         pace_of: `pace`, `(n,)`.
         done: which checkpoints are estimated, rising.
         llc: their estimates, `(len(done),)`; NaN where an estimate failed.
-        llc_se: their standard errors.
+        llc_se: their standard errors; where one is no number > 0, the estimate tells nothing.
         size: how many to choose, each in another gap.
 
     Example:
@@ -69,7 +70,7 @@ def choose_next(
         (5,)
     """
     places = np.asarray(done)
-    known = change_probabilities(steps[places], llc, llc_se)
+    known = change_probabilities(steps[places], measured_only(llc, llc_se), llc_se)
     hidden = UNSEEN * np.diff(pace_of[places]) * (len(places) - 1)
     worth = hidden + np.where(np.isfinite(known), known, 0.0)
     room = np.diff(places) - 1
