@@ -142,8 +142,8 @@ def compression_curve(
     settings = complete("compression_curve", options)
     if stiffness is not None and not isinstance(stiffness, Stiffness):
         raise InputError(
-            f"stiffness must be that of a checkpoint, but a {type(stiffness).__name__} was given; pass such as "
-            "the stiffness_after of a probe, or None to sample anew."
+            f"stiffness must be that of a checkpoint, but a {type(stiffness).__name__} was given; pass such "
+            "as the stiffness_after of a probe, or None to sample anew."
         )
     if stiffness is not None and not isinstance(model, LocalPosterior):
         settings |= {"nbeta": stiffness.nbeta, "localization": stiffness.localization}

@@ -8,10 +8,12 @@ from math import comb
 import numpy as np
 
 from lltc.diagnostics.measured import Pairs, over_chains
+from lltc.errors import InputError
 from lltc.fluctuations.tokens.responses import Responses, check_same
 from lltc.report.wording import measured
 
 MOST_PATTERNS = 64
+LEAST_CHAINS = 8
 MOST_SHOWN = 8
 FAR = 2.0
 
@@ -106,7 +108,7 @@ def spectra(before: Responses, after: Responses) -> SpectraChange:
         A `SpectraChange`.
 
     Raises:
-        InputError: other components or tokens.
+        InputError: other components or tokens, nβ or γ; fewer than 8 chains.
     """
     check_same(before, after)
     one, other = (responses.terms * responses.root_weight for responses in (before, after))
@@ -120,8 +122,16 @@ def spectra(before: Responses, after: Responses) -> SpectraChange:
 def find_noise(terms: np.ndarray) -> float:
     """Return the largest singular value that the errors of the mean of `terms` alone give.
 
-    Chains are added with as many signs minus as plus, which leaves their errors and nothing else.
+    Chains are added with as many signs minus as plus, which leaves their errors and nothing else. Where there
+    is nothing but errors, at most one mean in twenty is larger.
+
+    Raises `InputError` for too few chains to tell.
     """
+    if len(terms) < LEAST_CHAINS:
+        raise InputError(
+            f"lines are told from errors by at least {LEAST_CHAINS} chains, but {len(terms)} were read; read "
+            f"again with num_chains={LEAST_CHAINS} or more."
+        )
     return float(max(np.linalg.norm(pattern, 2) for pattern in _noise(terms)))
 
 
@@ -133,12 +143,16 @@ def name_line(names: tuple[str, ...], pattern: np.ndarray) -> str:
 
 
 def _noise(terms: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield matrices that hold the errors of the mean of `terms` alone: as many chains minus as plus."""
+    """Yield matrices that hold the errors of the mean of `terms` alone: as many chains minus as plus.
+
+    They are divided by one chain less than there are: else the mean of noise in eight chains lies beyond all
+    patterns more often than once in twenty.
+    """
     count = len(terms)
     for minus in _halves(count):
         signs = np.ones(count)
         signs[list(minus)] = -1
-        yield np.tensordot(signs - signs.mean(), terms, 1) / count
+        yield np.tensordot(signs - signs.mean(), terms, 1) / (count - 1)
 
 
 def _halves(count: int) -> Iterable[tuple[int, ...]]:

@@ -1,5 +1,7 @@
 """Structure in responses: clusters that are blocks, new lines, weights that move what they aim at."""
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -162,20 +164,53 @@ def test_clusters_of_few_chains_are_refused(tmp_path):
     response = read(tmp_path, num_draws=256, num_chains=3).susceptibilities()
     with pytest.raises(InputError, match=r"at least 4 chains.*but 3 were read"):
         response.cluster()
+    for call in (response.lines, lambda: response.patterning({"left": 1.0})):
+        with pytest.raises(InputError, match=r"at least 8 chains, but 3 were read"):
+            call()
+    assert np.isfinite(response.strength().se).all()
 
 
-@pytest.mark.parametrize("chains", [4, 8, 9, 16, 33])
+@pytest.mark.parametrize("chains", [8, 9, 16])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (4, 50)])
+def test_noise_alone_has_a_line_in_at_most_one_of_twenty(chains, shape):
+    rng, times = np.random.default_rng(chains), 400
+    noises = rng.normal(size=(times, chains, *shape))
+    told = np.mean([np.linalg.norm(terms.mean(0), 2) > find_noise(terms) for terms in noises])
+    assert told < 0.05 + 3 * np.sqrt(0.05 * 0.95 / times)
+
+
+@pytest.mark.parametrize("tokens", [5, 50, 400])
+def test_a_component_that_does_not_respond_is_seldom_said_to(responses, tokens):
+    """Of so many components of pure noise few have a strength of more than three errors."""
+    times = 1000
+    terms = np.random.default_rng(tokens).normal(size=(8, times, tokens))
+    record = SimpleNamespace(tokens=SimpleNamespace(weight=np.ones(tokens)))
+    value, se = replace(responses[0], record=record, terms=terms).strength()
+    assert np.mean(value > 3 * se) < 0.05
+    assert np.std(value) < se.mean()
+
+
+@pytest.mark.parametrize("chains", [8, 9, 16, 33])
 def test_some_noise_patterns_part_any_two_chains(chains):
     """Where two chains differ from the others, by as much up as down, only signs that differ show it."""
     for pair in ([1, 2], [1, chains - 1], [chains - 2, chains - 1]):
         terms = np.zeros((chains, 1, 1))
         terms[pair, 0, 0] = 1.0, -1.0
-        assert find_noise(terms) == pytest.approx(2 / chains)
+        assert find_noise(terms) == pytest.approx(2 / (chains - 1))
 
 
 def test_readings_of_other_tokens_are_not_compared(responses, tmp_path):
     other = read(tmp_path, rows=[1, 2], num_draws=256).susceptibilities()
     with pytest.raises(InputError, match="other components or other tokens"):
+        lltc.spectra(responses[0], other)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"), [({"nbeta": 41.0}, "nβ 41, γ 10"), ({"localization": 9.0}, "γ 9,")]
+)
+def test_readings_of_other_posteriors_are_not_compared(responses, tmp_path, changed, said):
+    other = read(tmp_path, num_draws=256, num_warmup=64, **changed).susceptibilities()
+    with pytest.raises(InputError, match=rf"nβ 40, γ 10 and .*{said}.*passing them"):
         lltc.spectra(responses[0], other)
 
 
