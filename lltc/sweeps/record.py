@@ -193,7 +193,7 @@ def _component_columns(rows: list[dict[str, Any]], names: list[str]) -> dict[str
     if not names:
         return {}
     nothing = {"llc": np.nan, "llc_se": np.nan, "status": "failed"}
-    estimates = [[row["components"].get(name, nothing) for row in rows] for name in names]
+    estimates = [[nothing | row["components"].get(name, {}) for row in rows] for name in names]
     dims, shape = ("component", "step"), (len(names), len(rows))
     columns: dict[str, Any] = {"component": ("component", names)}
     for value, kind in (("llc", float), ("llc_se", float), ("status", object)):
@@ -203,11 +203,14 @@ def _component_columns(rows: list[dict[str, Any]], names: list[str]) -> dict[str
 
 
 def _reason(row: dict[str, Any]) -> str:
-    """Return why a row has no estimate, or which of its observables failed."""
-    return str(
-        row.get("reason")
-        or "; ".join(observed.error for observed in row["observables"].values() if observed.error)
-    )
+    """Return why a row has no estimate, or which of its components and observables failed."""
+    parts = [
+        f"component {name}: {part['reason']}"
+        for name, part in row["components"].items()
+        if part["status"] == "failed"
+    ]
+    errors = [observed.error for observed in row["observables"].values() if observed.error]
+    return str(row.get("reason") or "; ".join(parts + errors))
 
 
 def _observed(observed: store.Observed | None, current: str) -> float | list[float]:

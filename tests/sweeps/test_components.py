@@ -13,8 +13,10 @@ from lltc import InputError, Sweep
 from lltc.checkpoints import save_safetensors
 from lltc.estimates.by_component import estimate_llc_team
 from lltc.sweeps import checkpoint_key, preview_sweep
+from lltc.sweeps.jobs import worker
 from lltc.sweeps.jobs.plan import plan_sweep
 from lltc.sweeps.jobs.request import make_request
+from lltc.sweeps.jobs.survey import survey, with_checkpoints
 from lltc.sweeps.reading.curve_markers import find_partings, mark_components
 from lltc.sweeps.store import folder as store
 from tests.blocks import COMPONENTS, DATA, LEARNT, MODEL, STEPS, params_at, sweep_blocks
@@ -154,6 +156,44 @@ def test_stopped_between_components_it_goes_on_bit_for_bit(tmp_path, monkeypatch
     assert left == [(30, "left"), (30, "right"), (40, None), (40, "left"), (40, "right")]
     for name in ("llc", "component_llc", "component_llc_se"):
         np.testing.assert_array_equal(resumed.curve[name], whole.curve[name])
+
+
+def test_a_component_that_stops_costs_neither_the_whole_nor_another(tmp_path, monkeypatch, caplog):
+    draw = worker._draw
+
+    def stop_left(setup, key, params, component):
+        if component == "left":
+            raise RuntimeError("left is out of order")
+        return draw(setup, key, params, component)
+
+    monkeypatch.setattr(worker, "_draw", stop_left)
+    curve = run(tmp_path).curve
+    assert (curve["status"] != "failed").all()
+    assert (curve["component_status"].sel(component="left") == "failed").all()
+    assert np.isfinite(curve["component_llc"].sel(component="right")).all()
+    said = "component left: Stopped by RuntimeError: left is out of order"
+    assert curve["reason"].values.tolist() == [said] * 3
+    monkeypatch.setattr(worker, "estimate_llc", None)
+    monkeypatch.setattr(worker, "_draw", draw)
+    caplog.clear()
+    mended = run(tmp_path).curve
+    assert caplog.messages == ["component left failed before: 3 checkpoints are tried again"]
+    assert np.isfinite(mended["component_llc"]).all()
+    assert mended["reason"].values.tolist() == [""] * 3
+    assert not list(tmp_path.glob("*.failed.json"))
+
+
+def test_a_worker_killed_over_a_component_leaves_the_whole_as_it_is(tmp_path):
+    whole = run(tmp_path, components={"right": "right/*"}).curve
+    asked: dict[str, Any] = {name: value for name, value in FEW.items() if name != "progress"}
+    request = make_request(MODEL, DATA, components=COMPONENTS, **asked)
+    setup, tasks = plan_sweep(PAIRS, request, tmp_path)[1:]
+    store.write_settings(tmp_path, with_checkpoints(setup.settings, works := survey(setup, tasks)))
+    assert worker.fail(setup, works[0], "killed").status == "failed"
+    curve = Sweep.open(tmp_path).curve
+    assert curve["llc"].equals(whole["llc"])
+    assert curve["component_llc"].sel(component="right").equals(whole["component_llc"].sel(component="right"))
+    assert curve["reason"].values.tolist() == ["component left: killed", "", ""]
 
 
 def test_a_dry_run_counts_the_components(tmp_path):

@@ -41,12 +41,17 @@ class Work(NamedTuple):
     @property
     def needed(self) -> bool:
         """True when there is anything to do."""
-        return bool(self.estimates or self.observables)
+        return bool(self.parts or self.observables)
+
+    @property
+    def parts(self) -> tuple[str | None, ...]:
+        """What is to be estimated: the whole, which is None, and components by name."""
+        return (*([None] if self.estimate else []), *self.components)
 
     @property
     def estimates(self) -> int:
-        """How many estimates are to be made: the whole's and its components'."""
-        return self.estimate + len(self.components)
+        """How many estimates are to be made."""
+        return len(self.parts)
 
 
 def survey(setup: Setup, tasks: Iterable[Task], *, run: str = "") -> tuple[Work, ...]:
@@ -131,9 +136,12 @@ def _compare(setup: Setup, task: Task, run: str) -> Work:
     missing = [name for name in wanted if name not in known or known[name].fingerprint != wanted[name]]
     news = [_news("observable", name, name in known, "evaluated") for name in missing]
     done = store.read_components(setup.out, task.step, setup.settings, content)
-    left = [name for name in members if name not in done]
+    failed = [name for name in done if done[name]["status"] == "failed"]
+    left = [name for name in members if name not in done or name in failed]
     for name in left:
-        news.append(_news("component", name, store.result_path(setup.out, task.step, name).exists()))
+        known = store.result_path(setup.out, task.step, name).exists()
+        again = Cause(f"component {name} failed before", "tried again")
+        news.append(again if name in failed else _news("component", name, known))
     return Work(run, task, False, tuple(left), tuple(missing), tuple(news), content)
 
 

@@ -50,18 +50,17 @@ def do_work(setup: Setup, work: Work) -> Row:
             return _do(setup, work)
     except FolderError:
         raise
-    except InputError as error:
-        return fail(setup, work, str(error))
     except Exception as error:  # One bad checkpoint, or a loader's bug, must not cost the night.
-        log.debug("step %d", work.task.step, exc_info=True)
-        return fail(setup, work, f"Stopped by {type(error).__name__}: {error}")
+        return fail(setup, work, _why(work, error))
 
 
 def fail(setup: Setup, work: Work, reason: str) -> Row:
-    """Record why a checkpoint has no estimate."""
-    reason = " ".join(reason.split())
-    path = store.write_failure(setup.out, work.task.step, reason, setup.configuration)
-    return Row(work.run, work.task.step, path, NAN, NAN, "failed", NAN, reason)
+    """Record why a checkpoint has no estimate, or which components have none; what is finished stays."""
+    reason, step = " ".join(reason.split()), work.task.step
+    lacking = [part for part in work.parts if not _is_done(setup, work, part)]
+    for part in lacking[:1] if None in lacking else lacking:
+        store.write_failure(setup.out, step, reason, setup.settings.configuration_of(part), part)
+    return Row(work.run, step, store.failure_path(setup.out, step), NAN, NAN, "failed", NAN, reason)
 
 
 def take_over(setup: Setup, work: Work) -> None:
@@ -69,13 +68,13 @@ def take_over(setup: Setup, work: Work) -> None:
     leader, step, content = work.same_as, work.task.step, work.content
     if leader is None:
         return
-    failure = store.read_failure(setup.out, leader)
-    if failure and failure["configuration"] == setup.configuration:
-        store.write_failure(setup.out, step, failure["reason"], setup.configuration)
-        return
     for component in (None, *setup.components):
-        row = store.read_result(setup.out, leader, component)
         configuration = setup.settings.configuration_of(component)
+        failure = store.read_failure(setup.out, leader, component)
+        if failure and failure["configuration"] == configuration:
+            store.write_failure(setup.out, step, failure["reason"], configuration, component)
+            continue
+        row = store.read_result(setup.out, leader, component)
         if row and (row["configuration"], row["checkpoint"]) == (configuration, content):
             estimate = LLCEstimate.load(store.result_path(setup.out, leader, component))
             told = {
@@ -92,13 +91,41 @@ def _do(setup: Setup, work: Work) -> Row:
         content, params = task.fingerprint(), task.load(setup.template)
     if work.observables:
         _observe(setup, work, content, params)
-    wanted = [*([None] if work.estimate else []), *work.components]
+    if not work.parts:
+        return Row(work.run, step, store.observables_path(setup.out, step), NAN, NAN, "observed", NAN)
     weights = json.dumps(fingerprint_leaves(params)) if work.estimate else "{}"
-    rows = [_estimate(setup, work, content, weights, params, component) for component in wanted]
+    rows = [_attempt(setup, work, content, weights, params, part) for part in work.parts]
+    return next((row for row in rows if row.reason), rows[0])
+
+
+def _attempt(setup: Setup, work: Work, content: str, weights: str, params: Any, component: str | None) -> Row:
+    """Estimate the whole or a component; what stops a component costs neither the whole nor another."""
+    try:
+        return _estimate(setup, work, content, weights, params, component)
+    except FolderError:
+        raise
+    except Exception as error:
+        if component is None:
+            raise
+        alone = work._replace(estimate=False, components=(component,), content=content)
+        row = fail(setup, alone, _why(work, error))
+        return row._replace(reason=f"component {component}: {row.reason}")
+
+
+def _why(work: Work, error: Exception) -> str:
+    if isinstance(error, InputError):
+        return str(error)
+    log.debug("step %d", work.task.step, exc_info=error)
+    return f"Stopped by {type(error).__name__}: {error}"
+
+
+def _is_done(setup: Setup, work: Work, component: str | None) -> bool:
+    """Tell whether an estimate lies in the folder, as far as the checkpoint's content is known."""
+    stored = store.read_result(setup.out, work.task.step, component)
     return (
-        rows[0]
-        if rows
-        else Row(work.run, step, store.observables_path(setup.out, step), NAN, NAN, "observed", NAN)
+        stored is not None
+        and stored["configuration"] == setup.settings.configuration_of(component)
+        and work.content in (None, stored["checkpoint"])
     )
 
 

@@ -1,7 +1,7 @@
 """The sweep's folder: `sweep.json` defines the numbers; each checkpoint has its own files.
 
-A checkpoint has one result (netCDF4), or one failure (JSON) with the reason why it has none, one result more
-a component, and one file of observables (JSON) where there are any. All are written whole or not at all.
+A checkpoint has one result (netCDF4), or one failure (JSON) with the reason why it has none, the same once
+more a component, and one file of observables (JSON) where there are any. All are written whole or not at all.
 """
 
 import hashlib
@@ -40,9 +40,9 @@ def result_path(out: Path, step: int, component: str | None = None) -> Path:
     return out / f"step_{step:012d}.{hashlib.sha256(component.encode()).hexdigest()[:12]}.nc"
 
 
-def failure_path(out: Path, step: int) -> Path:
-    """Return where the reason lies why the checkpoint at `step` has no estimate."""
-    return out / f"step_{step:012d}.failed.json"
+def failure_path(out: Path, step: int, component: str | None = None) -> Path:
+    """Return where the reason lies why the checkpoint at `step`, or a component, has no estimate."""
+    return result_path(out, step, component).with_suffix(".failed.json")
 
 
 def observables_path(out: Path, step: int) -> Path:
@@ -130,13 +130,15 @@ def write_result(
     tree.attrs |= {"step": step} | identity | ({} if component is None else {"component": component})
     path = result_path(out, step, component)
     write_whole(path, pack_tree(tree))
-    failure_path(out, step).unlink(missing_ok=True)
+    failure_path(out, step, component).unlink(missing_ok=True)
     return path
 
 
-def write_failure(out: Path, step: int, reason: str, configuration: str) -> Path:
-    """Record why a checkpoint has no estimate; it stands in for an older result until one is written."""
-    path = failure_path(out, step)
+def write_failure(
+    out: Path, step: int, reason: str, configuration: str, component: str | None = None
+) -> Path:
+    """Record why there is no estimate; of the whole it stands in for an older result until one is written."""
+    path = failure_path(out, step, component)
     write_whole(path, json.dumps({"step": step, "reason": reason, "configuration": configuration}).encode())
     return path
 
@@ -191,10 +193,10 @@ def _check_row(row: dict[str, Any]) -> None:
         read_object(row[name])
 
 
-def read_failure(out: Path, step: int) -> dict[str, Any] | None:
-    """Return why the checkpoint at `step` has no estimate, or None."""
+def read_failure(out: Path, step: int, component: str | None = None) -> dict[str, Any] | None:
+    """Return why the checkpoint at `step`, or one of its components, has no estimate, or None."""
     try:
-        content = read_object(read_file(failure_path(out, step)))
+        content = read_object(read_file(failure_path(out, step, component)))
         check_members(content, {"reason": str, "configuration": str})
     except (OSError, ValueError):
         return None
@@ -224,15 +226,20 @@ def _observed(fingerprint: Any, value: Any, error: Any = "") -> Observed:
 
 
 def read_components(out: Path, step: int, settings: SweepSettings, content: str) -> dict[str, dict[str, Any]]:
-    """Return the components' results made with these settings of the checkpoint with the hash `content`."""
-    stored = {name: read_result(out, step, name) for name in settings.components}
-    return {
-        name: row
-        for name, row in stored.items()
-        if row
-        and (row["configuration"], row["checkpoint"]) == (settings.configuration_of(name), content)
-        and row.get("component") == name
-    }
+    """Return the components' rows made with these settings of the checkpoint with the hash `content`."""
+    stored = {name: _component_row(out, step, settings, content, name) for name in settings.components}
+    return {name: row for name, row in stored.items() if row is not None}
+
+
+def _component_row(
+    out: Path, step: int, settings: SweepSettings, content: str, name: str
+) -> dict[str, Any] | None:
+    """Return a component's result, or why it has none."""
+    result, failure = read_result(out, step, name), read_failure(out, step, name)
+    current = settings.configuration_of(name)
+    if result and (result["configuration"], result["checkpoint"]) == (current, content):
+        return result if result.get("component") == name else None
+    return failure if failure and failure["configuration"] == current else None
 
 
 def rows(out: Path, settings: SweepSettings) -> list[dict[str, Any]]:
