@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from lltc.errors import InputError, shown
 from lltc.estimates.record import LLCEstimate
 from lltc.sweeps.jobs.observables import spread
 from lltc.sweeps.page_data import exhibit, reported
@@ -115,8 +116,21 @@ class Sweep:
         return make_dictionary(self.curve["step"].to_numpy(), *markers)
 
     def estimate(self, step: int, component: str | None = None) -> LLCEstimate:
-        """Return the whole estimate at `step`, or that of a component, chains included."""
-        return LLCEstimate.load(store.result_path(self.out, step, component))
+        """Return the whole estimate at `step`, or that of a component, chains included.
+
+        Raises `InputError` where the curve has none there.
+        """
+        place = _whole(step)
+        row = store.row_at(self.out, place, self.settings)
+        part = row if row is None or component is None else row["components"].get(component)
+        if part is None or part["status"] == "failed":
+            of = "" if component is None else f" of component {component!r}"
+            why = part["reason"] if part else "none was finished there with the sweep's settings"
+            raise InputError(
+                f"step={shown(step)} has no estimate{of}, but one of the curve is needed ({why}); pass "
+                "another step, or run the sweep again."
+            )
+        return LLCEstimate.load(store.result_path(self.out, place, component))
 
     def critical_checkpoints(
         self, checkpoints: "str | PathLike[str] | Iterable[Checkpoint] | None" = None
@@ -183,9 +197,17 @@ def make_curve(rows: list[dict[str, Any]], settings: SweepSettings) -> "Dataset"
     )
     options = {name: value for name, value in settings.options.items() if value is not None}
     curve = curve.assign(_component_columns(rows, list(settings.components)))
-    for name in settings.sub_losses:
+    for name in observed.keys() & set(settings.sub_losses):
         curve[name].attrs["units"] = "nats"
-    return curve.assign_attrs(observables=list(observed), **options)
+    return curve.assign_attrs(options | {"observables": list(observed)})
+
+
+def _whole(step: Any) -> int:
+    """Return a step as a whole number, as markers have it as a float; -1, which is none, for all else."""
+    try:
+        return int(step) if int(step) == step else -1
+    except (TypeError, ValueError, OverflowError):
+        return -1
 
 
 def _component_columns(rows: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
@@ -210,7 +232,7 @@ def _reason(row: dict[str, Any]) -> str:
         if part["status"] == "failed"
     ]
     errors = [observed.error for observed in row["observables"].values() if observed.error]
-    return str(row.get("reason") or "; ".join(parts + errors))
+    return str(row["reason"]) if row["status"] == "failed" else "; ".join(parts + errors)
 
 
 def _observed(observed: store.Observed | None, current: str) -> float | list[float]:

@@ -66,7 +66,24 @@ def odd_budget(file: Any, _: Path) -> None:
     file.attrs["budget"] = "{"
 
 
+def odd_shares(file: Any, _: Path) -> None:
+    file.attrs["budget"] = '{"anchor": "\x1b"}'
+
+
+def odd_acceptance(file: Any, _: Path) -> None:
+    file.attrs["acceptance"] = "x"
+
+
+def no_step(file: Any, _: Path) -> None:
+    file.attrs["step"] = np.nan
+
+
+def other_step(file: Any, _: Path) -> None:
+    file.attrs["step"] = 8
+
+
 SPOILERS = [external, linked, softly_linked, virtual, huge, crowded, odd_status, odd_number, odd_budget]
+SPOILERS += [odd_shares, odd_acceptance, no_step, other_step]
 
 
 @pytest.mark.parametrize("spoil", SPOILERS)
@@ -76,7 +93,10 @@ def test_a_spoilt_result_is_a_failed_row_with_its_reason(out, tmp_path, spoil):
     with h5py.File(store.result_path(out, 2), "r+") as file:
         spoil(file, secret)
     swept = Sweep.open(out)
+    assert swept.curve["step"].values.tolist() == [1, 2]
     assert swept.curve["status"].values.tolist()[1] == "failed"
+    with pytest.raises(InputError, match="step=2 has no estimate, but one of the curve is needed"):
+        swept.estimate(2)
     reason = str(swept.curve["reason"].values[1])
     assert reason.startswith("result file '")
     assert "\x1b" not in repr(swept.curve) + reason

@@ -34,7 +34,11 @@ def test_settings_survive_a_file():
         ({"options": {}}, "its options is {}"),
         ({"options": FIXED | {"num_chains": "x"}}, "its options is"),
         ({"checkpoints": {"../../x": None}}, "its checkpoints is"),
+        ({"checkpoints": {"1": None, "01": None}}, "its checkpoints is"),
+        ({"checkpoints": {str(1 << 63): None}}, "its checkpoints is"),
         ({"components": ["a"]}, "its components is"),
+        ({"observables": {"step": "h"}}, "its observables is"),
+        ({"observables": {"llc": "h"}}, "its observables is"),
         ({"model": "\x1b[2J", "data": 3}, "its data is 3"),
     ],
 )
@@ -44,6 +48,12 @@ def test_what_is_no_sweep_is_one_sentence(tmp_path, changed, said):
     with pytest.raises(InputError, match=r"has an unreadable sweep\.json") as refused:
         Sweep.open(tmp_path)
     assert said in str(refused.value)
+
+
+def test_settings_that_name_what_is_not_there_are_passed_over(tmp_path):
+    odd = {"options": FIXED | {"observables": 3}, "sub_losses": ["step", "x"]}
+    (tmp_path / "sweep.json").write_text(json.dumps(json.loads(SETTINGS.to_json()) | odd))
+    assert Sweep.open(tmp_path).curve.attrs["observables"] == []
 
 
 @given(
@@ -63,7 +73,7 @@ def test_members_of_any_other_kind_are_refused(changed):
     assert reason.startswith("its ")
 
 
-@pytest.mark.parametrize("names", [["../other"], ["/etc"], [""], [3], "abc", None])
+@pytest.mark.parametrize("names", [["../other"], ["/etc"], [""], [3], "abc", None, [], ["a", "a"]])
 def test_names_of_runs_stay_inside_their_folder(tmp_path, names):
     content = {"runs": names, "options": FIXED, "data": "", "given": {"nbeta": None, "localization": None}}
     (tmp_path / "runs.json").write_text(json.dumps(content))

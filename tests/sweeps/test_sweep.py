@@ -189,7 +189,14 @@ def test_a_change_taken_back_costs_nothing_that_was_not_replaced(tmp_path, caplo
     monkeypatch.setattr(store, "write_result", stop_after_one)
     with pytest.raises(KeyboardInterrupt):
         run(folder, tmp_path / "out", nbeta=500.0)
-    assert list(Sweep.open(tmp_path / "out").curve["step"].values) == [0]
+    stopped = Sweep.open(tmp_path / "out")
+    assert list(stopped.curve["step"].values) == [0]
+    assert stopped.estimate(0).nbeta == stopped.estimate(np.float64(0)).nbeta == 500.0
+    for step in (100, 0.5, 7, "0", None):
+        with pytest.raises(
+            InputError, match=f"step={step!r} has no estimate, but one of the curve is needed"
+        ):
+            stopped.estimate(step)
     monkeypatch.setattr(store, "write_result", write)
     caplog.clear()
     after = run(folder, tmp_path / "out").curve

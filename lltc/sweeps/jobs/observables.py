@@ -1,6 +1,5 @@
 """Observables: functions of params, and sub-losses on named data; their values at one checkpoint."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from lltc.posterior.fingerprint import (
 )
 from lltc.posterior.tokens import example_losses
 from lltc.sweeps.jobs.handover import hand_over
+from lltc.sweeps.store.settings import is_free_name
 from lltc.types import LossFn, PyTree
 
 Function = Callable[[PyTree], Any]
@@ -28,12 +28,6 @@ Observables = Mapping[str, Function | PyTree | Data | slice]
 Value = float | list[float]
 LONGEST = 64
 BLOCK = 4096
-NUMBERED = re.compile(r".*\[\d+\]", re.DOTALL)
-RESERVED = {
-    *("step", "llc", "llc_se", "loss", "status", "reason", "ess", "rhat", "step_size", "hot_cold_gap"),
-    *("seconds", "num_draws", "component", "component_llc", "component_llc_se", "component_status"),
-    *("gradient_norm", "weight_norm"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +63,7 @@ def name_observables(given: Observables | None, model: LossFn, data: Data) -> di
             'was given; pass such as {"accuracy": function, "rare": examples}.'
         )
     for name in given or {}:
-        if not isinstance(name, str) or not name or name in RESERVED or NUMBERED.fullmatch(name):
+        if not is_free_name(name):
             raise InputError(
                 f"observables names {name!r}, but a name must be a text that is no variable of the curve "
                 "already and does not end in a number in brackets; choose another."

@@ -13,10 +13,10 @@ from lltc.checkpoints.remote import local_copy
 from lltc.errors import InputError, shown
 from lltc.estimates.described_options import describe_option
 from lltc.posterior.fingerprint import fingerprint_params
+from lltc.sweeps.store.settings import LAST_STEP
 from lltc.types import PyTree
 
 READING = ("params_key", "loader", "transpose", "ignore")
-LAST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def make_tasks(checkpoints: Checkpoints, reading: dict[str, Any]) -> tuple[Task,
             "checkpoints holds none, but a sweep needs at least one; pass a folder or (step, params) pairs."
         )
     steps = [task.step for task in tasks]
-    if unnamed := [step for step in steps if not 0 <= step <= LAST]:
+    if unnamed := [step for step in steps if not 0 <= step <= LAST_STEP]:
         raise InputError(
             f"checkpoints names step {unnamed[0]}, but a step is a whole number from 0 to 2^63 - 1; name the "
             "files by their steps, or pass (step, params) pairs."

@@ -25,6 +25,11 @@ SETTINGS = "sweep.json"
 RUNS = "runs.json"
 
 
+MEASURED = ("llc", "llc_se", "ess", "rhat", "step_size", "hot_cold_gap", "seconds", "init_loss", "step")
+# What a result may say besides.
+TOLD = ("acceptance", "virial_share", "variance_left", "stiff_temperature", "nonfinite_share")
+
+
 class Observed(NamedTuple):
     """One observable at one checkpoint: its fingerprint, its number or vector, what went wrong."""
 
@@ -115,11 +120,11 @@ def recorded_runs(out: Path) -> RunsSettings | None:
 
 
 def _are_names(value: Any) -> bool:
-    """True for names of sub-folders; one with a slash, or none, would lead out of the folder."""
-    return isinstance(value, list) and all(
-        isinstance(name, str) and name not in ("", ".", "..") and "/" not in name and "\0" not in name
-        for name in value
-    )
+    """True for names of sub-folders; one with a slash, or an empty one, would lead out of the folder."""
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        return False
+    inside = all(name not in ("", ".", "..") and not {"/", "\0"} & {*name} for name in value)
+    return inside and len(set(value)) == len(value)
 
 
 def write_result(
@@ -155,13 +160,14 @@ def write_observables(out: Path, step: int, checkpoint: str, values: Mapping[str
 def read_result(out: Path, step: int, component: str | None = None) -> dict[str, Any] | None:
     """Return the scalars and the identity of a result, or None where there is none that can be read."""
     try:
-        return _read_row(result_path(out, step, component))
+        return _read_row(out, step, component)
     except (FileNotFoundError, InputError):
         return None
 
 
-def _read_row(path: Path) -> dict[str, Any]:
+def _read_row(out: Path, step: int, component: str | None = None) -> dict[str, Any]:
     """Return what a result file says of itself; raises `InputError` where it is damaged or says nonsense."""
+    path = result_path(out, step, component)
     if not path.exists():
         raise FileNotFoundError(path)
     check_result(path)
@@ -172,7 +178,7 @@ def _read_row(path: Path) -> dict[str, Any]:
             attributes = {name: np.asarray(value) for name, value in file.attrs.items()}
             row = {name: value.item() for name, value in attributes.items() if value.size == 1}
             row["num_draws"] = file["posterior/llc"].shape[1]  # pyright: ignore[reportAttributeAccessIssue]
-        _check_row(row)
+        _check_row(row, step)
     except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise InputError(
             f"result file '{path}' cannot be read ({printable(str(error), 200)}); run the sweep again, or "
@@ -181,16 +187,19 @@ def _read_row(path: Path) -> dict[str, Any]:
     return row
 
 
-def _check_row(row: dict[str, Any]) -> None:
-    """Raise `ValueError` where a result's scalars are not those of an estimate."""
-    numbers = ("llc", "llc_se", "ess", "rhat", "step_size", "hot_cold_gap", "seconds", "init_loss", "step")
-    wrong = [name for name in numbers if not isinstance(row.get(name), int | float)]
+def _check_row(row: dict[str, Any], step: int) -> None:
+    """Raise `ValueError` where a result's scalars are not those of an estimate at `step`."""
+    wrong = [name for name in MEASURED if not isinstance(row.get(name), int | float)]
+    wrong += [name for name in TOLD if not isinstance(row.get(name, 0), int | float)]
+    wrong += [] if row.get("step") == step else ["step"]
     texts = ("configuration", "settings", "checkpoint", "budget")
     wrong += [name for name in texts if not isinstance(row.get(name), str)]
     if wrong or row.get("status") not in Status.__members__:
         raise ValueError(f"its {wrong[0] if wrong else 'status'} is no such value")
     for name in ("settings", "budget"):
         read_object(row[name])
+    if not all(map(is_number, read_object(row["budget"]).values())):
+        raise ValueError("its budget holds what is no number")
 
 
 def read_failure(out: Path, step: int, component: str | None = None) -> dict[str, Any] | None:
@@ -256,13 +265,19 @@ def rows(out: Path, settings: SweepSettings) -> list[dict[str, Any]]:
     return chosen
 
 
+def row_at(out: Path, step: int, settings: SweepSettings) -> dict[str, Any] | None:
+    """Return the row of the checkpoint at `step` as `rows` has it, without observables, or None."""
+    known = settings.checkpoints
+    return _row_of(out, step, known[str(step)], settings) if str(step) in known else None
+
+
 def _row_of(out: Path, step: int, content: str | None, settings: SweepSettings) -> dict[str, Any] | None:
     """Return the row of one checkpoint; a damaged result is one that failed, not one that is missing."""
     failure = read_failure(out, step)
     if failure and failure["configuration"] == settings.configuration:
         return failure | {"components": {}}
     try:
-        result = _read_row(result_path(out, step))
+        result = _read_row(out, step)
     except FileNotFoundError:
         return None
     except InputError as error:

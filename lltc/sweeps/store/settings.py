@@ -1,6 +1,7 @@
 """What defines a sweep's numbers, as `sweep.json` holds it."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -8,6 +9,13 @@ from lltc.errors import printable
 from lltc.posterior.fingerprint import fingerprint_settings
 
 FORMAT = 1
+LAST_STEP = (1 << 63) - 1
+NUMBERED = re.compile(r".*\[\d+\]", re.DOTALL)
+RESERVED = {
+    *("step", "llc", "llc_se", "loss", "status", "reason", "ess", "rhat", "step_size", "hot_cold_gap"),
+    *("seconds", "num_draws", "component", "component_llc", "component_llc_se", "component_status"),
+    *("gradient_norm", "weight_norm"),
+}
 NUMBERS = ("options", "key", "model", "reading", "data", "num_examples", "jax", "versions", "along_chains")
 
 
@@ -98,6 +106,11 @@ def check_members(content: dict[str, Any], kinds: dict[str, Any]) -> None:
             raise ValueError(f"its {name} is {printable(repr(value), 60)}")
 
 
+def is_free_name(name: Any) -> bool:
+    """True for a text that may name an observable: no variable of the curve is called so."""
+    return isinstance(name, str) and name not in ("", *RESERVED) and not NUMBERED.fullmatch(name)
+
+
 def _of_texts(value: Any) -> bool:
     """True for an object whose values are texts."""
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
@@ -106,8 +119,13 @@ def _of_texts(value: Any) -> bool:
 def _of_hashes(value: Any) -> bool:
     """True for an object of hashes by step."""
     return isinstance(value, dict) and all(
-        name.isdecimal() and len(name) < 20 and isinstance(text, str | None) for name, text in value.items()
+        _is_step(name) and isinstance(text, str | None) for name, text in value.items()
     )
+
+
+def _is_step(name: str) -> bool:
+    """True for a step as it is written."""
+    return name.isdecimal() and len(name) < 20 and name == str(int(name)) and int(name) <= LAST_STEP
 
 
 def is_number(value: Any) -> bool:
@@ -132,7 +150,7 @@ KINDS: dict[str, Any] = {
     "reading": dict,
     "jax": dict,
     "versions": _of_texts,
-    "observables": _of_texts,
+    "observables": lambda value: _of_texts(value) and all(map(is_free_name, value)),
     "along_chains": lambda value: value is None or _of_texts(value),
     "components": _of_texts,
     "sub_losses": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
