@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lltc.chains.memory import read_memory
+from lltc.chains.plan import fit
 from lltc.errors import InputError
 from lltc.kernels import Kernel
 from lltc.posterior.checks import check_anchor_examples, check_step_size
+from lltc.posterior.target import LocalPosterior
 
 TARGET_REL_SE = 0.02
 DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(s|sec|m|min|h|)\s*", re.IGNORECASE)
@@ -48,6 +50,12 @@ def read_time(time: str | float | None) -> float | None:
             "None for no end."
         )
     return float(seconds)
+
+
+def fitted(posterior: LocalPosterior, options: Mapping[str, Any]) -> LocalPosterior:
+    """Return the posterior in the plan that its estimate will take, for all that is evaluated beside it."""
+    effort = read_effort(options)
+    return fit(posterior, effort.num_chains, effort.memory)
 
 
 def read_effort(options: Mapping[str, Any]) -> Effort:

@@ -11,6 +11,7 @@ from lltc.compilation import broadcasting
 from lltc.diagnostics.covariances import covariance
 from lltc.diagnostics.measured import Measured, Pairs
 from lltc.diagnostics.status import Status
+from lltc.estimates.effort import fitted
 from lltc.estimates.estimator import LEAST_READINGS, check_readings, draw_estimates
 from lltc.estimates.options import Options, arrange, complete
 from lltc.estimates.record import LLCEstimate
@@ -158,6 +159,7 @@ def susceptibilities(
         moved_mask(posterior.target.layout, posterior.center, whole, name, pattern)
         for name, pattern in named.items()
     ]
+    posterior = fitted(posterior, settings)
     observer = make_observer(posterior, whole, masks, slices or {}, rows, examples, key)
     (estimate,) = draw_estimates(posterior, np.array([posterior.nbeta]), settings, observe=observer)
     return _conclude(observer, estimate, tuple(named), tuple(slices or {}))

@@ -9,6 +9,7 @@ import numpy as np
 
 from lltc.compilation import broadcasting
 from lltc.errors import InputError
+from lltc.estimates.effort import fitted
 from lltc.estimates.options import Options, arrange, complete
 from lltc.posterior.checks import check_positive
 from lltc.posterior.data import Data
@@ -155,7 +156,7 @@ def compression_curve(
         )
     if stiffness is None:
         looking: dict[str, Any] = {"masks": {}, "directions": directions, "examples": examples}
-        stiffness = watch(posterior, settings, **looking).stiffness
+        stiffness = watch(fitted(posterior, settings), settings, **looking).stiffness
     elif len(stiffness.directions) != posterior.num_params:
         raise InputError(
             f"stiffness is that of {len(stiffness.directions)} parameters, but {posterior.num_params} of "
@@ -166,6 +167,7 @@ def compression_curve(
             "stiffness has no variances because its chains diverged or were stopped, but the order comes "
             "from them; sample longer, or at a larger localization."
         )
+    posterior = fitted(posterior, settings)
     layout, center = posterior.target.layout, posterior.center
     away = home - np.asarray(center_vector(layout, center), np.float64)
     steps = WAYS[by](-away, stiffness)

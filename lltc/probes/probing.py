@@ -11,12 +11,14 @@ import numpy as np
 from lltc.compilation import broadcasting
 from lltc.diagnostics.measured import Measured
 from lltc.errors import InputError
+from lltc.estimates.effort import fitted
 from lltc.estimates.estimator import draw_estimates
 from lltc.estimates.options import Options, arrange, complete
-from lltc.posterior.components import Restriction, list_components, name_components, path_name, select
+from lltc.posterior.components import Restriction, list_components, name_components, select
 from lltc.posterior.data import Data, as_data
 from lltc.posterior.layout import center_vector, moved_mask
 from lltc.posterior.target import LocalPosterior, restricted
+from lltc.probes.alike import check_same_network, check_same_posterior
 from lltc.probes.record import ComponentChange, ExampleChange, Probe
 from lltc.probes.sampled import Seen, watch
 from lltc.probes.stiffness import compare_stiffness
@@ -104,7 +106,7 @@ def probe(
         for name, pattern in named.items()
     }
     looking: dict[str, Any] = {"masks": masks, "directions": directions, "examples": examples}
-    views = [watch(posterior, settings, **looking) for posterior in (old, new)]
+    views = [watch(fitted(posterior, settings), settings, **looking) for posterior in (old, new)]
     refined = None
     if refine and named:
         moving = {name: _moving(new.params, pattern, restrict) for name, pattern in named.items()}
@@ -123,20 +125,14 @@ def _arrange(
     """Return the posteriors before and after, at one nβ and one γ."""
     if isinstance(model, LocalPosterior) and isinstance(before, LocalPosterior):
         old, new = (arrange("probe", posterior, after, data, settings) for posterior in (model, before))
-        _check_alike(old.params, new.params)
-        if (old.nbeta, old.localization) != (new.nbeta, new.localization):
-            raise InputError(
-                f"the posteriors before and after have nβ {old.nbeta:g} and {new.nbeta:g}, γ "
-                f"{old.localization:g} and {new.localization:g}, but a probe compares at one nβ and one γ; "
-                "pass them to both."
-            )
+        check_same_posterior(old, new)
         return old, new
     if not callable(model):
         raise InputError(
             f"model must be a loss (params, batch) -> losses, but a {type(model).__name__} was given; the "
             "order is probe(model, before, after, data)."
         )
-    _check_alike(before, after)
+    check_same_network(before, after)
     data = as_data(data)
     new = arrange("probe", model, after, data, settings)
     shared = {"nbeta": new.nbeta, "localization": new.localization}
@@ -194,22 +190,6 @@ def _moving(params: PyTree, pattern: Restriction, restrict: Restriction | None) 
     return jax.tree.unflatten(jax.tree.structure(params), [np.logical_and(*pair) for pair in masks])
 
 
-def _check_alike(before: PyTree, after: PyTree) -> None:
-    shapes = [
-        {path_name(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
-        for params in (before, after)
-    ]
-    old, new = shapes
-    strange = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    if strange or jax.tree.structure(before) != jax.tree.structure(after):
-        name = strange[0] if strange else ""
-        raise InputError(
-            f"before and after must be checkpoints of one network, but {name or 'their tree'} is "
-            f"{old.get(name, 'missing')} in one and {new.get(name, 'missing')} in the other; pass two steps "
-            "of one run."
-        )
-
-
 def _conclude(
     old: Seen,
     new: Seen,
@@ -220,15 +200,17 @@ def _conclude(
 ) -> Probe:
     """Compare what was seen of both checkpoints."""
     change = compare_stiffness(old.stiffness, new.stiffness)
-    inside = float(np.linalg.norm(change.span.T @ step))
+    # What lies in directions that are not known is not known either.
+    told = 1.0 if change.known else np.nan
+    inside = told * float(np.linalg.norm(change.span.T @ step))
     return Probe(
         before=old.estimate,
         after=new.estimate,
         by_component={
             name: ComponentChange(
                 *_difference(old.parts[name], new.parts[name]),
-                stiffened=float(np.sum(change.stiffened[mask] ** 2)),
-                softened=float(np.sum(change.softened[mask] ** 2)),
+                stiffened=told * float(np.sum(change.stiffened[mask] ** 2)),
+                softened=told * float(np.sum(change.softened[mask] ** 2)),
                 moved=float(np.linalg.norm(step[mask])),
                 refined=_difference(*[values[name] for values in refined]) if refined else None,
             )
@@ -241,7 +223,7 @@ def _conclude(
         if old.examples and new.examples
         else None,
         moved_inside=inside,
-        moved_outside=float(np.sqrt(max(step @ step - inside**2, 0.0))),
+        moved_outside=told * float(np.sqrt(np.maximum(step @ step - inside**2, 0.0))),
         seconds=time.perf_counter() - began,
     )
 

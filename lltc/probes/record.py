@@ -8,7 +8,7 @@ import numpy as np
 from lltc.diagnostics.measured import Measured, Pairs
 from lltc.estimates.record import LLCEstimate
 from lltc.probes.stiffness import Stiffness, StiffnessChange
-from lltc.report.wording import measured
+from lltc.report.wording import measured, number, tenths
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,6 +81,7 @@ class Probe:
     the spectra, `change` the directions that stiffened and softened, `by_component` each component's part,
     `examples` the fluctuations of single losses (None for a model of means). The weights moved by
     `moved_inside` in the span of the directions that stiffened or softened and by `moved_outside` across it.
+    What the directions tell is NaN where the chains of either checkpoint diverged or were stopped.
     """
 
     before: LLCEstimate
@@ -105,14 +106,14 @@ class Probe:
         return float(np.hypot(self.before.llc_se, self.after.llc_se))
 
     @property
-    def num_stiffened(self) -> int:
-        """How many directions became stiff."""
-        return self.change.stiffened.shape[1]
+    def num_stiffened(self) -> float:
+        """How many directions became stiff; NaN where the chains of either diverged or were stopped."""
+        return self.change.num_stiffened
 
     @property
-    def num_softened(self) -> int:
-        """How many directions became soft."""
-        return self.change.softened.shape[1]
+    def num_softened(self) -> float:
+        """How many directions became soft, or NaN likewise."""
+        return self.change.num_softened
 
     @property
     def participation(self) -> float:
@@ -132,12 +133,13 @@ class Probe:
             f"{self.before.llc:.4g} → {self.after.llc:.4g}, "
             f"{self.before.status.name} → {self.after.status.name}, nβ {self.after.nbeta:.4g}, "
             f"γ {self.after.localization:.3g})",
-            f"  stiff     {before.num_stiff} → {after.num_stiff} of {len(before.directions):,} directions: "
-            f"{self.num_stiffened} stiffened, {self.num_softened} softened{bound}",
-            f"  locality  the change amounts to {self.participation:.1f} directions, spread over "
-            f"{self.param_participation:.1f} parameters",
-            f"  moved     {self.moved_inside:.3g} inside the changed directions, "
-            f"{self.moved_outside:.3g} outside",
+            f"  stiff     {number(before.num_stiff)} → {number(after.num_stiff)} of "
+            f"{len(before.directions):,} directions: {number(self.num_stiffened)} stiffened, "
+            f"{number(self.num_softened)} softened{bound}",
+            f"  locality  the change amounts to {tenths(self.participation)} directions, spread over "
+            f"{tenths(self.param_participation)} parameters",
+            f"  moved     {number(self.moved_inside, 3)} inside the changed directions, "
+            f"{number(self.moved_outside, 3)} outside",
         ]
         if self.examples is not None:
             lines.append(f"  examples  {self.examples!r}")
@@ -149,7 +151,7 @@ class Probe:
         rows = [head + ["refined Δλ̂"] * refined]
         for name, part in list(self.by_component.items())[:MOST_COMPONENTS]:
             row = [name, measured(part.delta_llc, part.delta_llc_se)]
-            row += [f"{value:.3g}" for value in (part.stiffened, part.softened, part.moved)]
+            row += [number(value, 3) for value in (part.stiffened, part.softened, part.moved)]
             rows.append(row + ([measured(*part.refined)] if part.refined else []))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         left = len(self.by_component) - MOST_COMPONENTS

@@ -8,6 +8,7 @@ import numpy as np
 from lltc.chains.streams import RandomStream, as_key, as_seed
 from lltc.diagnostics.covariances import Stream
 from lltc.diagnostics.measured import Measured, Pairs, over_chains
+from lltc.diagnostics.status import Status
 from lltc.errors import InputError
 from lltc.estimates.estimator import check_readings, draw_estimates
 from lltc.estimates.record import LLCEstimate
@@ -50,7 +51,8 @@ def watch(
     )
     sight = Sight(posterior, curved.directions, rows, stacked)
     (estimate,) = draw_estimates(posterior, np.array([posterior.nbeta]), options, observe=sight)
-    variance = _variances(sight.along, sight, len(curved.curvature))
+    told = sight.enough and estimate.status is not Status.diverged
+    variance = _variances(sight.along if told else None, len(curved.curvature))
     stiffness = Stiffness(
         directions=curved.directions,
         curvature=curved.curvature,
@@ -61,16 +63,17 @@ def watch(
     )
     inside = curved.directions.T**2 @ stacked.T
     parts = [Measured(np.nan, np.nan)] * len(stacked)
-    if sight.enough and np.isfinite(estimate.llc):
+    if told and np.isfinite(estimate.llc):
         moments = Moments(variance, curved.curvature, inside, *sight.means, stacked.sum(1))
         parts = divide_llc(estimate, moments)
-    losses = over_chains(_variances(sight.each, sight, len(rows))) if posterior.target.per_example else None
+    each = over_chains(_variances(sight.each if told else None, len(rows)))
+    losses = each if posterior.target.per_example else None
     return Seen(estimate, stiffness, dict(zip(masks, parts, strict=False)), rows, losses)
 
 
-def _variances(stream: Stream | None, sight: Sight, size: int) -> np.ndarray:
-    """Return the variances `(chain, size)` of what was streamed; NaN after too few readings."""
-    return stream.variances() if stream and sight.enough else np.full((2, size), np.nan)
+def _variances(stream: Stream | None, size: int) -> np.ndarray:
+    """Return the variances `(chain, size)` of what was streamed, or NaN where nothing can be told."""
+    return stream.variances() if stream else np.full((2, size), np.nan)
 
 
 def check_looking(directions: int, examples: int) -> None:

@@ -7,6 +7,8 @@ import numpy as np
 from lltc.diagnostics.measured import Measured
 from lltc.estimates.record import LLCEstimate
 
+SURE = 3.0
+
 
 class Moments(NamedTuple):
     """What the division needs of the chains, and where the components lie.
@@ -33,16 +35,20 @@ def divide_llc(estimate: LLCEstimate, moments: Moments) -> list[Measured]:
     explains, cut at 1. λ̂ is half the confinement along stiff directions, where L is quadratic, and ρ times
     the rest, which is soft: ρ = 1/m where L is homogeneous of degree m. So
 
-        λ_C = T_C + ½ S_C + ρ (d_C - γ E‖u_C‖² - T_C - S_C),   ρ in [0, ½] such that the whole is λ̂.
+        λ_C = T_C + ½ S_C + ρ (d_C - γ E‖u_C‖² - T_C - S_C),   ρ in [0, 1] such that the whole is λ̂.
 
-    Errors are those of the jackknife over chains, and λ̂'s own.
+    Errors are those of the jackknife over chains, and λ̂'s own; where ρ would lie outside, what is then
+    missing from the whole comes on top, and parts that miss it by more than three errors are NaN.
     """
     chains = len(moments.variance)
     everyone = np.ones(chains)
     value, weight = _parts(estimate, moments, everyone)
     others = np.array([_parts(estimate, moments, everyone - row)[0] for row in np.eye(chains)])
     spread = np.sqrt((chains - 1) * others.var(0))
-    errors = np.hypot(spread, weight * estimate.llc_se)
+    missing = abs(estimate.llc - value[-1])
+    if missing > SURE * np.hypot(spread[-1], estimate.llc_se):
+        value = np.full_like(value, np.nan)
+    errors = np.hypot(np.hypot(spread, weight * estimate.llc_se), missing)
     errors[-1] = estimate.llc_se
     return [Measured(float(a), float(b)) for a, b in zip(value, errors, strict=True)]
 
@@ -55,6 +61,6 @@ def _parts(estimate: LLCEstimate, moments: Moments, chains: np.ndarray) -> tuple
     stiff = np.clip(estimate.nbeta * moments.curvature * variance, 0.0, 1.0) @ moments.inside
     soft = moments.size - estimate.localization * distance - linear - stiff
     wanted = estimate.llc - linear[-1] - 0.5 * stiff[-1]
-    degree = float(np.clip(wanted / soft[-1], 0.0, 0.5)) if soft[-1] > 0 else 0.0
-    free = 0 < degree < 0.5
+    degree = float(np.clip(wanted / soft[-1], 0.0, 1.0)) if soft[-1] > 0 else 0.0
+    free = 0 < degree < 1
     return linear + 0.5 * stiff + degree * soft, soft / soft[-1] if free else np.zeros_like(soft)

@@ -6,6 +6,7 @@ import numpy as np
 
 from lltc.diagnostics.measured import Pairs
 from lltc.probes.hessian import orthonormal
+from lltc.report.wording import number
 
 STIFF = 0.5
 TURNED = 0.25
@@ -41,9 +42,14 @@ class Stiffness:
         return self.share >= STIFF
 
     @property
-    def num_stiff(self) -> int:
-        """How many directions are stiff."""
-        return int(self.stiff.sum())
+    def known(self) -> bool:
+        """False where the chains diverged or were stopped, so that nothing can be told."""
+        return bool(np.isfinite(self.variance.value).all())
+
+    @property
+    def num_stiff(self) -> float:
+        """How many directions are stiff; NaN where that is not known."""
+        return int(self.stiff.sum()) if self.known else np.nan
 
     @property
     def precision(self) -> np.ndarray:
@@ -64,7 +70,7 @@ class Stiffness:
         bound = "at least " if self.lower_bound else ""
         of = f"{len(self.directions):,} directions" + ("" if self.exact else f", {len(self.curvature)} seen")
         at = f"nβ {self.nbeta:.4g}, γ {self.localization:.3g}"
-        return f"Stiffness({bound}{self.num_stiff} stiff of {of}, {at})"
+        return f"Stiffness({bound}{number(self.num_stiff)} stiff of {of}, {at})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,7 +81,7 @@ class StiffnessChange:
     reverse; principal angles between both stiff spaces tell: what turned by less than 60° is the same. `size`
     `(m,)` and `directions` `(d, m)` are the eigenvalues and eigenvectors of the change of S = Σ s v vᵀ, s the
     share of each direction cut at 1: 1 for what stiffened, -1 for what softened, ±sin θ for what turned by θ;
-    less than 0.1 is left out.
+    less than 0.1 is left out. Where the stiffness of either is not `known`, all counts are NaN.
     """
 
     stiffened: np.ndarray
@@ -83,11 +89,22 @@ class StiffnessChange:
     size: np.ndarray
     directions: np.ndarray
     lower_bound: bool
+    known: bool = True
+
+    @property
+    def num_stiffened(self) -> float:
+        """How many directions became stiff."""
+        return self.stiffened.shape[1] if self.known else np.nan
+
+    @property
+    def num_softened(self) -> float:
+        """How many directions became soft."""
+        return self.softened.shape[1] if self.known else np.nan
 
     @property
     def participation(self) -> float:
         """(Σ|c|)²/Σc² over the changes c of S: how many directions the change amounts to; 0 for none."""
-        return participation_ratio(self.size)
+        return participation_ratio(self.size) if self.known else np.nan
 
     @property
     def param_weight(self) -> np.ndarray:
@@ -97,7 +114,7 @@ class StiffnessChange:
     @property
     def param_participation(self) -> float:
         """The same ratio over the parameters' weights: how many parameters carry the change."""
-        return participation_ratio(self.param_weight)
+        return participation_ratio(self.param_weight) if self.known else np.nan
 
     @property
     def span(self) -> np.ndarray:
@@ -128,6 +145,7 @@ def compare_stiffness(before: Stiffness, after: Stiffness) -> StiffnessChange:
         size=size,
         directions=directions,
         lower_bound=before.lower_bound or after.lower_bound,
+        known=before.known and after.known,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from lltc.report.artists import BLUE, finish, new_axes
+from lltc.report.wording import number, tenths
 
 GREY = "#8a8f98"
 
@@ -22,11 +23,11 @@ def plot_spectra(probe: Any, *, ax: Any = None) -> Any:
         ("after", probe.stiffness_after, BLUE, "o", 4),
     )
     for label, stiffness, colour, mark, size in spectra:
-        _draw(ax, stiffness, f"{label}: {stiffness.num_stiff} stiff", colour, mark, size)
+        _draw(ax, stiffness, f"{label}: {number(stiffness.num_stiff)} stiff", colour, mark, size)
     if gamma > 0:
         ax.axhline(gamma, color="black", lw=1, ls=(0, (4, 3)), label="localization γ")
     ax.set_yscale("log")
-    tops = [s.nbeta * s.curvature[s.stiff] for _, s, *_ in spectra if s.num_stiff]
+    tops = [s.nbeta * s.curvature[s.stiff] for _, s, *_ in spectra if s.stiff.any()]
     high = max([float(top.max()) for top in tops], default=max(gamma, 1.0))
     low = min([float(top.min()) for top in tops], default=high)
     ax.set_ylim(0.03 * (min(low, gamma) if gamma > 0 else low), 3 * high)
@@ -34,8 +35,8 @@ def plot_spectra(probe: Any, *, ax: Any = None) -> Any:
     ax.set_ylabel("nβ × curvature at the checkpoint")
     bound = "≥ " if probe.change.lower_bound else ""
     ax.set_title(
-        f"{bound}{probe.num_stiffened} stiffened, {bound}{probe.num_softened} softened; "
-        f"the change amounts to {probe.participation:.1f} directions",
+        f"{bound}{number(probe.num_stiffened)} stiffened, {bound}{number(probe.num_softened)} softened; "
+        f"the change amounts to {tenths(probe.participation)} directions",
         fontsize=10,
     )
     finish(ax)

@@ -21,6 +21,16 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def tenths(value: float) -> str:
+    """A number to one decimal; a NaN is a dash.
+
+    Example:
+        >>> tenths(9.04), tenths(float("nan"))
+        ('9.0', '—')
+    """
+    return MISSING if math.isnan(value) else f"{value:.1f}"
+
+
 def measured(value: float, se: float, *, sign: bool = False) -> str:
     """A value and its standard error, to the error's digits: two where it starts with 1 or 2, else one.
 

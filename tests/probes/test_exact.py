@@ -1,5 +1,7 @@
 """Probes of quadratics: shares, variances, each component's part and each example's variance are exact."""
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,8 +12,9 @@ import lltc
 from lltc import InputError, Status
 from lltc.kernels import baoab
 from lltc.posterior.target import local_posterior
-from lltc.probes import probe
+from lltc.probes import probe, sampled
 from lltc.probes.hessian import find_directions
+from lltc.probes.shares import Moments, divide_llc
 from lltc.report.wording import measured
 from tests.problems import DUMMY, constant, regression
 
@@ -181,8 +184,73 @@ def test_a_checkpoint_that_diverges_gives_no_numbers():
     zeros = np.zeros(3, np.float32)
     found = probe(broken, zeros, zeros, DUMMY, kernel=baoab(), num_draws=128, num_warmup=64, **OPTIONS)
     assert found.after.status is Status.diverged
-    assert np.isnan(found.delta_llc)
-    assert (found.num_stiffened, found.num_softened) == (0, 0)
+    numbers = (found.delta_llc, found.num_stiffened, found.num_softened, found.stiffness_after.num_stiff)
+    assert np.isnan([*numbers, found.participation, found.param_participation, found.moved_inside]).all()
+    assert np.isnan([part.stiffened for part in found.by_component.values()]).all()
+    assert "  stiff     — → — of 3 directions: — stiffened, — softened" in repr(found)
+    assert repr(found.stiffness_after).startswith("Stiffness(— stiff of 3 directions")
+    assert "— stiffened" in found.plot().get_title()
+
+
+def test_positions_of_chains_that_diverge_tell_no_stiffness(monkeypatch):
+    """Far away they are numbers still, and huge."""
+    draw = sampled.draw_estimates
+    diverged = lambda *given, **more: [replace(each, status=Status.diverged) for each in draw(*given, **more)]
+    monkeypatch.setattr(sampled, "draw_estimates", diverged)
+    found = probe(constant(lambda w: jnp.sum(w**2)), np.zeros(2), np.zeros(2), DUMMY, **OPTIONS)
+    assert np.isnan([found.num_stiffened, *found.stiffness_after.variance.value]).all()
+    assert found.examples is not None
+    assert np.isnan(found.examples.after.value).all()
+
+
+def test_a_kink_carries_as_much_as_it_should():
+    """E[nβ|b|] = 1, where that of a quadratic is ½."""
+    model = constant(lambda w: 0.5 * w["a"] ** 2 + w["kink"] * abs(w["b"]) + (1 - w["kink"]) * w["b"] ** 2)
+    points = [{"a": np.float32(0), "b": np.float32(0), "kink": np.float32(kink)} for kink in (0, 1)]
+    found = probe(model, points[0], points[1], DUMMY, restrict=["a", "b"], **OPTIONS)
+    assert abs(found.by_component["b"].delta_llc - 0.5) < 3.5 * found.by_component["b"].delta_llc_se < 0.2
+    assert abs(found.by_component["a"].delta_llc) < 3.5 * found.by_component["a"].delta_llc_se < 0.2
+
+
+@pytest.mark.parametrize(("llc", "parts"), [(1.5, [0.75, 0.75]), (2.1, [1, 1]), (2.9, [np.nan] * 2)])
+def test_parts_that_cannot_add_up_are_none(llc, parts):
+    """Two soft parameters of full confinement carry at most 1 each."""
+    none = np.zeros((4, 3))
+    moments = Moments(none[:, :2], np.zeros(2), np.eye(2, 3), none, none, np.array([1, 1, 2]))
+    estimate: Any = SimpleNamespace(llc=llc, llc_se=0.1, nbeta=NBETA, localization=GAMMA)
+    found = divide_llc(estimate, moments)
+    np.testing.assert_allclose([part.value for part in found[:2]], parts)
+    assert all(part.se >= 0.05 for part in found)
+
+
+def test_all_that_a_probe_evaluates_keeps_within_memory(monkeypatch):
+    plans = []
+    find = sampled.find_directions
+    monkeypatch.setattr(sampled, "find_directions", lambda *given: plans.append(given[0]) or find(*given))
+    model, weights, data = regression(0, 256, 4)
+    few: dict[str, Any] = {"num_draws": 128, "num_warmup": 16, "memory": 20_000, "progress": False}
+    probe(model, weights, weights, data, **few)
+    assert all(plan.block < 256 for plan in plans)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"restrict": "b"}, "another restrict each"),
+        ({"restrict": {"a": np.array([True, False]), "b": False}}, "another restrict each"),
+        ({"linear": False}, "another linear each"),
+        ({"weight_decay": 0.1}, "another weight_decay each"),
+        ({"data": DUMMY[:3]}, "another number of examples in data each"),
+        ({"nbeta": 99.0}, "at one nβ and one γ"),
+    ],
+)
+def test_posteriors_that_differ_in_more_than_the_checkpoint_are_refused(changed, said):
+    model = constant(lambda w: jnp.sum(w["a"] ** 2) + jnp.sum(w["b"] ** 2))
+    common = {"data": DUMMY, "restrict": "a", "nbeta": NBETA, "localization": GAMMA}
+    point = {"a": np.zeros(2, np.float32), "b": np.zeros(2, np.float32)}
+    one, other = (local_posterior(model, point, **some) for some in (common, common | changed))
+    with pytest.raises(InputError, match=said):
+        probe(one, other, progress=False)
 
 
 @pytest.mark.parametrize(
