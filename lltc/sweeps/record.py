@@ -27,6 +27,7 @@ from lltc.sweeps.reading.curve_markers import (
 from lltc.sweeps.reading.dictionary import Dictionary, make_dictionary
 from lltc.sweeps.reading.repeats import find_repeats
 from lltc.sweeps.store import folder as store
+from lltc.sweeps.store.rows import read_rows, row_at
 from lltc.sweeps.store.settings import SweepSettings
 from lltc.transitions import Transition
 
@@ -63,7 +64,7 @@ class Sweep:
         """
         folder = Path(out)
         settings = store.read_settings(folder)
-        curve = make_curve(store.rows(folder, settings), settings)
+        curve = make_curve(read_rows(folder, settings), settings)
         return cls(folder, settings, curve, mark(curve))
 
     def __repr__(self) -> str:
@@ -115,13 +116,13 @@ class Sweep:
         markers = (self.transitions, self.component_transitions, self.observable_transitions)
         return make_dictionary(self.curve["step"].to_numpy(), *markers)
 
-    def estimate(self, step: int, component: str | None = None) -> LLCEstimate:
+    def estimate(self, step: float, component: str | None = None) -> LLCEstimate:
         """Return the whole estimate at `step`, or that of a component, chains included.
 
         Raises `InputError` where the curve has none there.
         """
         place = _whole(step)
-        row = store.row_at(self.out, place, self.settings)
+        row = row_at(self.out, place, self.settings)
         part = row if row is None or component is None else row["components"].get(component)
         if part is None or part["status"] == "failed":
             of = "" if component is None else f" of component {component!r}"

@@ -1,6 +1,7 @@
 """The sweep: the same numbers as single estimates, resumed where it stopped, honest about what failed."""
 
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ import lltc
 from lltc import InputError, Sweep
 from lltc.checkpoints import save_npz, save_safetensors
 from lltc.sweeps import checkpoint_key
+from lltc.sweeps.jobs.plan import plan_sweep
+from lltc.sweeps.jobs.request import make_request
 from lltc.sweeps.store import folder as store
 from tests.problems import balanced, linear_loss
 
@@ -192,7 +195,8 @@ def test_a_change_taken_back_costs_nothing_that_was_not_replaced(tmp_path, caplo
     stopped = Sweep.open(tmp_path / "out")
     assert list(stopped.curve["step"].values) == [0]
     assert stopped.estimate(0).nbeta == stopped.estimate(np.float64(0)).nbeta == 500.0
-    for step in (100, 0.5, 7, "0", None):
+    nowhere: tuple[Any, ...] = (100, 0.5, 7, "0", None)
+    for step in nowhere:
         with pytest.raises(
             InputError, match=f"step={step!r} has no estimate, but one of the curve is needed"
         ):
@@ -236,6 +240,24 @@ def test_nbeta_and_localization_are_fixed_once(tmp_path):
     more = [*pairs, (8, jnp.full(2, 8.0))]
     grown = run(more, tmp_path / "out", model=loss, data=np.zeros((50, 2)), nbeta=None, localization=None)
     assert grown.settings.options == options
+
+
+def test_defaults_fixed_before_stay_only_while_what_they_rest_on_is_the_same(tmp_path):
+    data, chains = np.zeros((50, 2), np.float32), {"num_draws": 16, "num_warmup": 16, "num_chains": 2}
+    loss = lambda params, x: 0.5 * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params)) + 0 * x[:, 0]
+    now, mean = ({"a": np.full(2, size), "b": np.full(2, size)} for size in (1.0, 3.0))
+    save_npz(tmp_path / "in" / "step_5.npz", {"now": now, "mean": mean})
+    first = lltc.sweep(tmp_path / "in", loss, data, out=tmp_path, params_key="now", progress=False, **chains)
+    fixed = first.settings.posterior
+
+    def planned(**changed):
+        request = make_request(loss, data, **({"params_key": "now"} | chains | changed))
+        return plan_sweep(tmp_path / "in", request, tmp_path).setup.settings.posterior
+
+    assert planned(num_draws=17, weight_decay=0.1) == fixed
+    assert planned(weights=np.full(50, 2.0)) == (pytest.approx(100 / np.log(100)), fixed[1])
+    for changed in ({"params_key": "mean"}, {"tie": {"b": "a"}}, {"ignore": "b"}, {"restrict": "a"}):
+        assert planned(**changed)[1] != fixed[1]
 
 
 def test_all_checkpoints_share_one_compilation(tmp_path):

@@ -46,6 +46,7 @@ from lltc.types import LossFn, PyTree
 Recorded = SweepSettings | RunsSettings
 HEADS = "heads"
 STICKY = ("nbeta", "localization")
+MOVING = ("restrict", "weights", "tie")
 SHAPING = (*STICKY, "batch_size", "restrict", "weights", "weight_decay", "tie")
 MISFITS = 3
 WORD = 1 << 32  # what a key takes in at once; tokens seen go beyond
@@ -138,12 +139,13 @@ def make_request(
 def make_setup(request: Request, tasks: tuple[Task, ...], *, out: Path, recorded: Recorded | None) -> Setup:
     """Fix nβ and γ once, from the last checkpoint that will do unless given or recorded; gather the settings.
 
-    A default that an earlier run fixed stays while the data and the moved parameters are the same, so that
-    checkpoints that come later join the same curve.
+    A default that an earlier run fixed stays while the data, their weights and the moved parameters are the
+    same, so that checkpoints that come later join the same curve.
     """
     model, data, options = request.model, request.data, request.options
-    content = {"data": fingerprint_data(data), "restrict": describe_option(options["restrict"])}
-    options = options | _recorded_defaults(options, recorded, content)
+    content = fingerprint_data(data)
+    reading = describe_reading(tasks) | {"template": describe_structure(request.template)}
+    options = options | _recorded_defaults(options, recorded, content, reading)
     params, posterior = find_reference(tasks, model, data, request.template, options, apart=request.apart)
     options |= {name: getattr(posterior, name) for name in (*STICKY, "batch_size")}
     functions = request.observables
@@ -153,9 +155,9 @@ def make_setup(request: Request, tasks: tuple[Task, ...], *, out: Path, recorded
         given={name: describe_option(request.options[name]) for name in STICKY},
         key=[],
         model=fingerprint_model(model, params, data),
-        data=content["data"],
+        data=content,
         num_examples=data.size,
-        reading=describe_reading(tasks) | {"template": describe_structure(request.template)},
+        reading=reading,
         jax={name: describe_option(getattr(jax.config, name)) for name in NUMERICS},
         versions=versions(),
         observables={name: fingerprint_observable(name, call, params) for name, call in functions.items()},
@@ -232,12 +234,12 @@ def find_reference(
 
 
 def _recorded_defaults(
-    options: dict[str, Any], recorded: Recorded | None, content: dict[str, Any]
+    options: dict[str, Any], recorded: Recorded | None, data: str, reading: dict[str, Any]
 ) -> dict[str, float]:
-    """Return nβ and γ as the last run fixed them, where both runs leave them to lltc."""
-    if not recorded or recorded.data != content["data"]:
+    """Return nβ and γ as the last run fixed them, where both runs leave them to lltc and move the same."""
+    if not recorded or (recorded.data, recorded.reading) != (data, reading):
         return {}
-    if recorded.options.get("restrict") != content["restrict"]:
+    if any(recorded.options.get(name) != describe_option(options[name]) for name in MOVING):
         return {}
     left = [name for name in STICKY if options[name] is None and recorded.given[name] is None]
     return {name: recorded.options[name] for name in left}

@@ -10,6 +10,7 @@ from lltc.errors import InputError
 from lltc.sweeps.jobs.request import Setup
 from lltc.sweeps.jobs.sources import Task
 from lltc.sweeps.store import folder as store
+from lltc.sweeps.store.rows import read_components
 from lltc.sweeps.store.settings import SweepSettings
 
 SHORT, LISTED = 40, 8
@@ -135,7 +136,7 @@ def _compare(setup: Setup, task: Task, run: str) -> Work:
     known = stored if stored_for == content else {}
     missing = [name for name in wanted if name not in known or known[name].fingerprint != wanted[name]]
     news = [_news("observable", name, name in known, "evaluated") for name in missing]
-    done = store.read_components(setup.out, task.step, setup.settings, content)
+    done = read_components(setup.out, task.step, setup.settings, content)
     failed = [name for name in done if done[name]["status"] == "failed"]
     left = [name for name in members if name not in done or name in failed]
     for name in left:

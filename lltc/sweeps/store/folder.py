@@ -23,8 +23,6 @@ from lltc.sweeps.store.settings import KINDS, SweepSettings, check_members, is_n
 
 SETTINGS = "sweep.json"
 RUNS = "runs.json"
-
-
 MEASURED = ("llc", "llc_se", "ess", "rhat", "step_size", "hot_cold_gap", "seconds", "init_loss", "step")
 # What a result may say besides.
 TOLD = ("acceptance", "virial_share", "variance_left", "stiff_temperature", "nonfinite_share")
@@ -100,19 +98,20 @@ class RunsSettings:
     options: dict[str, Any]
     data: str
     given: dict[str, Any]
+    reading: dict[str, Any]
 
 
 def write_runs(out: Path, names: Sequence[str], settings: SweepSettings) -> None:
     """Write `runs.json`."""
-    runs = RunsSettings(list(names), settings.options, settings.data, settings.given)
+    runs = RunsSettings(list(names), settings.options, settings.data, settings.given, settings.reading)
     write_whole(out / RUNS, (json.dumps(asdict(runs), indent=2) + "\n").encode())
 
 
 def recorded_runs(out: Path) -> RunsSettings | None:
     """Return what `runs.json` holds, or None where there is none that can be read."""
     try:
-        content = read_object(read_file(out / RUNS))
-        kinds = {name: KINDS[name] for name in ("options", "data", "given")} | {"runs": _are_names}
+        content = {"reading": {}} | read_object(read_file(out / RUNS))  # An older one lacks it.
+        kinds = {name: KINDS[name] for name in ("options", "data", "given", "reading")} | {"runs": _are_names}
         check_members(content, kinds)
     except (OSError, ValueError):
         return None
@@ -160,12 +159,12 @@ def write_observables(out: Path, step: int, checkpoint: str, values: Mapping[str
 def read_result(out: Path, step: int, component: str | None = None) -> dict[str, Any] | None:
     """Return the scalars and the identity of a result, or None where there is none that can be read."""
     try:
-        return _read_row(out, step, component)
+        return read_row(out, step, component)
     except (FileNotFoundError, InputError):
         return None
 
 
-def _read_row(out: Path, step: int, component: str | None = None) -> dict[str, Any]:
+def read_row(out: Path, step: int, component: str | None = None) -> dict[str, Any]:
     """Return what a result file says of itself; raises `InputError` where it is damaged or says nonsense."""
     path = result_path(out, step, component)
     if not path.exists():
@@ -232,56 +231,3 @@ def _observed(fingerprint: Any, value: Any, error: Any = "") -> Observed:
     if not (isinstance(fingerprint, str) and isinstance(error, str) and all(map(is_number, values))):
         raise ValueError("an observable is no number")
     return Observed(fingerprint, value, printable(error))
-
-
-def read_components(out: Path, step: int, settings: SweepSettings, content: str) -> dict[str, dict[str, Any]]:
-    """Return the components' rows made with these settings of the checkpoint with the hash `content`."""
-    stored = {name: _component_row(out, step, settings, content, name) for name in settings.components}
-    return {name: row for name, row in stored.items() if row is not None}
-
-
-def _component_row(
-    out: Path, step: int, settings: SweepSettings, content: str, name: str
-) -> dict[str, Any] | None:
-    """Return a component's result, or why it has none."""
-    result, failure = read_result(out, step, name), read_failure(out, step, name)
-    current = settings.configuration_of(name)
-    if result and (result["configuration"], result["checkpoint"]) == (current, content):
-        return result if result.get("component") == name else None
-    return failure if failure and failure["configuration"] == current else None
-
-
-def rows(out: Path, settings: SweepSettings) -> list[dict[str, Any]]:
-    """Return a row for each checkpoint of the sweep that has one, in step order.
-
-    Only rows made with the recorded settings count, and only of checkpoints whose content is still the one
-    they were made from, as far as the last run could tell.
-    """
-    chosen = []
-    for name, content in sorted(settings.checkpoints.items(), key=lambda item: int(item[0])):
-        row = _row_of(out, int(name), content, settings)
-        if row is not None:
-            chosen.append(row | {"observables": read_observables(out, int(name))[1]})
-    return chosen
-
-
-def row_at(out: Path, step: int, settings: SweepSettings) -> dict[str, Any] | None:
-    """Return the row of the checkpoint at `step` as `rows` has it, without observables, or None."""
-    known = settings.checkpoints
-    return _row_of(out, step, known[str(step)], settings) if str(step) in known else None
-
-
-def _row_of(out: Path, step: int, content: str | None, settings: SweepSettings) -> dict[str, Any] | None:
-    """Return the row of one checkpoint; a damaged result is one that failed, not one that is missing."""
-    failure = read_failure(out, step)
-    if failure and failure["configuration"] == settings.configuration:
-        return failure | {"components": {}}
-    try:
-        result = _read_row(out, step)
-    except FileNotFoundError:
-        return None
-    except InputError as error:
-        return {"step": step, "status": "failed", "reason": str(error), "components": {}}
-    if result["configuration"] != settings.configuration or content not in (None, result["checkpoint"]):
-        return None
-    return result | {"components": read_components(out, step, settings, result["checkpoint"])}
