@@ -5,9 +5,8 @@ export as `module.pt2` and its weights. `module_worker.py sample FOLDER NAME` re
 prints a line of JSON for each run of devinterp: 1.3.2 for images, 2.0.1 for tokens, which is all it takes.
 The loss is KL from the checkpoint's own answers, so that the checkpoint is a minimum, and its loss 0.
 
-With each learning rate 4 chains draw as many steps as they burn in: an eighth of the gradients that lltc
-used, doubled until the chains' spread / 2 is at most 2 % of the estimate, or the next run would take more
-than `budget` times lltc's gradients.
+With each learning rate 4 chains draw as many steps as they burn in: 250 first, doubled until the chains'
+spread / 2 is at most 2 % of the estimate, or the next run would take longer than `most_seconds`.
 """
 
 import contextlib
@@ -26,7 +25,7 @@ from torch_modules import IMAGES, make_data, make_module, train
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[1] / "tests_torch")]
-STEPS, CHAINS, TARGET = 1500, 4, 0.02
+STEPS, CHAINS, DRAWS, TARGET = 1500, 4, 250, 0.02
 
 Loss = Callable[[torch.nn.Module, Any], torch.Tensor]
 
@@ -116,8 +115,8 @@ def sample(folder: Path, name: str) -> None:
     loss, inputs = from_center(read_module(folder, name)), torch.from_numpy(np.load(folder / "inputs.npy"))
     run = sample_images if name in IMAGES else sample_tokens
     for lr in spec["rates"]:
-        steps = spec["gradients"] // (8 * CHAINS * spec["batch_size"])
-        while steps * CHAINS * spec["batch_size"] <= spec["budget"] * spec["gradients"]:
+        steps, seconds = 2 * DRAWS, 0.0
+        while 2 * seconds <= spec["most_seconds"]:
             began = time.perf_counter()
             try:
                 with Path("/dev/null").open("w") as nowhere, contextlib.redirect_stderr(nowhere):

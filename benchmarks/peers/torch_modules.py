@@ -102,7 +102,7 @@ def make_data(name: str) -> tuple[np.ndarray, np.ndarray]:
         return tokens[:, :-1], tokens[:, 1:]
     rng = np.random.default_rng(0)
     patterns, labels = rng.standard_normal((CLASSES, 1, 8, 8)), rng.integers(0, CLASSES, ROWS)
-    images = patterns[labels] + 1.5 * rng.standard_normal((ROWS, 1, 8, 8))
+    images = patterns[labels] + 4 * rng.standard_normal((ROWS, 1, 8, 8))
     return images.astype(np.float32), labels
 
 
