@@ -1,6 +1,7 @@
 """Where randomness comes from: one key a run, and a stream of its own for every use."""
 
 from enum import IntEnum
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -48,3 +49,16 @@ def substream(key: jax.Array, stream: RandomStream) -> jax.Array:
 def as_seed(key: jax.Array, stream: RandomStream) -> int:
     """Return a seed for NumPy from one stream of a run."""
     return int(jax.random.randint(substream(key, stream), (), 0, 2**31 - 1, jnp.int32))
+
+
+def as_rng(key: Any) -> np.random.Generator:
+    """Return NumPy's random numbers of an integer key, or refuse it.
+
+    Example:
+        >>> int(as_rng(0).integers(10))
+        8
+    """
+    whole = isinstance(key, int | np.integer) and not isinstance(key, bool)
+    if not whole or key < 0:
+        raise InputError(f"key must be an integer ≥ 0, but {shown(key)} was given; pass such as 0.")
+    return np.random.default_rng(int(key))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,15 @@ from lltc.diagnostics.covariances import Stream
 from lltc.errors import InputError
 from lltc.posterior.checks import check_model
 from lltc.posterior.data import Data, as_data
-from lltc.posterior.examples import Followed, _rises_impl, choose_followed, held_batches, rises
+from lltc.posterior.examples import (
+    Followed,
+    _rises_impl,
+    choose_followed,
+    held_batches,
+    rises,
+    tells_single,
+    weighed_by,
+)
 from lltc.posterior.layout import Center
 from lltc.posterior.target import LocalPosterior, Target
 from lltc.types import PyTree
@@ -100,7 +108,7 @@ class Observer:
         """Read the chains at `positions` `(chain, d)`."""
         number, posterior = len(self.seen), self.posterior
         each = None
-        if posterior.target.per_example:
+        if tells_single(posterior.target):
             read = partial(rises, posterior.target, posterior.center, positions)
             each = np.concatenate([np.asarray(read(batch), np.float64) for batch in self.held], -1)
         if each is not None and self.main.in_full:
@@ -125,6 +133,16 @@ class Observer:
         return Readings(series[0], series[1 : 1 + components], series[1 + components :])
 
 
+def check_slices(slices: Any) -> Mapping[str, PyTree | Data]:
+    """Return data sets by name, or refuse what has no names."""
+    if not isinstance(slices, Mapping):
+        raise InputError(
+            f"slices must map names to data sets, but a {type(slices).__name__} was given; pass such as "
+            "{'rare': data}."
+        )
+    return slices
+
+
 def make_observer(
     posterior: LocalPosterior,
     params: PyTree,
@@ -137,13 +155,13 @@ def make_observer(
     """Return an observer of components `masks`, `slices` and `rows`; refuse what cannot be read."""
     if not isinstance(examples, int | np.integer) or examples < 2:
         raise InputError(f"examples must be an integer of at least 2, but {examples!r} was given; raise it.")
-    if len(rows) and not posterior.target.per_example:
-        raise InputError(
-            f"rows={rows!r} asks for losses of single examples, but model returns their mean; let it return "
-            "losses of shape (batch,), or leave rows out."
-        )
     seed = as_seed(key, RandomStream.readings)
     followed = choose_followed(posterior.data.size, examples, rows, np.random.default_rng(seed))
+    if len(followed.rows) and not tells_single(posterior.target):
+        option = weighed_by(posterior.target)
+        what = f"L_n is no plain mean of them under {option}" if option else "model returns their mean"
+        advice = f"leave {option}" if option else "let it return losses of shape (batch,), or leave rows"
+        raise InputError(f"rows={rows!r} asks for losses of single examples, but {what}; {advice} out.")
     sets = [posterior.data, *(_checked(posterior, params, name, values) for name, values in slices.items())]
     readers = [
         make_reader(posterior, some, examples=examples, seed=(seed, at)) for at, some in enumerate(sets)

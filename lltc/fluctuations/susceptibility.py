@@ -16,7 +16,7 @@ from lltc.estimates.estimator import LEAST_READINGS, check_readings, draw_estima
 from lltc.estimates.options import Options, arrange, complete
 from lltc.estimates.record import LLCEstimate
 from lltc.fluctuations.loss_kernel import LossKernel, make_loss_kernel, singular_fluctuation
-from lltc.fluctuations.readings import Observer, Readings, make_observer
+from lltc.fluctuations.readings import Observer, Readings, check_slices, make_observer
 from lltc.posterior.components import Restriction, name_components
 from lltc.posterior.data import Data
 from lltc.posterior.layout import moved_mask
@@ -35,7 +35,7 @@ class Susceptibilities:
     """Fluctuations of one run's chains: `chi` `(component, slice)` with its error, and what comes with it.
 
     `estimate` is the λ̂ of the same chains, whose status says whether they can be trusted. `loss_kernel` is
-    None for a model that returns means.
+    None for a model that returns means, and under weights or weight decay; then ν is NaN.
     """
 
     components: tuple[str, ...]
@@ -151,6 +151,7 @@ def susceptibilities(
         True
     """
     settings = complete("susceptibilities", options, num_draws=4000)
+    slices = {} if slices is None else check_slices(slices)
     check_readings(settings["num_draws"])
     posterior = arrange("susceptibilities", model, params, data, settings)
     whole, key = posterior.params, as_key(settings["key"])
@@ -160,9 +161,9 @@ def susceptibilities(
         for name, pattern in named.items()
     ]
     posterior = fitted(posterior, settings)
-    observer = make_observer(posterior, whole, masks, slices or {}, rows, examples, key)
+    observer = make_observer(posterior, whole, masks, slices, rows, examples, key)
     (estimate,) = draw_estimates(posterior, np.array([posterior.nbeta]), settings, observe=observer)
-    return _conclude(observer, estimate, tuple(named), tuple(slices or {}))
+    return _conclude(observer, estimate, tuple(named), tuple(slices))
 
 
 def _conclude(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from lltc.errors import InputError
+from lltc.errors import InputError, shown
 
 KINDS = "biufc"
 
@@ -53,6 +53,28 @@ def as_array(name: str, leaf: Any) -> np.ndarray | jax.Array:
             "it with np.asarray(…, dtype=…), or leave it out."
         )
     return _narrowed(name, array)
+
+
+def as_indices(name: str, given: Any, size: int, of: str, *, empty: bool = False) -> np.ndarray:
+    """Return indices into `size` things as integers, or refuse them; none at all are allowed where `empty`.
+
+    Example:
+        >>> as_indices("rows", [2, 0], 3, "data")
+        array([2, 0])
+    """
+    try:
+        indices = np.asarray(given)
+    except ValueError:  # Lists of several lengths.
+        indices = np.asarray(None)
+    if empty and indices.shape == (0,):
+        return indices.astype(int)
+    whole = indices.ndim == 1 and len(indices) > 0 and indices.dtype.kind in "iu"
+    if not whole or indices.min() < 0 or indices.max() >= size:
+        raise InputError(
+            f"{name} must be integers from 0 to {size - 1}, indices into {of}, but {shown(given)} was given; "
+            "pass a list of such."
+        )
+    return indices.astype(int)
 
 
 def _is_extension(dtype: np.dtype) -> bool:

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.errors import InputError
+from lltc.posterior.arrays import as_indices
 from lltc.posterior.data import Data
 from lltc.posterior.layout import Center
 from lltc.posterior.target import LocalPosterior, Target
+from lltc.posterior.weighing import WeightedLoss
 from lltc.types import PyTree
 
 
@@ -24,6 +26,17 @@ class Followed(NamedTuple):
     examples: np.ndarray
     fair: int
     rows: np.ndarray
+
+
+def weighed_by(target: Target) -> str | None:
+    """Return the option by which L_n is no plain mean of examples' losses, or None."""
+    weighed = isinstance(target.model, WeightedLoss)
+    return "weights" if weighed else "weight_decay" if target.weight_decay else None
+
+
+def tells_single(target: Target) -> bool:
+    """True where the model gives the losses of single examples, of which L_n is the plain mean."""
+    return target.per_example and weighed_by(target) is None
 
 
 def held_batches(posterior: LocalPosterior, data: Data, rows: np.ndarray) -> tuple[PyTree, ...]:
@@ -44,13 +57,7 @@ def choose_followed(
         if rows != "all":
             raise InputError(f"rows must be indices into data or 'all', but {rows!r} was given; pass such.")
         return Followed(fair, len(fair), np.arange(len(fair)))
-    wanted = np.asarray(rows, dtype=float)
-    if wanted.ndim != 1 or np.any(wanted != np.floor(wanted)) or np.any((wanted < 0) | (wanted >= size)):
-        raise InputError(
-            f"rows must be a sequence of integers from 0 to {size - 1}, indices into data, but {rows!r} was "
-            "given; pass such indices, or 'all'."
-        )
-    wanted = wanted.astype(int)
+    wanted = as_indices("rows", rows, size, "data", empty=True)
     every = np.concatenate([fair, np.setdiff1d(wanted, fair)])
     place = {int(example): at for at, example in enumerate(every)}
     return Followed(every, len(fair), np.array([place[int(row)] for row in wanted], dtype=int))

@@ -10,7 +10,7 @@ import numpy as np
 from lltc.chains.gradients import measure_anchor
 from lltc.diagnostics.covariances import Stream
 from lltc.estimates.estimator import LEAST_READINGS
-from lltc.posterior.examples import held_batches, rises
+from lltc.posterior.examples import held_batches, rises, tells_single
 from lltc.posterior.target import LocalPosterior
 
 
@@ -26,7 +26,7 @@ class Sight:
     ):
         self.posterior = posterior
         self.directions, self.masks = jnp.asarray(directions, posterior.dtype), jnp.asarray(masks, bool)
-        self.held = held_batches(posterior, posterior.data, rows) if posterior.target.per_example else ()
+        self.held = held_batches(posterior, posterior.data, rows) if tells_single(posterior.target) else ()
         self.along: Stream | None = None
         self.each: Stream | None = None
         self.apart: Stream | None = None

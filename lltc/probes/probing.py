@@ -14,6 +14,7 @@ from lltc.errors import InputError
 from lltc.estimates.effort import fitted
 from lltc.estimates.estimator import draw_estimates
 from lltc.estimates.options import Options, arrange, complete
+from lltc.posterior.checks import check_flag
 from lltc.posterior.components import Restriction, list_components, name_components, select
 from lltc.posterior.data import Data, as_data
 from lltc.posterior.layout import center_vector, moved_mask
@@ -97,7 +98,7 @@ def probe(
         (1, 0, 1.0)
     """
     began = time.perf_counter()
-    settings = complete("probe", options)
+    settings, refine = complete("probe", options), check_flag("refine", refine)
     old, new = _arrange(model, before, after, data, settings)
     restrict = _moves(new)
     named = _named(new.params, components, restrict)

@@ -79,8 +79,9 @@ class Probe:
 
     `before` and `after` are the estimates, at one nβ and one γ. `stiffness_before` and `stiffness_after` hold
     the spectra, `change` the directions that stiffened and softened, `by_component` each component's part,
-    `examples` the fluctuations of single losses (None for a model of means). The weights moved by
-    `moved_inside` in the span of the directions that stiffened or softened and by `moved_outside` across it.
+    `examples` the fluctuations of single losses (None for a model of means, under weights and weight decay).
+    The weights moved by `moved_inside` in the span of the directions that stiffened or softened and by
+    `moved_outside` across it.
     What the directions tell is NaN where the chains of either checkpoint diverged or were stopped.
     """
 

@@ -12,7 +12,7 @@ from lltc.diagnostics.status import Status
 from lltc.errors import InputError
 from lltc.estimates.estimator import check_readings, draw_estimates
 from lltc.estimates.record import LLCEstimate
-from lltc.posterior.examples import choose_followed
+from lltc.posterior.examples import choose_followed, tells_single
 from lltc.posterior.target import LocalPosterior
 from lltc.probes.hessian import find_directions
 from lltc.probes.moments import Sight
@@ -67,7 +67,7 @@ def watch(
         moments = Moments(variance, curved.curvature, inside, *sight.means, stacked.sum(1))
         parts = divide_llc(estimate, moments)
     each = over_chains(_variances(sight.each if told else None, len(rows)))
-    losses = each if posterior.target.per_example else None
+    losses = each if tells_single(posterior.target) else None
     return Seen(estimate, stiffness, dict(zip(masks, parts, strict=False)), rows, losses)
 
 

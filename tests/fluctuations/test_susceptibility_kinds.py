@@ -38,6 +38,19 @@ def test_a_model_of_means_has_susceptibilities_but_no_single_examples():
         susceptibilities(mean, POINT, DATA, rows=[0], **probes)
 
 
+@pytest.mark.parametrize("option", [{"weights": np.arange(SIZE) % 3}, {"weight_decay": 0.1}])
+def test_losses_that_are_not_those_of_single_examples_are_not_taken_for_them(option):
+    """Their variances are no functional variance: weights would count twice, and decay in each of them."""
+    few: dict[str, Any] = {"num_draws": 128, "num_warmup": 16, **OPTIONS, **option}
+    found = susceptibilities(MODEL, POINT, DATA, components=PARTS, slices={"same": DATA}, **few)
+    assert found.loss_kernel is None
+    assert np.isnan(found.singular_fluctuation.value)
+    assert np.isfinite(found.chi.value).all()
+    with pytest.raises(InputError, match=r"rows='all' asks .* no plain mean of them under weight"):
+        susceptibilities(MODEL, POINT, DATA, rows="all", **few)
+    assert lltc.probe(MODEL, POINT, POINT, DATA, **few).examples is None
+
+
 def test_behavioral_losses_are_read_too():
     """½‖x·u‖² whatever the targets: without slope at w*, so that χ is ½ tr of the curvatures alone."""
     inputs, loss = DATA[0], Form(np.zeros(WIDTH), DATA[0].T @ DATA[0] / SIZE)

@@ -258,6 +258,7 @@ def test_posteriors_that_differ_in_more_than_the_checkpoint_are_refused(changed,
     [
         ({"components": ["x"]}, r"components\['x'\]='x' selects no"),
         ({"num_draws": 100}, "num_draws must be at least 128"),
+        ({"refine": "no"}, "refine must be True or False, but 'no'"),
         ({"directions": 0}, "directions must be an integer of at least 1, but 0"),
         ({"examples": 2.5}, "examples must be an integer of at least 1, but 2.5"),
         ({"after": {"a": jnp.zeros(2)}}, "before and after must be checkpoints of one network, but b is"),

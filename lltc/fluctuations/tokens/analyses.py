@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from lltc.chains.streams import as_rng
 from lltc.diagnostics.measured import Pairs, over_chains
 from lltc.errors import InputError
 from lltc.fluctuations.tokens.kept import KeptLosses
 from lltc.fluctuations.tokens.moments import Contrast, Each, contrast, covariance_terms, covariances
 from lltc.fluctuations.tokens.susceptibilities import TokenSusceptibilities
+from lltc.posterior.arrays import as_indices
+from lltc.posterior.checks import check_flag
 
 MOST_AT_ONCE = 1 << 27
 
@@ -29,7 +32,9 @@ class KernelSketch:
 
         Var = (K_ss K_tt + K_st²)/width, at most; the error of Monte Carlo comes on top of it.
         """
-        left, right = self.features[np.asarray(rows)], self.features[np.asarray(columns)]
+        count = len(self.features)
+        pairs = (("rows", rows), ("columns", columns))
+        left, right = (self.features[as_indices(name, which, count, "tokens")] for name, which in pairs)
         value = left @ right.T
         scale = np.outer(np.sum(left**2, 1), np.sum(right**2, 1))
         return Pairs(value, np.sqrt((scale + value**2) / self.features.shape[1]))
@@ -37,6 +42,7 @@ class KernelSketch:
 
 def find_susceptibilities(record: KeptLosses, *, alone: bool) -> TokenSusceptibilities:
     """See `LossRecord.susceptibilities`."""
+    check_flag("alone", alone)
     if not record.components:
         raise InputError("no components were read, but each row of χ is one's; pass components to lltc.read.")
     terms = {}
@@ -114,6 +120,7 @@ def find_influence(
 
 def _by_blocks(record: KeptLosses, sets: Sequence[np.ndarray], correlation: bool) -> Contrast:
     """Return covariances of the mean losses of sets of tokens with all tokens, so many sets at a time."""
+    check_flag("correlation", correlation)
     width = max(MOST_AT_ONCE // (8 * record.num_chains * record.num_tokens), 1)
     blocks = [sets[low : low + width] for low in range(0, len(sets), width)]
 
@@ -132,7 +139,7 @@ def sketch_kernel(record: KeptLosses, width: int, key: int) -> KernelSketch:
     if not isinstance(width, int | np.integer) or width < 1:
         raise InputError(f"width must be an integer ≥ 1, but {width!r} was given; pass such as 256.")
     record.check()
-    rng = np.random.default_rng(key)
+    rng = as_rng(key)
     total, signs_total, mean, count = 0.0, 0.0, 0.0, 0
     for losses in record.losses():
         signs = rng.choice([-1.0, 1.0], (len(losses), width))
@@ -144,11 +151,4 @@ def sketch_kernel(record: KeptLosses, width: int, key: int) -> KernelSketch:
 
 def _tokens(record: KeptLosses, name: str, which: Sequence[int]) -> np.ndarray:
     """Return indices of tokens, or refuse them."""
-    chosen = np.asarray(which)
-    inside = chosen.ndim == 1 and len(chosen) and chosen.dtype.kind in "iu"
-    if not inside or chosen.min() < 0 or chosen.max() >= record.num_tokens:
-        raise InputError(
-            f"{name} must be integers from 0 to {record.num_tokens - 1}, indices into record.tokens, but "
-            f"{which!r} was given; pass such."
-        )
-    return chosen
+    return as_indices(name, which, record.num_tokens, "record.tokens")

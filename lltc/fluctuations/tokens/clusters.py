@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lltc.chains.streams import as_rng
 from lltc.diagnostics.measured import Pairs, over_chains
 from lltc.errors import InputError
 from lltc.fluctuations.tokens.responses import Responses, check_same
@@ -77,7 +78,7 @@ class Clusters:
         adjusted = _sklearn("metrics").adjusted_rand_score
         pairs, overlap = match_labels(self.labels, other.labels)
         agreement = float(adjusted(self.labels, other.labels))
-        rng = np.random.default_rng(key)
+        rng = as_rng(key)
         shuffled = [adjusted(self.labels, rng.permutation(other.labels)) for _ in range(SHUFFLES)]
         chance = (1 + sum(value >= agreement for value in shuffled)) / (1 + SHUFFLES)
         return ClusterMatch(pairs, overlap, agreement, chance)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.errors import InputError
+from lltc.posterior.arrays import as_indices
 from lltc.posterior.layout import Center, count_moved
 from lltc.posterior.target import LocalPosterior, Target
 from lltc.types import PyTree
@@ -97,15 +98,7 @@ def _chosen(rows: Sequence[int] | None, size: int) -> np.ndarray:
     """Return which examples' tokens are kept `(example,)`."""
     if rows is None:
         return np.ones(size, bool)
-    wanted = np.asarray(rows)
-    if wanted.ndim != 1 or not len(wanted) or wanted.dtype.kind not in "iu":
-        raise InputError(f"rows must be integers, indices into data, but {rows!r} was given; pass such.")
-    if wanted.min() < 0 or wanted.max() >= size:
-        raise InputError(
-            f"rows must lie from 0 to {size - 1}, as data holds {size} examples, but they reach from "
-            f"{wanted.min()} to {wanted.max()}; leave the others out."
-        )
-    return np.isin(np.arange(size), wanted)
+    return np.isin(np.arange(size), as_indices("rows", rows, size, "data"))
 
 
 def _check(counts: np.ndarray, losses: np.ndarray, first: int) -> None:

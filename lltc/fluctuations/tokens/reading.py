@@ -32,9 +32,9 @@ from lltc.fluctuations.tokens.store import FILE, Extent, hold, plan_arrays, pred
 from lltc.posterior.checks import check_flag
 from lltc.posterior.components import Restriction, name_components
 from lltc.posterior.data import Data
+from lltc.posterior.examples import weighed_by
 from lltc.posterior.layout import moved_mask
 from lltc.posterior.target import LocalPosterior
-from lltc.posterior.weighing import WeightedLoss
 from lltc.types import LossFn, PyTree
 
 OF_PRIOR = 4
@@ -160,11 +160,10 @@ def _refuse(settings: Mapping[str, Any]) -> None:
 
 def _refuse_weighed(posterior: LocalPosterior) -> None:
     """Refuse a loss that is no mean of the losses kept."""
-    weighed = isinstance(posterior.target.model, WeightedLoss)
-    if weighed or posterior.target.weight_decay:
+    if option := weighed_by(posterior.target):
         raise InputError(
-            f"{'weights' if weighed else 'weight_decay'} cannot be given to lltc.read: what it tells holds "
-            "of a loss that is the plain mean over examples; leave it out, or repeat examples in data."
+            f"{option} cannot be given to lltc.read: what it tells holds of a loss that is the plain mean "
+            "over examples; leave it out, or repeat examples in data."
         )
 
 

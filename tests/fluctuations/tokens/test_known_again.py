@@ -1,6 +1,7 @@
 """A store knows its own reading again, and takes no other for it."""
 
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,13 +23,12 @@ def stepping(coupling=0.1, size=0.5):
     return lltc.kernels.scheduled(lltc.kernels.sgnht(coupling=coupling), optax.constant_schedule(size))
 
 
-def read_alike(store, **changed):
+def read_alike(store, *, apply=outputs, kind="squared", data=INPUTS, **changed: Any) -> lltc.LossRecord:
     """Read what is zero at w*, of whatever data, with few draws."""
-    given = {"apply": outputs, "kind": "squared", "data": INPUTS} | changed
-    model = lltc.behavioral(given.pop("apply"), given.pop("kind"))
-    few = {"num_draws": 128, "num_warmup": 16, "num_chains": 2, "localization": 1.0, "progress": False}
-    moves = {"kernel": stepping(), "preconditioner": optax.scale_by_rms(0.9), "restrict": "left"}
-    return lltc.read(model, ALIKE, store=store, **({"rows": [0]} | moves | few | given))
+    options: dict[str, Any] = {"num_draws": 128, "num_warmup": 16, "num_chains": 2, "localization": 1.0}
+    options |= {"kernel": stepping(), "preconditioner": optax.scale_by_rms(0.9), "restrict": "left"}
+    model = lltc.behavioral(apply, kind)
+    return lltc.read(model, ALIKE, data, store=store, rows=[0], progress=False, **(options | changed))
 
 
 @pytest.fixture(scope="module")
