@@ -7,18 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lltc.errors import InputError
+from lltc.errors import InputError, shown
 from lltc.posterior.data import Data, as_data
 from lltc.sweeps.driver import sweep
+from lltc.sweeps.engines.local import without_engine
 from lltc.sweeps.jobs.observables import name_observables, spread
-from lltc.sweeps.jobs.sources import Checkpoints, Task, make_tasks
+from lltc.sweeps.jobs.plan import plan_sweep
+from lltc.sweeps.jobs.request import make_request
+from lltc.sweeps.jobs.sources import READING, Checkpoints, Task, make_tasks
+from lltc.sweeps.jobs.survey import survey
 from lltc.sweeps.observations import look_at
 from lltc.sweeps.reading.refinement import choose_next, coarse_grid, pace
 from lltc.sweeps.record import Sweep
+from lltc.sweeps.store import folder as store
 from lltc.types import LossFn, PyTree
 
 Array = NDArray[np.float64]
-READING = ("params_key", "loader", "transpose", "ignore")
 
 
 def sweep_adaptively(
@@ -37,8 +41,8 @@ def sweep_adaptively(
     norm of its weights, and the observables given. A third of the budget then goes to checkpoints spread
     evenly in what these say of training's pace (`refinement.pace`); the rest, `together` at a time, to where
     a transition's place or existence is least certain (`refinement.choose_next`), until nothing is left to
-    settle. The estimates are those of a dense sweep with the same key, bit for bit; called again with a
-    larger budget it goes on from there.
+    settle. The estimates are those of a dense sweep with the same key, bit for bit. What the folder holds
+    already is kept and counts: called again with a larger budget it goes on from there.
 
     Args:
         checkpoints: as for `lltc.sweep`.
@@ -53,7 +57,7 @@ def sweep_adaptively(
         A `Sweep` whose curve holds the estimated checkpoints.
 
     Raises:
-        InputError: as `lltc.sweep`, and for a budget below 4.
+        InputError: as `lltc.sweep`, and for a budget below 4 or `together` below 1.
 
     Example:
         >>> import tempfile, jax.numpy as jnp
@@ -65,11 +69,8 @@ def sweep_adaptively(
         >>> swept.curve.sizes["step"]
         4
     """
-    if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 4:
-        raise InputError(
-            f"budget must be an integer ≥ 4, but {budget!r} was given; pass the most checkpoints to "
-            "estimate, or no budget."
-        )
+    _check_count("budget", budget, 4, "the most checkpoints to estimate")
+    _check_count("together", together, 1, "how many checkpoints to choose at a time")
     reading = {name: arguments.pop(name, None) for name in READING}
     tasks = make_tasks(checkpoints, reading)
     run = lambda chosen: sweep(chosen, model, data, out=out, **arguments)
@@ -77,15 +78,35 @@ def sweep_adaptively(
         return run(tasks)
     looks = look_everywhere(tasks, model, data, arguments.get("template"), arguments.get("observables") or {})
     steps, passed = np.array([task.step for task in tasks], dtype=float), pace(looks, len(tasks))
-    done = coarse_grid(passed, max(4, budget // 3))
+    known = _estimated(tasks, model, data, Path(out), arguments)
+    begun = {*known, *coarse_grid(passed, max(4, budget // 3))}
+    done = tuple(sorted(begun if len(begun) <= budget else known))
     while True:
         swept = run([tasks[place] for place in done])
         room = min(together, budget - len(done))
         llc, llc_se = (swept.curve[name].to_numpy() for name in ("llc", "llc_se"))
-        chosen = choose_next(steps, passed, done, llc, llc_se, size=room) if room else ()
+        chosen = choose_next(steps, passed, done, llc, llc_se, size=room) if room > 0 else ()
         if not chosen:
             return swept
         done = tuple(sorted({*done, *chosen}))
+
+
+def _check_count(name: str, count: int, least: int, what: str) -> None:
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < least:
+        raise InputError(
+            f"{name} must be an integer ≥ {least}, but {shown(count)} was given; pass {what}, or no {name}."
+        )
+
+
+def _estimated(
+    tasks: Sequence[Task], model: LossFn, data: PyTree | Data, out: Path, arguments: dict[str, Any]
+) -> set[int]:
+    """Return the places of the checkpoints whose estimates in `out` are those this sweep would make."""
+    if store.recorded_settings(out) is None:
+        return set()
+    plan = plan_sweep(tasks, make_request(model, data, **without_engine(arguments)), out)
+    works = survey(plan.setup, plan.tasks)
+    return {place for place, work in enumerate(works) if not work.estimate and work.same_as is None}
 
 
 def look_everywhere(

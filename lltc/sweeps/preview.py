@@ -12,6 +12,7 @@ from lltc.chains.cost import is_costly
 from lltc.estimates.estimator import FEW_DRAWS, TYPICAL_WARMUP
 from lltc.estimates.llc import estimate_llc
 from lltc.posterior.data import Data
+from lltc.sweeps.engines.local import without_engine
 from lltc.sweeps.jobs.plan import Plan, plan_runs, plan_sweep
 from lltc.sweeps.jobs.progress import clock
 from lltc.sweeps.jobs.request import Setup, find_reference, make_request
@@ -80,7 +81,8 @@ def preview_sweep(
 
     An estimate's time is that of the finished ones, else measured by three short runs.
     """
-    return _preview([plan_sweep(checkpoints, make_request(model, data, **arguments), Path(out))], workers)
+    request = make_request(model, data, **without_engine(arguments))
+    return _preview([plan_sweep(checkpoints, request, Path(out))], workers)
 
 
 def preview_runs(
@@ -94,7 +96,7 @@ def preview_runs(
     **arguments: Any,
 ) -> Preview:
     """Tell what `lltc.sweep_runs` with the same arguments would do; nothing is written."""
-    request = make_request(model, data, **arguments)
+    request = make_request(model, data, **without_engine(arguments))
     return _preview(plan_runs(folder, request, Path(out), pattern=pattern), workers)
 
 

@@ -1,13 +1,16 @@
 """A sweep within a budget: where it looks first, where it looks next, and that it finds the same markers."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lltc import InputError, sweep, sweep_adaptively
+from lltc import InputError, estimate_llc, sweep, sweep_adaptively
 from lltc.sweeps.adaptive import look_everywhere
+from lltc.sweeps.jobs import worker
 from lltc.sweeps.jobs.sources import make_tasks
 from lltc.sweeps.reading.refinement import choose_next, coarse_grid, pace
 from lltc.transitions import find_transitions
@@ -98,9 +101,43 @@ def test_what_is_estimated_is_what_a_dense_sweep_estimates(tmp_path):
     same = dense.curve.sel(step=some.curve["step"])
     np.testing.assert_array_equal(some.curve["llc"], same["llc"])
     more = sweep_adaptively(pairs, MODEL, DATA, out=tmp_path / "some", budget=12, nbeta=10.0, **QUICK)
-    assert set(some.curve["step"].values) <= set(more.curve["step"].values) | set(range(20))
+    assert set(some.curve["step"].values) <= set(more.curve["step"].values)
+    assert more.curve.sizes["step"] <= 12
+    fewer = sweep_adaptively(pairs, MODEL, DATA, out=tmp_path / "some", budget=4, nbeta=10.0, **QUICK)
+    assert fewer.curve.equals(more.curve)
     everything = sweep_adaptively(pairs, MODEL, DATA, out=tmp_path / "some", budget=20, nbeta=10.0, **QUICK)
     np.testing.assert_array_equal(everything.curve["llc"], dense.curve["llc"])
+
+
+@pytest.mark.parametrize("budgets", [(8, 30), (28, 30)])
+def test_a_larger_budget_goes_on_from_what_is_there(tmp_path, monkeypatch, budgets):
+    """Also where the coarse grid of the larger one is another, and does not fit beside what is there."""
+    pairs = [(step, jnp.full(2, 3.0 * (step > 40) + 1e-3 * step)) for step in range(60)]
+    sample = estimate_llc(MODEL, pairs[0][1], DATA, **QUICK)
+    drawn = []
+
+    def draw(_setup, _key, params, _component):
+        drawn.append(params)
+        return replace(sample, llc=float(jnp.sum(params**2)), llc_se=0.3)
+
+    monkeypatch.setattr(worker, "_draw", draw)
+    steps = []
+    for budget in budgets:
+        steps.append(
+            set(
+                sweep_adaptively(pairs, MODEL, DATA, out=tmp_path, budget=budget, **QUICK)
+                .curve["step"]
+                .values
+            )
+        )
+        assert len(drawn) == len(steps[-1]) <= budget
+    assert steps[0] < steps[1]
+
+
+@pytest.mark.parametrize("together", [0, -1, 2.5, True])
+def test_how_many_together_is_a_number(together, tmp_path):
+    with pytest.raises(InputError, match="together must be an integer ≥ 1, but"):
+        sweep_adaptively([(0, jnp.zeros(2))], MODEL, DATA, out=tmp_path, budget=4, together=together)
 
 
 def test_every_checkpoint_is_looked_at_and_a_bad_one_is_filled_in():

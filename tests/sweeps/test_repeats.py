@@ -66,10 +66,11 @@ def test_the_same_weights_are_estimated_once_and_said_to_be_the_same(tmp_path, c
 def test_a_dry_run_counts_each_checkpoint_once(tmp_path):
     write(tmp_path / "in", {1: 0.1, 2: 0.2, 3: 0.1})
     lltc.sweep(tmp_path / "in", loss, DATA, out=tmp_path / "out", **FEW)
-    options = {name: value for name, value in FEW.items() if name != "progress"}
+    engine = {"scheduler": None, "executor": None}
 
     def told(**changed):
-        preview = preview_sweep(tmp_path / "in", loss, DATA, out=tmp_path / "out", **(options | changed))
+        asked = FEW | engine | changed
+        preview = preview_sweep(tmp_path / "in", loss, DATA, out=tmp_path / "out", **asked)
         return str(preview).splitlines()
 
     assert told() == ["done         3 checkpoints: steps 1, 2, 3"]

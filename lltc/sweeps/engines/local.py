@@ -16,6 +16,7 @@ from lltc.sweeps.jobs.survey import Work
 from lltc.sweeps.jobs.worker import Row, do_work
 
 Setups = Mapping[str, Setup]
+ENGINE = ("workers", "scheduler", "executor", "progress")
 _HANDED: dict[str, Setups] = {}  # In a worker process: what it was handed, under the sweep's token.
 
 
@@ -78,6 +79,11 @@ def choose_engine(*, workers: int, scheduler: str | None, executor: Executor | N
         # JAX takes most of a GPU at its first touch: this process and the workers must not fight for it.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     return chosen
+
+
+def without_engine(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a sweep that say what is estimated, not where, nor what is told meanwhile."""
+    return {name: value for name, value in arguments.items() if name not in ENGINE}
 
 
 def works_apart(engine: Mapping[str, Any]) -> bool:
