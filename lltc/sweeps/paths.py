@@ -12,7 +12,7 @@ import numpy as np
 
 from lltc.chains.streams import as_key
 from lltc.compilation import cached_compilation
-from lltc.errors import InputError
+from lltc.errors import InputError, shown
 from lltc.estimates.record import LLCEstimate
 from lltc.posterior.data import Data
 from lltc.sweeps.driver import run_plans
@@ -62,14 +62,12 @@ class PathSweep:
         """Rebuild a path from its folder, finished or not; `InputError` when `out` holds none."""
         runs = Runs.open(out)
         named = [name.rpartition("=") for name in runs]
-        coordinates = {name for name, _, _ in named}
-        if len(coordinates) != 1 or "" in coordinates:
+        coordinate, values = named[0][0], _as_values([value for _, _, value in named])
+        if not values or not coordinate or {name for name, _, _ in named} != {coordinate}:
             raise InputError(
                 f"out={str(out)!r} holds several runs, but no path; pass a folder that lltc.sweep_path wrote."
             )
-        values = [float(value) for _, _, value in named]
-        sweeps = dict(sorted(zip(values, runs.values(), strict=True)))
-        [coordinate] = coordinates
+        sweeps = dict(sorted(zip(values, runs.values(), strict=True), key=lambda pair: pair[0]))
         curve = _join(coordinate, sweeps)
         return cls(Path(out), coordinate, curve, mark(curve, coordinate), sweeps)
 
@@ -126,7 +124,7 @@ def sweep_path(
         at: function of the coordinate, returning a `Point` or `(params, model, data[, options])`.
         values: values of the coordinate, each once; they are the curve's axis in rising order.
         out: the folder of the results, created when missing.
-        coordinate: its name, for folders and axes.
+        coordinate: its name, for folders and axes; no name of what is measured.
         key: JAX key or int.
         localization: γ at every value; default that of the point of the smallest value.
         workers, scheduler, executor, progress: as `lltc.sweep`'s.
@@ -137,7 +135,8 @@ def sweep_path(
         A `PathSweep` with `curve`, `transitions`, `estimate(value)` and `plot`.
 
     Raises:
-        InputError: as `lltc.sweep`; for values that are not finite numbers, or given twice.
+        InputError: as `lltc.sweep`; for values that are not finite numbers, or given twice, and for a
+        coordinate that names no folder and axis.
 
     Example:
         >>> import tempfile, jax.numpy as jnp
@@ -150,6 +149,7 @@ def sweep_path(
         array([0.2, 0.5])
     """
     numbers = _check_values(values)
+    _check_coordinate(coordinate, options.get("observables"))
     engine = choose_engine(workers=workers, scheduler=scheduler, executor=executor)
     home, plans = Path(out), []
     with cached_compilation():
@@ -168,16 +168,32 @@ def sweep_path(
 
 
 def _check_values(values: Sequence[float]) -> list[float]:
-    try:
-        numbers = sorted(float(value) for value in values)
-    except (TypeError, ValueError):
-        numbers = []
-    if not numbers or not np.isfinite(numbers).all() or len(set(numbers)) < len(numbers):
+    numbers = sorted(_as_values(values))
+    if not numbers:
         raise InputError(
-            f"values must be different finite numbers, at least one, but {values!r} was given; pass such a "
-            "sequence."
+            f"values must be different finite numbers, at least one, but {shown(values)} was given; pass "
+            "such a sequence."
         )
     return numbers
+
+
+def _as_values(values: Sequence[Any]) -> list[float]:
+    """Return values as different finite numbers; none where they are no such."""
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError, OverflowError):
+        return []
+    return numbers if np.isfinite(numbers).all() and len(set(numbers)) == len(numbers) else []
+
+
+def _check_coordinate(coordinate: str, observables: Any) -> None:
+    """Refuse what cannot name a folder and an axis, or names a variable of the curve."""
+    taken = {*COLUMNS, *(observables if isinstance(observables, Mapping) else ())}
+    if not isinstance(coordinate, str) or coordinate in ("", *taken) or {"/", "\0"} & {*coordinate}:
+        raise InputError(
+            f"coordinate must be a text without a slash that names no variable of the curve, but "
+            f"{shown(coordinate)} was given; pass another, such as 'h'."
+        )
 
 
 def _point(at: Callable[[float], Point | tuple], value: float) -> Point:

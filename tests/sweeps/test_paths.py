@@ -117,6 +117,22 @@ def test_values_that_are_no_axis(values, tmp_path):
         lltc.sweep_path(at, values, out=tmp_path, **SETTINGS)
 
 
+@pytest.mark.parametrize("coordinate", ["n/8", "", "loss", "llc", "first", 3])
+def test_a_coordinate_that_is_no_name_is_refused_before_any_work(coordinate, tmp_path, monkeypatch):
+    monkeypatch.setattr("lltc.sweeps.paths.run_plans", None)
+    with pytest.raises(InputError, match="coordinate must be a text without a slash that names no variable"):
+        lltc.sweep_path(
+            at, [1.0], out=tmp_path, coordinate=coordinate, observables={"first": jnp.sum}, **SETTINGS
+        )
+
+
+@pytest.mark.parametrize("names", [["lr=low", "lr=high"], ["h=1", "h=1.0"], ["h=nan"], ["h=1", "g=1"], ["1"]])
+def test_runs_that_are_no_path_are_one_sentence(names, tmp_path, monkeypatch):
+    monkeypatch.setattr("lltc.sweeps.paths.Runs.open", lambda _: dict.fromkeys(names))
+    with pytest.raises(InputError, match="holds several runs, but no path; pass a folder that"):
+        lltc.PathSweep.open(tmp_path)
+
+
 def test_a_point_that_is_none_and_a_value_that_is_not_there(broken, tmp_path):
     with pytest.raises(InputError, match=r"at\(1.0\) returned int, but a lltc.Point or"):
         lltc.sweep_path(lambda _: cast(Any, 3), [1.0], out=tmp_path, **SETTINGS)
