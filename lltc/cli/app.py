@@ -17,10 +17,12 @@ from lltc.cli.probing import components, probe
 from lltc.cli.showing import report, show
 from lltc.cli.streams import drop_stdout, prepare_streams
 from lltc.cli.sweeping import sweep
-from lltc.errors import InputError
+from lltc.errors import InputError, first_line
 from lltc.version import VERSION
 
 STOPPED = "lltc: stopped; what is finished is kept, and the same command goes on from there."
+ENDED = "lltc: stopped; what is written is kept, and the same command begins anew."
+RESUMED = {"sweep", "demo"}
 GRACE = 4.0
 
 app = App(
@@ -48,7 +50,10 @@ def demo(*, out: Path = Path("lltc-demo")) -> None:
 
 
 def main() -> None:
-    """Run the shell; bad input ends with its sentence and status 2, Ctrl-C with 130, SIGTERM with 143."""
+    """Run the shell; bad input ends with its sentence and status 2, Ctrl-C with 130, SIGTERM with 143.
+
+    What the system refuses, such as to write to a full disk, ends with a sentence and status 1.
+    """
     prepare_streams()
     told = threading.Event()
     terminated = _heed_termination(told)
@@ -60,11 +65,24 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         told.set()
-        print(STOPPED, file=sys.stderr)
+        print(_last_word(), file=sys.stderr)
         sys.exit(143 if terminated.is_set() else 130)
     except BrokenPipeError:
         drop_stdout()
         sys.exit(141)
+    except OSError as error:
+        drop_stdout()
+        print(
+            f"lltc: the system stopped the command ({first_line(error)}); what is written is kept: make room "
+            "or mend it, and run the command again.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+def _last_word() -> str:
+    """Return what a stopped command says: only some go on where they were."""
+    return STOPPED if RESUMED & set(sys.argv[1:2]) else ENDED
 
 
 def _heed_termination(told: threading.Event) -> threading.Event:
@@ -77,7 +95,7 @@ def _heed_termination(told: threading.Event) -> threading.Event:
 
     def leave() -> None:
         if not told.is_set():
-            print(STOPPED, file=sys.stderr, flush=True)
+            print(_last_word(), file=sys.stderr, flush=True)
         os._exit(143)
 
     def stop(*_: object) -> None:

@@ -26,7 +26,10 @@ def compare(*folders: Path, structure: str = "llc", out: Path | None = None) -> 
         for name, swept in open_sweeps(folder).items():
             named["/".join(filter(None, [folder.as_posix(), name]))] = swept
     comparison = sweeps.compare(named, structure=structure)
-    print(comparison, flush=True)
+    try:
+        print(comparison, flush=True)
+    finally:  # A closed pipe must not cost the page.
+        if out is not None:
+            save(out, comparison.report)
     if out is not None:
-        save(out, comparison.report)
         print(f"\n{out}")

@@ -44,8 +44,10 @@ def estimate(
             progress=progress,
             **as_options(sampling),
         )
-    print(estimate.summary(), flush=True)
-    if out is not None:
-        save(out, estimate.save)
+    try:
+        print(estimate.summary(), flush=True)
+    finally:  # A closed pipe must not cost the draws.
+        if out is not None:
+            save(out, estimate.save)
     if estimate.status is Status.interrupted:
         raise KeyboardInterrupt

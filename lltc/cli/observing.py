@@ -51,6 +51,8 @@ def observe(
         template=as_template(loading),
         **as_reading(loading),
     )
-    print(observations, flush=True)
-    if out is not None:
-        save(out, observations.to_csv)
+    try:
+        print(observations, flush=True)
+    finally:  # A closed pipe must not cost the values.
+        if out is not None:
+            save(out, observations.to_csv)

@@ -139,12 +139,14 @@ def probe(
         progress=progress,
         **as_options(sampling),
     )
-    print(json.dumps(probe_to_json(change), allow_nan=False) if as_json else change, flush=True)
-    if swept is not None:
-        swept.report(probes={f"{as_path(before).name} → {as_path(after).name}": change})
-    if plot is not None:
-        figure: Any = change.plot().figure
-        save(plot, figure.savefig)
+    try:
+        print(json.dumps(probe_to_json(change), allow_nan=False) if as_json else change, flush=True)
+    finally:  # A closed pipe must not cost page and picture.
+        if swept is not None:
+            swept.report(probes={f"{as_path(before).name} → {as_path(after).name}": change})
+        if plot is not None:
+            figure: Any = change.plot().figure
+            save(plot, figure.savefig)
 
 
 def probe_to_json(probe: Any) -> dict[str, Any]:

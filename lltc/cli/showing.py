@@ -60,8 +60,8 @@ def to_json(swept: Any) -> dict[str, list[dict[str, Any]]]:
     points = [
         {"step": int(step)}
         | {name: _number(values[i]) for name, values in columns.items()}
-        | {"status": str(status)}
-        for i, (step, status) in enumerate(zip(curve["step"].values, curve["status"].values, strict=True))
+        | {name: str(curve[name].values[i]) for name in ("status", "reason")}
+        for i, step in enumerate(curve["step"].values)
     ]
     markers = [
         {
@@ -79,11 +79,13 @@ def to_json(swept: Any) -> dict[str, list[dict[str, Any]]]:
 
 def print_sweep(swept: Any, name: str = "") -> None:
     """Print a sweep's table and sketch, under the name of its run where it has one."""
-    from lltc.report import sketch, table
+    from lltc.report import list_reasons, sketch, table
 
     if name:
         print(f"\n{name}")
     print(table(swept.curve, swept.transitions))
+    if reasons := list_reasons(swept.curve):
+        print("\n".join(["", *reasons]))
     print()
     print(sketch(swept.curve["step"].values, swept.curve["llc"].values, swept.transitions))
     if swept.curve.attrs["observables"] or swept.components:

@@ -23,7 +23,7 @@ def sweep(
     data: str,
     out: Path,
     runs: bool = False,
-    pattern: str = "*",
+    pattern: str | None = None,
     revisions: str | None = None,
     keep: int | None = None,
     workers: int = 0,
@@ -56,7 +56,7 @@ def sweep(
     runs
         Each sub-folder is a run (seed or setting), swept into its own folder in out at one nβ and γ.
     pattern
-        Which sub-folders are runs, such as "seed*".
+        Which sub-folders are runs, such as "seed*"; default all but hidden ones.
     revisions
         Which branches and tags of a repository hf://org/name are checkpoints, such as "step*".
     keep
@@ -81,6 +81,7 @@ def sweep(
     from lltc import sweeps
     from lltc.checkpoints.remote import as_folder
 
+    _check_together(runs=runs, pattern=pattern, budget=budget, dry_run=dry_run)
     folder = as_folder(checkpoints, revisions, keep)
     arguments = as_options(sampling) | as_reading(loading)
     arguments |= {
@@ -93,15 +94,13 @@ def sweep(
     }
     loss, examples = load_attribute("model", model), load_value("data", data)
     if runs:
-        arguments["pattern"] = pattern
+        arguments["pattern"] = "*" if pattern is None else pattern
     if dry_run:
         preview = sweeps.preview_runs if runs else sweeps.preview_sweep
         print(preview(checkpoints if runs else folder, loss, examples, **arguments))
         return
     arguments |= {"scheduler": scheduler, "progress": progress}
     if budget is not None:
-        if runs:
-            raise InputError("budget is for one run, but --runs was given; sweep each run on its own.")
         arguments |= {"budget": budget, "together": max(workers, 4)}
         print_sweep(sweeps.sweep_adaptively(folder, loss, examples, **arguments))
         return
@@ -110,3 +109,19 @@ def sweep(
             print_sweep(swept, name)
     else:
         print_sweep(sweeps.sweep(folder, loss, examples, **arguments))
+
+
+def _check_together(*, runs: bool, pattern: str | None, budget: int | None, dry_run: bool) -> None:
+    """Refuse flags of which one would go unheeded beside another."""
+    if pattern is not None and not runs:
+        raise InputError(
+            "pattern says which sub-folders are runs, but --runs was not given; give it, or leave pattern "
+            "out."
+        )
+    if budget is not None and runs:
+        raise InputError("budget is for one run, but --runs was given; sweep each run on its own.")
+    if budget is not None and dry_run:
+        raise InputError(
+            "budget was given with --dry-run, but what it leaves out is chosen by the estimates as they "
+            "come; leave one of them out."
+        )

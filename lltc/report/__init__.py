@@ -2,7 +2,7 @@
 
 from lltc.report.exhibit import Exhibit
 from lltc.report.html import write_report, write_runs_report
-from lltc.report.listing import align, list_changes, list_columns
+from lltc.report.listing import align, list_changes, list_columns, list_reasons
 from lltc.report.plots import plot_chains, plot_curve, plot_curves
 from lltc.report.spectra import Spectrum, draw_spectra
 from lltc.report.stages import plot_stages
@@ -19,6 +19,7 @@ __all__ = [
     "draw_spectra",
     "list_changes",
     "list_columns",
+    "list_reasons",
     "plot_chains",
     "plot_curve",
     "plot_curves",

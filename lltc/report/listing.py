@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lltc.errors import printable
 from lltc.report.wording import number, sentence
 
 
@@ -43,6 +44,19 @@ def list_columns(curve: Any, names: Sequence[str]) -> str:
         for row in zip(*columns, strict=True)
     ]
     return align([("step", *names), *rows])
+
+
+def list_reasons(curve: Any, most: int = 8) -> list[str]:
+    """A line for each of the first `most` checkpoints of which there is something to say, then a count.
+
+    Example:
+        >>> import xarray as xr
+        >>> list_reasons(xr.Dataset({"reason": ("step", ["", "It is gone."])}, {"step": [0, 10]}))
+        ['step 10: It is gone.']
+    """
+    told = zip(curve["step"].values, curve["reason"].values, strict=True)
+    lines = [f"step {number(step, 7)}: {printable(str(reason))}" for step, reason in told if reason]
+    return lines[:most] + ([f"and {len(lines) - most} more"] if len(lines) > most else [])
 
 
 def list_changes(markers: Mapping[str, Sequence[Any]]) -> list[str]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lltc.errors import InputError
+from lltc.errors import InputError, shown
 from lltc.posterior.checks import is_hashable
 from lltc.posterior.data import Data, as_data
 from lltc.posterior.layout import (
@@ -22,6 +22,7 @@ from lltc.posterior.layout import (
     flatten_leaves,
     locate,
 )
+from lltc.posterior.tokens import example_losses
 from lltc.sweeps.jobs.observables import (
     Function,
     Observables,
@@ -59,11 +60,11 @@ class Observations:
         return mark_observables(self.curve)
 
     def __repr__(self) -> str:
-        from lltc.report import list_changes, list_columns
+        from lltc.report import list_changes, list_columns, list_reasons
 
         rows = list_columns(self.curve, [str(name) for name in self.curve.data_vars if name != "reason"])
-        changes = list_changes(self.transitions)
-        return "\n".join([rows, *([""] if changes else []), *changes])
+        parts = ["\n".join(lines) for lines in (list_reasons(self.curve), list_changes(self.transitions))]
+        return "\n\n".join([rows, *filter(None, parts)])
 
     def to_csv(self, path: str | Path) -> None:
         """Write the curve, a row a checkpoint."""
@@ -109,6 +110,11 @@ def observe(
         >>> seen.curve["loss"].values.tolist(), seen.curve["ones"].values.tolist()
         ([0.0, 1.0, 4.0], [1.0, 0.0, 1.0])
     """
+    if isinstance(examples, bool) or not isinstance(examples, int | np.integer) or examples < 1:
+        raise InputError(
+            f"examples must be an integer ≥ 1, but {shown(examples)} was given; pass the most examples that "
+            "loss and gradient are averaged over."
+        )
     reading = {"params_key": params_key, "loader": loader, "transpose": transpose, "ignore": ignore}
     tasks = make_tasks(checkpoints, reading)
     template = getattr(model, "params", None) if template is None else template
@@ -153,7 +159,7 @@ def _look(
             value, slope = _loss_and_slope(loss, layout, center, batch)
             values |= {"loss": float(value), "gradient_norm": float(slope)}
     except Exception as error:  # One bad checkpoint must not hide the others.
-        return {}, _reason(f"step {task.step}", error)
+        return {}, _reason("checkpoint", error)
     wrong = []
     for name, function in functions.items():
         try:
@@ -167,7 +173,7 @@ def _look(
 def _loss_and_slope(
     loss: Callable, layout: Layout, center: Center, batch: PyTree
 ) -> tuple[jax.Array, jax.Array]:
-    mean_loss = lambda moved: jnp.mean(loss(assemble(layout, center, moved), batch))
+    mean_loss = lambda moved: jnp.mean(example_losses(loss(assemble(layout, center, moved), batch)))
     value, gradient = jax.value_and_grad(mean_loss)(center_leaves(layout, center))
     return value, jnp.linalg.norm(flatten_leaves(center, gradient))
 

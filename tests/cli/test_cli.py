@@ -20,6 +20,7 @@ pytestmark = pytest.mark.process
 
 SCRIPT = Path(sys.executable).parent / "lltc"
 FEW = ["--num-draws", "64", "--num-warmup", "64", "--nbeta", "1000", "--localization", "1", "--no-progress"]
+SWEPT = ["sweep", "checkpoints", "--model", "network:model", "--data", "network:data", "--out", "o"]
 MODULE = """
 import numpy as np
 import lltc
@@ -114,7 +115,10 @@ def test_sweep_prints_table_and_sketch(swept):
 def test_show_json_has_exactly_the_promised_shape(place):
     found = json.loads(shell(place, "show", "out", "--json").stdout)
     assert list(found) == ["curve", "transitions"]
-    assert [list(point) for point in found["curve"]] == [["step", "llc", "llc_se", "loss", "status"]] * 4
+    assert [list(point) for point in found["curve"]] == [
+        ["step", "llc", "llc_se", "loss", "status", "reason"]
+    ] * 4
+    assert found["curve"][0]["reason"].startswith("The same weights lie at step 10")
     assert [point["step"] for point in found["curve"]] == [9, 10, 100, 1000]
     for marker in found["transitions"]:
         names = ["step_low", "step_high", "delta_llc", "delta_llc_se", "kind", "probability"]
@@ -123,7 +127,9 @@ def test_show_json_has_exactly_the_promised_shape(place):
 
 @pytest.mark.usefixtures("swept")
 def test_show_and_report(place):
-    assert shell(place, "show", "out").stdout.splitlines()[0].split()[:2] == ["step", "llc"]
+    shown = shell(place, "show", "out").stdout
+    assert shown.splitlines()[0].split()[:2] == ["step", "llc"]
+    assert "\nstep 9: The same weights lie at step 10;" in shown
     done = shell(place, "report", "out", "--out", "page.html")
     assert done.stdout.strip() == "page.html"
     assert (place / "page.html").read_text().lower().startswith("<!doctype html>")
@@ -182,6 +188,8 @@ def test_check_prints_what_it_finds_and_its_status_tells(place):
             ["sweep", "checkpoints", "--model", "network:absent", "--data", "network:data", "--out", "o"],
             "'absent'",
         ),
+        ([*SWEPT, "--pattern", "seed*"], "--runs was not given"),
+        ([*SWEPT, "--budget", "4", "--dry-run"], "budget was given with --dry-run"),
     ],
 )
 def test_bad_words_get_one_sentence_and_exit_status_2(place, words, sentence):
@@ -302,8 +310,10 @@ def test_numbers_that_are_not_finite_become_null():
         {name: ("step", [np.nan]) for name in ("llc", "llc_se", "loss")} | {"status": ("step", ["failed"])},
         coords={"step": [3]},
     )
+    curve["reason"] = ("step", ["It is gone."])
     found = cli.to_json(type("Swept", (), {"curve": curve, "transitions": ()}))
-    assert found["curve"] == [{"step": 3, "llc": None, "llc_se": None, "loss": None, "status": "failed"}]
+    told = {"step": 3, "llc": None, "llc_se": None, "loss": None, "status": "failed", "reason": "It is gone."}
+    assert found["curve"] == [told]
 
 
 @pytest.mark.usefixtures("swept")

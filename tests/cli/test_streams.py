@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import lltc
-from lltc.cli.app import GRACE
+from lltc.cli.app import ENDED, GRACE, STOPPED, _last_word
 from lltc.errors import InputError, printable
 from tests.processes import PATIENCE, ran, started
 
@@ -87,7 +87,7 @@ def test_signals_end_with_a_word_and_their_status(home, number, data, code, reco
         process.send_signal(number)
         error = process.communicate(timeout=PATIENCE)[1]
     assert (said, process.returncode) == ("waiting\n", code), error
-    assert error == "lltc: stopped; what is finished is kept, and the same command goes on from there.\n"
+    assert error == "lltc: stopped; what is written is kept, and the same command begins anew.\n"
     record_property("signals", 1)
 
 
@@ -101,6 +101,35 @@ def test_a_closed_pipe_is_no_error(home):
         ["bash", "-c", words], cwd=home, capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(("command", "word"), [("sweep", STOPPED), ("demo", STOPPED), ("probe", ENDED)])
+def test_a_stopped_command_says_whether_it_goes_on_where_it_was(monkeypatch, command, word):
+    monkeypatch.setattr(sys, "argv", ["lltc", command, "sweep"])
+    assert _last_word() == word
+
+
+def test_a_closed_pipe_costs_no_estimate(home):
+    words = " ".join([sys.executable, "-m", "lltc.cli", *ESTIMATE, "--data", "m:data", "--out", "e.nc"])
+    done = subprocess.run(
+        ["bash", "-c", f"{words} | true"], cwd=home, capture_output=True, timeout=PATIENCE, check=True
+    )
+    assert b"Traceback" not in done.stderr
+    assert lltc.LLCEstimate.load(home / "e.nc").num_draws == 50
+
+
+def test_a_full_disk_under_standard_output_is_one_sentence(home):
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m lltc.cli doctor > /dev/full"],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("lltc: the system stopped the command ([Errno 28] No space left on device)")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_without_standard_output_and_error_an_estimate_ends_well(home):

@@ -135,6 +135,21 @@ def test_each_mode_of_the_bottleneck_changes_once_and_in_its_turn(run):
     np.testing.assert_allclose(seen.curve["loss"], run.losses, rtol=1e-4, atol=1e-9)
 
 
+def test_a_model_of_tokens_is_looked_at_by_its_losses_of_examples():
+    """A masked token counts for nothing: an example's loss is the mean over the others."""
+    loss = lambda w, x: ((w - x) ** 2, jnp.arange(x.shape[1]) < jnp.ones((len(x), 1)) * 2)
+    data = np.array([[0.0, 2.0, 9.0], [1.0, 3.0, -9.0]], np.float32)
+    seen = lltc.observe([(step, jnp.float32(step)) for step in (0, 1)], loss, data).curve
+    assert seen["loss"].values.tolist() == [(0 + 4 + 1 + 9) / 4, (1 + 1 + 0 + 4) / 4]
+    assert seen["gradient_norm"].values.tolist() == [3.0, 1.0]
+
+
+@pytest.mark.parametrize("examples", [0, -1, 1.5, True])
+def test_how_many_examples_are_looked_at_is_a_number(examples):
+    with pytest.raises(InputError, match="examples must be an integer ≥ 1, but"):
+        lltc.observe(PAIRS, MODEL, DATA, examples=examples)
+
+
 def test_looking_says_what_could_not_be_read(tmp_path):
     pairs = [*PAIRS, (70, {"first": np.zeros(3)})]
     broken = {"inverse": lambda p: 1 / int(p["first"].sum())}
@@ -142,10 +157,13 @@ def test_looking_says_what_could_not_be_read(tmp_path):
     reasons = [str(reason) for reason in seen.curve["reason"].values]
     assert reasons[0].startswith("observables['inverse'] failed (ZeroDivisionError")
     assert reasons[2] == ""
-    assert reasons[-1].startswith("step 70 failed (")
+    assert reasons[-1].startswith("checkpoint failed (")
     np.testing.assert_allclose(seen.curve["inverse"], [np.nan, np.nan, 1, 1, 0.5, 0.5, np.nan])
     seen.to_csv(tmp_path / "seen.csv")
     assert (tmp_path / "seen.csv").read_text().splitlines()[3].startswith("20,1.0,")
+    told = [f"step {step}: {reason}" for (step, _), reason in zip(pairs, reasons, strict=True) if reason]
+    assert len(told) == 3
+    assert "\n".join(["", "", *told]) in repr(seen)
     assert repr(seen).splitlines()[0].split() == ["step", "loss", "gradient_norm", "weight_norm", "inverse"]
     with pytest.raises(InputError, match="could not be read at any step"):
         lltc.observe(pairs[-1:], MODEL, DATA)
