@@ -131,6 +131,11 @@ class Target:
             losses = jax.vmap(partial(self._called, center, params))(_halves(batch))
         return losses.astype(self.layout.dtype)
 
+    def gives_tokens(self, center: Center, batch: PyTree) -> bool:
+        """True when the model gives losses of tokens, whose mean an example's loss is."""
+        params = assemble(self.layout, center, center_leaves(self.layout, center))
+        return is_pair(jax.eval_shape(partial(self._called, center), params, batch))
+
     def token_losses(self, center: Center, position: jax.Array, batch: PyTree) -> tuple[jax.Array, jax.Array]:
         """Return the losses `(batch, tokens)` and where they count; of a model of examples one token each."""
         params = assemble(self.layout, center, moved_leaves(self.layout, center, position))

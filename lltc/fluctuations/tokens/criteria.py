@@ -33,7 +33,7 @@ def singular_fluctuation(record: KeptLosses) -> Contrast:
 
 def waic(record: KeptLosses) -> Contrast:
     """See `LossRecord.waic`."""
-    _refuse_relative(record, "WAIC")
+    _refuse_unlikely(record, "WAIC")
     at_center = float(record.tokens.weight @ record.tokens.loss)
     return contrast(record, lambda kind: _waic(record, kind, at_center))
 
@@ -52,7 +52,7 @@ def _waic(record: KeptLosses, kind: str, at_center: float) -> Pairs:
 
 def wbic(record: KeptLosses) -> Contrast:
     """See `LossRecord.wbic`."""
-    _refuse_relative(record, "WBIC")
+    _refuse_unlikely(record, "WBIC")
     wanted = record.size / np.log(max(record.size, 2))
     if abs(record.nbeta - wanted) > CLOSE * wanted:
         raise InputError(
@@ -69,11 +69,22 @@ def wbic(record: KeptLosses) -> Contrast:
     return contrast(record, of)
 
 
-def _refuse_relative(record: KeptLosses, name: str) -> None:
+def _refuse_unlikely(record: KeptLosses, name: str) -> None:
+    """Refuse losses that are no negative log likelihoods, and draws from another posterior than theirs."""
     if record.relative:
         raise InputError(
             f"{name} is that of negative log likelihoods, but the losses of a behavioral model are distances "
             "from the checkpoint's own outputs; read again with the task's loss for model."
+        )
+    if record.averaged:
+        raise InputError(
+            f"{name} is that of negative log likelihoods, but an example's loss is here the mean over its "
+            "tokens; read again with a model that returns their sum, losses (batch,)."
+        )
+    if not record.linear:
+        raise InputError(
+            f"{name} is that of the posterior, but these draws were made with linear=False, without the "
+            "slope of the loss at params; read again with linear=True."
         )
 
 

@@ -27,6 +27,7 @@ from lltc.report.wording import measured
 
 ESTIMATE = "estimate.nc"
 MOST_COMPONENTS = 10_000
+CLOSE = 1e-6
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,7 +37,9 @@ class KeptLosses:
     `tokens` says of each token whose it is, where, what it weighs in L_n and its loss at w*. `estimate` is
     the λ̂ of the same chains. `counts` are the draws of the posterior and of the prior alone, each of
     `num_chains` chains. Losses are read from the file a draw at a time. `seconds` were spent on drawing after
-    the warm-up, and on reading. Losses are `relative` where the model is behavioral.
+    the warm-up, and on reading. Losses are `relative` where the model is behavioral, those of examples
+    `averaged` where they are means over tokens. Chains move in the whole loss where `linear`, else without
+    its slope at w*.
     """
 
     path: Path
@@ -48,6 +51,8 @@ class KeptLosses:
     estimate: LLCEstimate
     seconds: tuple[float, float]
     relative: bool
+    linear: bool
+    averaged: bool
 
     @property
     def num_tokens(self) -> int:
@@ -83,6 +88,9 @@ class KeptLosses:
             estimate=_load_estimate(path),
             seconds=(float(seconds[0][0]), float(seconds[0][1] + seconds[1][1])),
             relative=header.get("relative") is True,
+            # Stores of old do not say, but tokens that weigh less than an example are several.
+            linear=header.get("linear") is not False,
+            averaged=header.get("averaged") is True or bool(tokens.weight.min() * header["size"] < 1 - CLOSE),
         )
 
     def __repr__(self) -> str:

@@ -49,6 +49,11 @@ def find_patterning(responses: Responses, target: Mapping[str, float], most: flo
     _check(responses, target, most)
     names = (*responses.components, WHOLE) if WHOLE in target else responses.components
     rates = responses.terms
+    if WHOLE in target and not responses.record.linear:
+        raise InputError(
+            "target holds llc, but these draws were made with linear=False, whose λ̂ is not that of the "
+            "losses kept; leave it out, or read again with linear=True."
+        )
     if WHOLE in target:
         rates = np.concatenate([rates, _llc_rates(responses)], 1)
     root = np.sqrt(responses.record.tokens.weight)

@@ -34,7 +34,8 @@ class TokenReader:
     """Reads the losses of tokens above those at w*, with only what each of `masks` `(mask, d)` names moved.
 
     `weights` `(example, token)` says what every token weighs in the mean, 0 where it does not count, and
-    `kept` which are kept one by one. `tokens` False reads examples' means alone.
+    `kept` which are kept one by one. `tokens` False reads examples' losses alone. `averaged` says that some
+    of these are means over several tokens.
     """
 
     posterior: LocalPosterior
@@ -42,6 +43,7 @@ class TokenReader:
     weights: np.ndarray
     kept: np.ndarray
     tokens: bool
+    averaged: bool
 
     def __call__(self, positions: jax.Array) -> tuple[np.ndarray, np.ndarray]:
         """Return losses `(chain, mask, token)` of the tokens kept and means `(chain, mask)` over all."""
@@ -81,8 +83,11 @@ def make_reader(
         first += len(mask)
     whole = np.ones((1, posterior.num_params), bool)
     stacked = np.concatenate([whole, np.reshape(masks, (len(masks), posterior.num_params)).astype(bool)])
+    weight = np.concatenate(weights)
+    averaged = np.count_nonzero(weight) > data.size
+    averaged |= not tokens and target.gives_tokens(center, data.batch(np.arange(1)))
     reader = TokenReader(
-        posterior, jnp.asarray(stacked), np.concatenate(weights), np.concatenate(wanted), tokens
+        posterior, jnp.asarray(stacked), weight, np.concatenate(wanted), tokens, bool(averaged)
     )
     return reader, Tokens(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 

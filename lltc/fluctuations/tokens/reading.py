@@ -121,7 +121,7 @@ def read(
         reader, chosen = make_reader(planned, masks, rows, tokens=tokens)
         extent = Extent(count, prior, effort.num_chains, len(named), len(chosen.example))
         described = _describe(planned, effort, settings) | {"components": list(named), "extent": extent}
-        plan = ReadingPlan(extent, tuple(named), chosen, identify(reader, chosen, described))
+        plan = ReadingPlan(extent, tuple(named), chosen, identify(reader, chosen, described), reader.averaged)
         check_same_reading(path, plan.identity)
         if settings["progress"]:
             _announce(folder, plan, planned)

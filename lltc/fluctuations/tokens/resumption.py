@@ -36,12 +36,16 @@ EVERY_VISIT = CHUNK // OBSERVE_EVERY
 
 
 class ReadingPlan(NamedTuple):
-    """What is to be read: the draws, whose losses, and the fingerprint by which a store is known again."""
+    """What is to be read: the draws, whose losses, and the fingerprint by which a store is known again.
+
+    `averaged` says that examples' losses are means over their tokens.
+    """
 
     extent: Extent
     components: tuple[str, ...]
     tokens: Tokens
     identity: str
+    averaged: bool
 
 
 def identify(reader: TokenReader, tokens: Tokens, chosen: dict[str, Any]) -> str:
@@ -110,6 +114,8 @@ def begin(path: Path, run: Run, plan: ReadingPlan, warm: WarmUp, seconds: float)
         "localization": run.posterior.localization,
         "size": run.posterior.data.size,
         "relative": target.relative,
+        "linear": target.linear,
+        "averaged": plan.averaged,
         "dtype": np.dtype(run.posterior.dtype).name,
         "reach": warm.reach.tolist(),
         "steps": warm.steps,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lltc
+from lltc.posterior.tokens import example_losses
 from tests.fluctuations.test_susceptibility import Form
 
 SIZE, LENGTH, WIDTH = 40, 6, 4
@@ -26,6 +27,11 @@ def model(w, batch):
     """½(x·w - y)² of every token; what is masked is no number at all."""
     x, y, mask = batch
     return jnp.where(mask, 0.5 * (x @ w - y) ** 2, jnp.nan), mask
+
+
+def likelihood(w, batch):
+    """Return the mean of an example's tokens as the one loss that it has `(batch,)`."""
+    return example_losses(model(w, batch))
 
 
 def make_data(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -83,6 +89,6 @@ def covariances(left: list[Form], right: list[Form], nbeta: float) -> np.ndarray
     return np.array([[a.covariance(b, LOSS, nbeta, GAMMA) for b in right] for a in left])
 
 
-def read(folder: Path, **changed: Any) -> lltc.LossRecord:
+def read(folder: Path, *, model: Any = model, **changed: Any) -> lltc.LossRecord:
     """Read the tokens into a folder."""
     return lltc.read(model, POINT, DATA, store=folder, **(OPTIONS | changed))

@@ -170,17 +170,6 @@ def test_a_full_disk_costs_no_draws(received):
         raise OSError("Can't read data")
 
 
-def test_criteria_of_likelihoods_are_not_those_of_behavioral_losses(tmp_path):
-    x = np.random.default_rng(0).normal(size=(SIZE, 3)).astype(np.float32)
-    behavioral = lltc.behavioral(lambda w, batch: batch @ w, "squared")
-    options = {"num_draws": 256, "num_warmup": 64, "localization": 1.0, "progress": False}
-    record = lltc.read(behavioral, np.ones(3, np.float32), x, store=tmp_path, **options)
-    for criterion in (record.waic, record.wbic):
-        with pytest.raises(InputError, match="losses of a behavioral model"):
-            criterion()
-    assert np.isfinite(record.loss_gain().value).all()
-
-
 def test_a_finished_store_is_not_written_again(received):
     before = (received / "losses.h5").read_bytes()
     read(received, num_draws=256)
@@ -200,7 +189,7 @@ def test_rows_keep_the_tokens_of_some_examples_and_means_over_all(tmp_path, whol
     assert set(record.tokens.example) == {3, 30}
     np.testing.assert_array_equal(record.means(), lltc.LossRecord.load(whole).means())
     with pytest.raises(InputError, match="keeps 2 of 40 examples, but all are needed"):
-        record.waic()
+        record.singular_fluctuation()
 
 
 def spoiled(values, mask):
