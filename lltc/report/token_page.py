@@ -25,7 +25,7 @@ class TokenPage:
 
     `label` is -1 for tokens in no cluster. `clusters` are (tokens, stability, strongest components with their
     response as text); `notes` of a token are pairs of a component and a text. `texts[example][position]`, or
-    None, is a token as text.
+    None, is a token as text. `caveat` is the status of the chains where it is not ok.
     """
 
     title: str
@@ -36,6 +36,7 @@ class TokenPage:
     clusters: Sequence[tuple[int, float, Sequence[tuple[str, str]]]]
     notes: Sequence[Sequence[tuple[str, str]]]
     texts: Sequence[Sequence[str]] | None = None
+    caveat: str = ""
 
 
 def write_token_page(path: str | Path, page: TokenPage) -> Path:
@@ -77,6 +78,8 @@ def _fill(page: TokenPage, count: int) -> str:
     lead = f"{count:,} tokens of {examples:,} examples in {len(page.clusters)} clusters"
     if count < len(page.example):
         lead += f", the first of {len(page.example):,}"
+    if page.caveat:
+        lead += f"; the status of the chains is {page.caveat}"
     names = sorted({name for notes in page.notes[:count] for name, _ in notes})
     place = {name: at for at, name in enumerate(names)}
     payload = {
@@ -89,20 +92,20 @@ def _fill(page: TokenPage, count: int) -> str:
         "examples": _examples(page, count),
     }
     body = Template(read_asset("tokens.html")).substitute(
-        title=html.escape(page.title), lead=html.escape(lead + "."), clusters=_clusters(page, count)
+        title=html.escape(page.title), lead=html.escape(lead + "."), clusters=_clusters(page)
     )
     styles, scripts = ("page.css", "tokens.css"), ("tokens.js",)
     return fill_frame(page.title, body, styles=styles, scripts=scripts, data=payload)
 
 
-def _clusters(page: TokenPage, count: int) -> str:
-    """Return the table of clusters; the last row stands for the tokens in none."""
+def _clusters(page: TokenPage) -> str:
+    """Return the table of clusters, of all tokens; the last row stands for those in none."""
     head = [("word", "cluster"), ("", "tokens"), ("", "stability"), ("word", "response")]
     rows: list[list[tuple[str, str]]] = []
     for cluster, (size, stability, strongest) in enumerate(page.clusters):
         told = html.escape(", ".join(f"{name} {text}" for name, text in strongest[:NAMED]))
         rows.append([("word", str(cluster)), ("", f"{size:,}"), ("", f"{stability:.2f}"), ("word", told)])
-    left = int(np.sum(page.label[:count] < 0))
+    left = int(np.sum(page.label < 0))
     rows.append([("word", "none"), ("", f"{left:,}"), ("", ""), ("word", "")])
     return write_rows(head, rows, "clusters")
 

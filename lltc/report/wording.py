@@ -51,6 +51,16 @@ def measured(value: float, se: float, *, sign: bool = False) -> str:
     return f"{value:{plus}.{max(decimals, 0)}f} ± {se:.{max(decimals, 0)}f}"
 
 
+def after_comma(caveat: str) -> str:
+    """A caveat as it follows other words, or nothing.
+
+    Example:
+        >>> after_comma("few_draws"), after_comma("")
+        (', few_draws', '')
+    """
+    return f", {caveat}" if caveat else ""
+
+
 def sentence(transition: Any) -> str:
     """A transition in words, its size without a sign."""
     size = measured(abs(transition.delta_llc), transition.delta_llc_se)

@@ -13,7 +13,7 @@ from lltc.diagnostics.measured import Pairs, over_chains
 from lltc.errors import InputError
 from lltc.fluctuations.tokens.responses import Responses, check_same
 from lltc.report import TokenPage, write_token_page
-from lltc.report.wording import measured
+from lltc.report.wording import after_comma, measured
 
 NONE = -1
 FAR, LEAST_SIZE, LEAST_SHARE = 4.0, 5, 50
@@ -57,7 +57,8 @@ class Clusters:
 
     def __repr__(self) -> str:
         left = int(np.sum(self.labels < 0))
-        rows = [f"Clusters({len(self.stability)} of {len(self.labels):,} tokens, {left:,} in none)"]
+        head = f"Clusters({len(self.stability)} of {len(self.labels):,} tokens, {left:,} in none"
+        rows = [f"{head}{after_comma(self.responses.caveat)})"]
         for cluster, size in enumerate(self.sizes[:MOST_SHOWN]):
             parts = ", ".join(f"{name} {measured(*pair)}" for name, pair in self.strongest(cluster))
             rows.append(f"  {cluster}  {size:,} tokens, stability {self.stability[cluster]:.2f}  {parts}")
@@ -114,6 +115,7 @@ class Clusters:
             clusters=clusters,
             notes=notes,
             texts=texts,
+            caveat=self.responses.caveat,
         )
         return write_token_page(path, page)
 

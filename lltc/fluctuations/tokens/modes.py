@@ -10,7 +10,7 @@ import numpy as np
 from lltc.diagnostics.measured import Pairs, over_chains
 from lltc.errors import InputError
 from lltc.fluctuations.tokens.responses import Responses, check_same
-from lltc.report.wording import measured
+from lltc.report.wording import after_comma, measured
 
 MOST_PATTERNS = 64
 LEAST_CHAINS = 8
@@ -24,7 +24,7 @@ class Lines:
 
     `strength` `(line,)` are s_k with errors by chains, `components` `(component, line)` u_k and `tokens`
     `(token, line)` v_k. Lines up to `noise`, the largest that the errors of χ alone give, are none: `count`
-    lie above.
+    lie above. `caveat` is the status of the chains where it is not ok.
     """
 
     names: tuple[str, ...]
@@ -32,6 +32,7 @@ class Lines:
     components: np.ndarray
     tokens: np.ndarray
     noise: float
+    caveat: str = ""
 
     @property
     def count(self) -> int:
@@ -39,12 +40,12 @@ class Lines:
         return int(np.sum(self.strength.value > self.noise))
 
     def __repr__(self) -> str:
-        head = f"Lines({self.count} of {len(self.strength.value)} above the noise, {self.noise:.3g})"
+        head = f"Lines({self.count} of {len(self.strength.value)} above the noise, {self.noise:.3g}"
         rows = []
         for line in range(min(self.count, MOST_SHOWN)):
             told = measured(self.strength.value[line], self.strength.se[line])
             rows.append(f"  {told}  {name_line(self.names, self.components[:, line])}")
-        return "\n".join([head, *rows])
+        return "\n".join([f"{head}{after_comma(self.caveat)})", *rows])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,7 +73,8 @@ class SpectraChange:
 
     def __repr__(self) -> str:
         new, gone = self.is_new, self.is_gone
-        rows = [f"SpectraChange({self.lines.count} lines changed: {new.sum()} new, {gone.sum()} gone)"]
+        head = f"SpectraChange({self.lines.count} lines changed: {new.sum()} new, {gone.sum()} gone"
+        rows = [f"{head}{after_comma(self.lines.caveat)})"]
         for line in range(min(self.lines.count, MOST_SHOWN)):
             word = "new" if new[line] else "gone" if gone[line] else "other"
             steps = [measured(pairs.value[line], pairs.se[line]) for pairs in (self.before, self.after)]
@@ -91,7 +93,8 @@ def find_lines(responses: Responses) -> Lines:
     scaled = responses.terms * responses.root_weight
     left, values, right = np.linalg.svd(scaled.mean(0), full_matrices=False)
     strength = _amplitudes(scaled, left, right.T)
-    return Lines(responses.components, Pairs(values, strength.se), left, right.T, find_noise(scaled))
+    noise = find_noise(scaled)
+    return Lines(responses.components, Pairs(values, strength.se), left, right.T, noise, responses.caveat)
 
 
 def spectra(before: Responses, after: Responses) -> SpectraChange:
@@ -116,7 +119,9 @@ def spectra(before: Responses, after: Responses) -> SpectraChange:
     was, became = _amplitudes(one, left, right.T), _amplitudes(other, left, right.T)
     strength = Pairs(values, np.hypot(was.se, became.se))
     noise = float(np.hypot(find_noise(one), find_noise(other)))
-    return SpectraChange(Lines(after.components, strength, left, right.T, noise), was, became)
+    caveats = before.caveat, after.caveat
+    caveat = " → ".join(name or "ok" for name in caveats) if any(caveats) else ""
+    return SpectraChange(Lines(after.components, strength, left, right.T, noise, caveat), was, became)
 
 
 def find_noise(terms: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from lltc.fluctuations.tokens.modes import find_noise
 from lltc.fluctuations.tokens.moments import covariance_terms
 from lltc.fluctuations.tokens.responses import Responses
 from lltc.posterior.checks import as_number
-from lltc.report.wording import measured
+from lltc.report.wording import after_comma, measured
 
 WHOLE = "llc"
 
@@ -22,7 +22,8 @@ class Patterning:
 
     `weights` `(token,)` are the new weights over the old ones, of mean 1; `names` are the components whose
     E[φ_C], or "llc" whose λ̂, change by `expected`, by linear response. `kept` of `modes` patterns of the
-    response stood above its errors and are used. `cost` is the mean square of `weights` - 1.
+    response stood above its errors and are used. `cost` is the mean square of `weights` - 1. `caveat` is the
+    status of the chains where it is not ok.
     """
 
     names: tuple[str, ...]
@@ -31,6 +32,7 @@ class Patterning:
     kept: int
     modes: int
     cost: float
+    caveat: str = ""
 
     def __repr__(self) -> str:
         rows = [
@@ -39,7 +41,7 @@ class Patterning:
         low, high = self.weights.min(), self.weights.max()
         head = (
             f"Patterning({self.kept} of {self.modes} modes above the errors; weights from {low:.3g} to "
-            f"{high:.3g} times the old ones); expected changes:"
+            f"{high:.3g} times the old ones{after_comma(self.caveat)}); expected changes:"
         )
         return "\n".join([head, *rows])
 
@@ -74,7 +76,7 @@ def find_patterning(responses: Responses, target: Mapping[str, float], most: flo
     relative = relative * min(factor, 1.0)
     expected = over_chains(scaled @ (relative * root))
     cost = float(root**2 @ relative**2)
-    return Patterning(names, 1 + relative, expected, rank, len(values), cost)
+    return Patterning(names, 1 + relative, expected, rank, len(values), cost, responses.caveat)
 
 
 def _llc_rates(responses: Responses) -> np.ndarray:

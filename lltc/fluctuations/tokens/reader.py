@@ -74,6 +74,11 @@ def make_reader(
     parts, weights, wanted, first = [], [], [], 0
     for batch in _blocks(posterior):
         loss, mask = map(np.asarray, _at_center(target, tokens, center, batch))
+        if weights and mask.shape[1] != weights[0].shape[1]:
+            raise InputError(
+                f"examples of data have {weights[0].shape[1]} tokens in one batch and {mask.shape[1]} in "
+                "another, but each token has a place of its own; pad all examples to one length."
+            )
         counts = mask.sum(-1, keepdims=True)
         _check(counts[:, 0], np.where(mask, loss, 0), first)
         weights.append(mask / (data.size * np.maximum(counts, 1)))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lltc.diagnostics.measured import Pairs
+from lltc.diagnostics.status import Status
 from lltc.errors import InputError
 from lltc.fluctuations.tokens.kept import KeptLosses
 from lltc.fluctuations.tokens.moments import Contrast
@@ -28,6 +29,12 @@ class Responses:
     def components(self) -> tuple[str, ...]:
         """The names of the components."""
         return self.record.components
+
+    @property
+    def caveat(self) -> str:
+        """What is said against the chains, as the name of their status, or nothing."""
+        status = self.record.estimate.status
+        return "" if status is Status.ok else status.name
 
     @property
     def root_weight(self) -> np.ndarray:

@@ -9,7 +9,7 @@ from lltc.fluctuations.tokens.clusters import Clusters, find_clusters
 from lltc.fluctuations.tokens.modes import Lines, find_lines
 from lltc.fluctuations.tokens.patterning import Patterning, find_patterning
 from lltc.fluctuations.tokens.responses import Responses
-from lltc.report.wording import measured
+from lltc.report.wording import after_comma, measured
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -29,7 +29,8 @@ class TokenSusceptibilities(Responses):
             for at in order[:MOST_SHOWN]
         ]
         head = (
-            f"TokenSusceptibilities({len(self.components)} components, {self.record.num_tokens:,} tokens; "
+            f"TokenSusceptibilities({len(self.components)} components, {self.record.num_tokens:,} tokens"
+            f"{after_comma(self.caveat)}; "
             f"{100 * told.mean():.0f} % of the responses are more than three errors from 0); strongest first:"
         )
         return "\n".join([head, *rows])

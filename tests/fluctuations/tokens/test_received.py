@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import h5py
 import jax.numpy as jnp
@@ -190,6 +191,23 @@ def test_rows_keep_the_tokens_of_some_examples_and_means_over_all(tmp_path, whol
     np.testing.assert_array_equal(record.means(), lltc.LossRecord.load(whole).means())
     with pytest.raises(InputError, match="keeps 2 of 40 examples, but all are needed"):
         record.singular_fluctuation()
+
+
+class Padded:
+    """Rows that come padded to the longest of those asked for, as of a loader that collates."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitems__(self, indices):
+        return np.ones((len(indices), 2 + max(indices)), np.float32)
+
+
+def test_examples_padded_batch_by_batch_are_refused(tmp_path):
+    losses = lambda w, x: (w * x, x > 0)
+    few: dict[str, Any] = {"batch_size": 4, "num_draws": 128, "nbeta": 3.0, "progress": False}
+    with pytest.raises(InputError, match=r"have 5 tokens in one batch and 9 in another.* to one length"):
+        lltc.read(losses, np.float32(1), Padded(), store=tmp_path, **few)
 
 
 def spoiled(values, mask):

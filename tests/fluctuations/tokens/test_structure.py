@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 import lltc
-from lltc import InputError
+from lltc import InputError, Status
 from lltc.errors import LLCWarning
 from lltc.fluctuations.tokens.modes import find_noise
 from tests.fluctuations.tokens.two_blocks import (
@@ -212,6 +212,19 @@ def test_readings_of_other_posteriors_are_not_compared(responses, tmp_path, chan
     other = read(tmp_path, num_draws=256, num_warmup=64, **changed).susceptibilities()
     with pytest.raises(InputError, match=rf"nβ 40, γ 10 and .*{said}.*passing them"):
         lltc.spectra(responses[0], other)
+
+
+def test_what_is_told_of_chains_that_cannot_be_trusted_says_so(responses, tmp_path):
+    record = responses[0].record
+    estimate = replace(record.estimate, status=Status.few_draws)
+    doubtful = replace(responses[0], record=replace(record, estimate=estimate))
+    clusters = doubtful.cluster()
+    results = (doubtful, doubtful.lines(), clusters, doubtful.patterning({"left": 1.0}))
+    for result in (*results, lltc.spectra(doubtful, doubtful)):
+        assert "few_draws" in repr(result).splitlines()[0]
+    assert "the status of the chains is few_draws." in clusters.write_page(tmp_path / "page.html").read_text()
+    assert " gone, ok → few_draws)" in repr(lltc.spectra(responses[0], doubtful))
+    assert repr(clusters) == repr(responses[0].cluster()).replace(" in none)", " in none, few_draws)")
 
 
 def test_responses_are_labelled_and_print(responses):
