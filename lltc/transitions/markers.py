@@ -86,11 +86,8 @@ def find_transitions(
         >>> [(t.kind, t.step_low, t.step_high) for t in find_transitions(range(8), llc, [0.1] * 8)]
         [('rise', 3.0, 4.0)]
     """
-    _check(threshold, min_change, floor)
-    if len(read_curve(steps, llc, llc_se).kept) < 3:
-        return ()
-    segmentation = segment_curve(steps, llc, llc_se, change_rate=change_rate)
-    return _describe(segmentation, *find_brackets(segmentation, threshold, min_change, floor), floor)
+    settings = {"threshold": threshold, "min_change": min_change, "floor": floor, "change_rate": change_rate}
+    return find_markers(steps, llc, llc_se, **settings)[0]
 
 
 def find_plateaus(
@@ -115,12 +112,28 @@ def find_plateaus(
         >>> [round(p.level, 3) for p in find_plateaus(range(8), llc, [0.1] * 8)]
         [1.0, 3.0]
     """
+    settings = {"threshold": threshold, "min_change": min_change, "floor": floor, "change_rate": change_rate}
+    return find_markers(steps, llc, llc_se, **settings)[1]
+
+
+def find_markers(
+    steps: ArrayLike,
+    llc: ArrayLike,
+    llc_se: ArrayLike,
+    *,
+    threshold: float = 0.9,
+    min_change: float = 3.0,
+    floor: float = 0.0,
+    change_rate: float | None = None,
+) -> tuple[tuple[Transition, ...], tuple[Plateau, ...]]:
+    """Transitions and plateaus of one segmentation; see `find_transitions` and `find_plateaus`."""
     _check(threshold, min_change, floor)
     if len(read_curve(steps, llc, llc_se).kept) < 3:
-        return ()
+        return (), ()
     segmentation = segment_curve(steps, llc, llc_se, change_rate=change_rate)
-    brackets, _ = find_brackets(segmentation, threshold, min_change, floor)
-    return plateaus_between(segmentation, brackets, floor)
+    brackets, ranges = find_brackets(segmentation, threshold, min_change, floor)
+    plateaus = plateaus_between(segmentation, brackets, floor)
+    return _describe(segmentation, brackets, ranges, plateaus), plateaus
 
 
 def _check(threshold: float, min_change: float, floor: float) -> None:
@@ -135,9 +148,11 @@ def _check(threshold: float, min_change: float, floor: float) -> None:
 
 
 def _describe(
-    segmentation: Segmentation, brackets: list[Bracket], ranges: list[tuple[int, int]], floor: float
+    segmentation: Segmentation,
+    brackets: list[Bracket],
+    ranges: list[tuple[int, int]],
+    plateaus: tuple[Plateau, ...],
 ) -> tuple[Transition, ...]:
-    plateaus = plateaus_between(segmentation, brackets, floor)
     steps = segmentation.curve.steps
     transitions = []
     for bracket, (low, high), (before, after) in zip(brackets, ranges, pairwise(plateaus), strict=True):

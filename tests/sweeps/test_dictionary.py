@@ -92,6 +92,8 @@ def test_chance_counts_the_shifts_that_overlap_as_much(count, data):
     draw = lambda: np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
     here, there = draw(), np.array([draw(), draw()])
     chance = chance_of(here, there)
+    shifted = [overlaps(here, np.roll(there, shift, -1)).max() for shift in range(count)]
+    assert chance == np.mean(np.array(shifted) >= overlaps(here, there).max() - 1e-12)
     assert 1 / count - 1e-12 <= chance <= 1
     # Shifting both alike, around the circle, changes nothing.
     shift = data.draw(st.integers(0, count))

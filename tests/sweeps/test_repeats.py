@@ -2,6 +2,8 @@
 
 import json
 import logging
+import time
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -69,7 +71,7 @@ def test_a_dry_run_counts_each_checkpoint_once(tmp_path):
     engine = {"scheduler": None, "executor": None}
 
     def told(**changed):
-        asked = FEW | engine | changed
+        asked: dict[str, Any] = FEW | engine | changed
         preview = preview_sweep(tmp_path / "in", loss, DATA, out=tmp_path / "out", **asked)
         return str(preview).splitlines()
 
@@ -122,6 +124,17 @@ def test_no_transition_is_marked_from_repeated_weights():
     assert len(mark(curve)) == len(mark_observables(curve)["loss"]) == 1
     curve["status"].values[5:] = "repeated"
     assert mark(curve) == mark_observables(curve)["loss"] == ()
+
+
+def test_thousands_of_checkpoints_are_compared_by_hash():
+    """Rows of an older version have no weights: they are the same where their files are."""
+    rows = [row(step, w=f"w{step % 9000}") for step in range(10_000)]
+    bare = [{"step": 10_000 + step, "checkpoint": f"file {step}"} for step in (8_999, 20_000, 20_000)]
+    began = time.process_time()
+    repeats = find_repeats(rows + [each | {"step": 10_000 + k} for k, each in enumerate(bare)])
+    assert time.process_time() - began < 5
+    assert repeats.keys() == {*range(1000), *range(8_999, 10_003)}
+    assert "lie at step 8999;" in repeats[10_000]
 
 
 def row(step, **weights):

@@ -243,16 +243,19 @@ def test_nbeta_and_localization_are_fixed_once(tmp_path):
 
 
 def test_defaults_fixed_before_stay_only_while_what_they_rest_on_is_the_same(tmp_path):
-    data, chains = np.zeros((50, 2), np.float32), {"num_draws": 16, "num_warmup": 16, "num_chains": 2}
+    data = np.zeros((50, 2), np.float32)
+    chains: dict[str, Any] = {"num_draws": 16, "num_warmup": 16, "num_chains": 2}
     loss = lambda params, x: 0.5 * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params)) + 0 * x[:, 0]
     now, mean = ({"a": np.full(2, size), "b": np.full(2, size)} for size in (1.0, 3.0))
     save_npz(tmp_path / "in" / "step_5.npz", {"now": now, "mean": mean})
     first = lltc.sweep(tmp_path / "in", loss, data, out=tmp_path, params_key="now", progress=False, **chains)
     fixed = first.settings.posterior
 
-    def planned(**changed):
-        request = make_request(loss, data, **({"params_key": "now"} | chains | changed))
-        return plan_sweep(tmp_path / "in", request, tmp_path).setup.settings.posterior
+    def planned(**changed: Any) -> tuple[float, float]:
+        asked: dict[str, Any] = {"params_key": "now"} | chains | changed
+        return plan_sweep(
+            tmp_path / "in", make_request(loss, data, **asked), tmp_path
+        ).setup.settings.posterior
 
     assert planned(num_draws=17, weight_decay=0.1) == fixed
     assert planned(weights=np.full(50, 2.0)) == (pytest.approx(100 / np.log(100)), fixed[1])

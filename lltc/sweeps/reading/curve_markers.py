@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lltc.transitions import Transition, find_changes, find_plateaus, find_transitions
+from lltc.transitions import Transition, find_changes, find_transitions
+from lltc.transitions.markers import find_markers
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -108,10 +109,11 @@ def _part(curve: "Dataset", first: str, second: str) -> list[Parting]:
         return []
     error = np.sqrt((errors[:, good] ** 2).sum(0) + near**2)
     line = (curve["step"].to_numpy()[good], (levels[0] - levels[1])[good], error)
-    together = [abs(plateau.level) <= 3 * np.hypot(plateau.se, near) for plateau in find_plateaus(*line)]
+    markers, plateaus = find_markers(*line)
+    together = [abs(plateau.level) <= 3 * np.hypot(plateau.se, near) for plateau in plateaus]
     return [
         Parting((first, second), "part" if before else "merge", marker)
-        for marker, before, after in zip(find_transitions(*line), together[:-1], together[1:], strict=True)
+        for marker, before, after in zip(markers, together[:-1], together[1:], strict=True)
         if before != after
     ]
 

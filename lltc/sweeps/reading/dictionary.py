@@ -222,5 +222,8 @@ def chance_of(here: Gaps, there: Gaps) -> float:
         0.25
     """
     overlap = overlaps(here, there).max()
-    shifted = [overlaps(here, np.roll(there, shift, -1)).max() for shift in range(len(here))]
-    return float(np.mean(np.array(shifted) >= overlap - 1e-12))
+    # How many intervals each shift has in common is a circular correlation.
+    spectrum = np.fft.rfft(here) * np.conj(np.fft.rfft(there))
+    both = np.rint(np.fft.irfft(spectrum, len(here)))
+    shifted = both / np.maximum(here.sum() + there.sum(-1, keepdims=True) - both, 1)
+    return float(np.mean(shifted.max(0) >= overlap - 1e-12))

@@ -23,19 +23,28 @@ def find_repeats(rows: Iterable[Mapping[str, Any]]) -> dict[int, str]:
     known = {int(row["step"]): _weights(row) for row in identified}
     contents = {int(row["step"]): str(row["checkpoint"]) for row in identified}
     steps = sorted(known)
-    groups: list[list[int]] = []
-    for step in steps:
-        twin = next((group for group in groups if _same(step, group[0], known, contents)), None)
-        groups.append([step]) if twin is None else twin.append(step)
+    groups = _group(steps, known, contents)
     repeats = {step: _sentence(step, group) for group in groups if len(group) > 1 for step in group}
     alone = [group[0] for group in groups if len(group) == 1 and known[group[0]]]
     return repeats | _find_shards(alone, known)
 
 
-def _same(step: int, other: int, known: Mapping[int, Weights], contents: Mapping[int, str]) -> bool:
-    if known[step] and known[other]:
-        return known[step] == known[other]
-    return contents[step] == contents[other]
+def _group(
+    steps: Sequence[int], known: Mapping[int, Weights], contents: Mapping[int, str]
+) -> list[list[int]]:
+    """Return the steps in groups that share their weights, or, where one's are not known, their file."""
+    groups: list[list[int]] = []
+    heads: dict[tuple[str, Any], list[int]] = {}
+    for step in steps:
+        weights, file = frozenset(known[step].items()), contents[step]
+        asked = [("weights", weights), ("file alone", file)] if weights else [("file", file)]
+        group = next((heads[key] for key in asked if key in heads), None)
+        if group is None:
+            groups.append(group := [])
+            own = ("weights", weights) if weights else ("file alone", file)
+            heads |= {own: group, ("file", file): heads.get(("file", file), group)}
+        group.append(step)
+    return groups
 
 
 def _sentence(step: int, group: Sequence[int]) -> str:

@@ -110,7 +110,8 @@ def write_runs(out: Path, names: Sequence[str], settings: SweepSettings) -> None
 def recorded_runs(out: Path) -> RunsSettings | None:
     """Return what `runs.json` holds, or None where there is none that can be read."""
     try:
-        content = {"reading": {}} | read_object(read_file(out / RUNS))  # An older one lacks it.
+        content = read_object(read_file(out / RUNS))
+        content.setdefault("reading", {})  # An older one lacks it.
         kinds = {name: KINDS[name] for name in ("options", "data", "given", "reading")} | {"runs": _are_names}
         check_members(content, kinds)
     except (OSError, ValueError):
