@@ -8,7 +8,7 @@ from lltc import Status, estimate_llc
 from lltc.chains.looks import Visit
 from lltc.diagnostics.budget import step_size_error, stiff_temperature
 from lltc.diagnostics.measured import Measured
-from lltc.kernels import euler, leimkuhler_matthews
+from lltc.kernels import baoab, euler, leimkuhler_matthews
 from lltc.toys.values.closed_forms import euler_quadratic_llc
 from tests.problems import DUMMY, constant, regression
 
@@ -30,6 +30,17 @@ def test_euler_steps_heat_the_stiff_directions_by_the_known_factor(step_size):
     assert abs(found.stiff_temperature.value - expected) < 4 * found.stiff_temperature.se
     exact = euler_quadratic_llc(STEEP, nbeta=100, localization=1.0, step_size=step_size)
     assert abs(found.draws.mean() - exact) < 4 * found.draws.mean(1).std() / np.sqrt(32)
+
+
+@pytest.mark.parametrize("key", range(3))
+def test_kinks_are_no_heat(key):
+    """The gradient of |w| jumps at 0, and the Hessian beside it knows nothing of that."""
+    loss = constant(lambda w: jnp.sum(0.5 * w**2 + 0.2 * jnp.abs(w)))
+    options = SETTINGS | {"kernel": baoab(), "step_size": 2e-4, "num_chains": 16}
+    estimate = estimate_llc(loss, jnp.zeros(6), DUMMY, key=key, **options)
+    assert abs(estimate.stiff_temperature.value - 1) < 4 * estimate.stiff_temperature.se
+    assert estimate.stiff_temperature.se < 0.1
+    assert estimate.budget.step_size < 0.05 * estimate.llc
 
 
 def test_a_step_size_that_heats_is_named_in_budget_and_status():
