@@ -16,8 +16,8 @@ ARRAYS = (np.ndarray, np.generic, jax.Array)
 def describe_code(function: Callable) -> Iterator[bytes]:
     """Yield a function's bytecode and constants and the values it closes over, defaults and globals it names.
 
-    Functions of the same package among them are followed likewise; those of others count by their names and
-    the numbers they close over.
+    Functions of the same package among them are followed likewise; those of others count by their names, the
+    numbers they close over and, where they are closed over themselves, by their bytecode.
     """
     home = (getattr(function, "__module__", None) or "").partition(".")[0]
     yield from _describe(function, home, set())
@@ -48,7 +48,10 @@ def _parts(value: Any, home: str) -> Iterator[Any]:
             yield from (held for held in _closed_over(value) if isinstance(held, PLAIN + ARRAYS))
             return
         yield from (value.__code__, value.__defaults__, value.__kwdefaults__)
-        yield from _closed_over(value)
+        held = _closed_over(value)
+        yield from held
+        # What a function was given may be of anyone, such as a user's schedule.
+        yield from (item.__code__ for item in held if isinstance(item, FunctionType))
         yield from (value.__globals__[name] for name in _names(value.__code__) if name in value.__globals__)
     elif isinstance(value, MethodType):
         yield from (value.__func__, value.__self__)

@@ -10,6 +10,7 @@ import pytest
 
 import lltc
 from lltc import InputError
+from lltc.estimates.described_options import describe_option
 
 INPUTS = np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)
 ALIKE = {"left": np.ones(2, np.float32), "right": np.ones(2, np.float32)}
@@ -53,6 +54,11 @@ def alike(tmp_path_factory) -> Path:
 def test_what_is_alike_at_the_checkpoint_is_another_reading_all_the_same(alike, changed):
     with pytest.raises(InputError, match="holds another reading"):
         read_alike(alike, **changed)
+
+
+def test_schedules_of_ones_own_are_told_apart():
+    kernels = [lltc.kernels.scheduled(lltc.kernels.sgnht(), by) for by in (lambda _: 0.5, lambda _: 0.25)]
+    assert describe_option(kernels[0]) != describe_option(kernels[1])
 
 
 def test_the_same_reading_is_known_again(alike):
