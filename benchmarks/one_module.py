@@ -26,7 +26,7 @@ import lltc
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 NBETA, LOCALIZATION, BATCH = 500.0, 100.0, 32
-RATES = (1e-5, 1e-4, 1e-3)
+RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
 LONGER, TARGET = 4, 0.02
 MODULES = {
     "MLP": ("devinterp 1.3.2", "devinterp"),
@@ -113,11 +113,11 @@ def measure(name: str, home: Path, folder: Path, budget: float) -> list[str]:
         f"## {name}, {trained['num_params']:,} parameters",
         "",
         f"Trained to a loss of {trained['loss']:.2f} nats. Reference: {reference.llc:.2f} ± "
-        f"{reference.llc_se:.2f} ({reference.status.value}). {outcome}",
+        f"{reference.llc_se:.2f} ({reference.status.name}). {outcome}",
         "",
         "| | step size | gradients | llc | off by | verdict | seconds |",
         "|---|---|---|---|---|---|---|",
-        line(f"lltc ({own.status.value})", f"{own.step_size:.2g}, measured", run, reference),
+        line(f"lltc, {own.status.name}", f"{own.step_size:.2g}, measured", run, reference),
         *(line(peer, f"{peer_run.lr:g}", peer_run, reference) for peer_run in theirs),
         "",
     ]
