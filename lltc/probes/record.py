@@ -175,7 +175,7 @@ class Probe:
         dims = ("checkpoint", "direction")
         columns["llc"] = ("checkpoint", np.array([self.before.llc, self.after.llc]))
         columns["llc_se"] = ("checkpoint", np.array([self.before.llc_se, self.after.llc_se]))
-        columns["num_stiff"] = ("checkpoint", np.array([stiffness.num_stiff for stiffness in both]))
+        columns["num_stiff"] = ("checkpoint", np.array([stiffness.num_stiff for stiffness in both], float))
         columns["curvature"] = (dims, np.stack([stiffness.curvature for stiffness in both]))
         columns["variance"] = (dims, np.stack([stiffness.variance.value for stiffness in both]))
         columns["variance_se"] = (dims, np.stack([stiffness.variance.se for stiffness in both]))

@@ -47,9 +47,9 @@ class Stiffness:
         return bool(np.isfinite(self.variance.value).all())
 
     @property
-    def num_stiff(self) -> float:
-        """How many directions are stiff; NaN where that is not known."""
-        return int(self.stiff.sum()) if self.known else np.nan
+    def num_stiff(self) -> int | None:
+        """How many directions are stiff; None where that is not known."""
+        return int(self.stiff.sum()) if self.known else None
 
     @property
     def precision(self) -> np.ndarray:

@@ -6,14 +6,14 @@ from typing import Any
 MISSING = "—"
 
 
-def number(value: float, digits: int = 4) -> str:
-    """A number to `digits` significant digits; a NaN is a dash.
+def number(value: float | None, digits: int = 4) -> str:
+    """A number to `digits` significant digits; a NaN or none at all is a dash.
 
     Example:
         >>> number(0.123456), number(float("nan")), number(1000.0)
         ('0.1235', '—', '1000')
     """
-    value = float(value)
+    value = math.nan if value is None else float(value)
     if math.isnan(value):
         return MISSING
     if value.is_integer() and abs(value) < 10**7:

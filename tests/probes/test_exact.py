@@ -1,5 +1,6 @@
 """Probes of quadratics: shares, variances, each component's part and each example's variance are exact."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 import lltc
 from lltc import InputError, Status
+from lltc.cli.probing import probe_to_json
 from lltc.kernels import baoab
 from lltc.posterior.target import local_posterior
 from lltc.probes import probe, sampled
@@ -184,7 +186,10 @@ def test_a_checkpoint_that_diverges_gives_no_numbers():
     zeros = np.zeros(3, np.float32)
     found = probe(broken, zeros, zeros, DUMMY, kernel=baoab(), num_draws=128, num_warmup=64, **OPTIONS)
     assert found.after.status is Status.diverged
-    numbers = (found.delta_llc, found.num_stiffened, found.num_softened, found.stiffness_after.num_stiff)
+    numbers = (found.delta_llc, found.num_stiffened, found.num_softened)
+    assert found.stiffness_after.num_stiff is None
+    assert np.isnan(found.to_dataset().num_stiff).all()
+    assert json.loads(json.dumps(probe_to_json(found), allow_nan=False))["after"]["num_stiff"] is None
     assert np.isnan([*numbers, found.participation, found.param_participation, found.moved_inside]).all()
     assert np.isnan([part.stiffened for part in found.by_component.values()]).all()
     assert "  stiff     — → — of 3 directions: — stiffened, — softened" in repr(found)
