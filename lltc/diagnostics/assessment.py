@@ -108,7 +108,7 @@ def assess(
     endless = corrected and gamma == 0 and llc < REGULAR * dimension / 2
     if endless or arrivals is not None:
         mixed = mixed._replace(rhat=float(np.fmax(mixed.rhat, mixing(distance, hot).rhat)))
-    temperature = stiff_temperature(visits)
+    temperature = stiff_temperature(visits, full_batch=posterior.full_batch)
     acceptance = float(np.mean(draws.accepted)) if corrected else _mean_acceptance(visits)
     slip = nbeta * np.asarray(draws.slip, np.float64)
     spread = (

@@ -9,6 +9,7 @@ from lltc.chains.looks import Visit
 from lltc.diagnostics.measured import Measured, mean_of_chains
 
 ROUNDING = 1e-3
+BATCH_SPREAD, FEW_VISITS = 0.25, 6
 
 
 class ErrorBudget(NamedTuple):
@@ -65,15 +66,24 @@ def predicted_heat(visits: Sequence[Visit], reach: float, nbeta: float) -> float
     return reach * nbeta**2 * float(np.mean([visit.noise for visit in visits])) / 8 if visits else 0.0
 
 
-def stiff_temperature(visits: Sequence[Visit]) -> Measured:
-    """Return E[nβ‖∇L‖² + γ(w - w*)·∇L]/E[ΔL] over visits and chains, its error from the chains' spread."""
+def stiff_temperature(visits: Sequence[Visit], *, full_batch: bool = True) -> Measured:
+    """Return E[nβ‖∇L‖² + γ(w - w*)·∇L]/E[ΔL] over visits and chains, its error from the chains' spread.
+
+    All chains of a visit share its batch, unless that is `full_batch`: the spread of visits is added, which
+    counts as a quarter of T in six visits more, as a batch of 512 examples gives, while there are few.
+    """
     if not visits:
         return Measured(np.nan, np.nan)
-    force, bend = (np.mean([getattr(v, name) for v in visits], axis=0) for name in ("force", "bend"))
+    force, bend = (np.asarray([getattr(v, name) for v in visits], np.float64) for name in ("force", "bend"))
     if not (np.isfinite(force).all() and bend.mean() > 0):
         return Measured(np.nan, np.nan)
-    ratio = force.mean() / bend.mean()
-    return Measured(float(ratio), mean_of_chains(force - ratio * bend).se / float(bend.mean()))
+    ratio, count = force.mean() / bend.mean(), len(visits)
+    left = force - ratio * bend
+    error = mean_of_chains(left.mean(0)).se / bend.mean()
+    if not full_batch:
+        spread = FEW_VISITS * (BATCH_SPREAD * ratio) ** 2 + np.sum((left.mean(1) / bend.mean()) ** 2)
+        error = np.hypot(error, np.sqrt(spread / (FEW_VISITS + count - 1) / count))
+    return Measured(float(ratio), float(error))
 
 
 def step_size_error(llc: float, temperature: Measured) -> float:

@@ -86,6 +86,21 @@ def test_temperature_is_a_ratio_of_means_with_the_chains_spread():
     assert np.isnan(stiff_temperature([]).value)
 
 
+def test_what_the_chains_of_a_visit_share_is_in_the_error_of_the_temperature():
+    """Batches that move T by a quarter are covered, whether one was seen or many."""
+    rng = np.random.default_rng(0)
+    for count in (1, 4, 16):
+        covered = []
+        for _ in range(400):
+            forces = 1 + 0.25 * rng.standard_normal((count, 1)) + 0.02 * rng.standard_normal((count, 8))
+            visits = [Visit(force, np.ones(8), np.ones(8), np.ones(8)) for force in forces]
+            temperature = stiff_temperature(visits, full_batch=False)
+            covered.append(abs(temperature.value - 1) < 3 * temperature.se)
+        assert np.mean(covered) > 0.98
+    alone = stiff_temperature(visits[:1])
+    assert alone.se < 0.02
+
+
 def test_only_what_exceeds_its_noise_is_a_step_size_error():
     assert step_size_error(10.0, Measured(1.2, 0.1)) == 0
     assert step_size_error(10.0, Measured(1.5, 0.1)) == pytest.approx(2.0)
