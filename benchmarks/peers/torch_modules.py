@@ -43,7 +43,7 @@ class MLP(Evaluated):
 class ResNet(Evaluated):
     """A stem and two residual blocks, all with batch norm."""
 
-    def __init__(self, width: int = 8) -> None:
+    def __init__(self, width: int = 4) -> None:
         super().__init__()
         self.stem = nn.Conv2d(1, width, 3, padding=1, bias=False)
         self.convolutions = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(4))

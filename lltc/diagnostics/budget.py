@@ -81,7 +81,8 @@ def stiff_temperature(visits: Sequence[Visit], *, full_batch: bool = True) -> Me
     left = force - ratio * bend
     error = mean_of_chains(left.mean(0)).se / bend.mean()
     if not full_batch:
-        spread = FEW_VISITS * (BATCH_SPREAD * max(ratio, 1.0)) ** 2 + np.sum((left.mean(1) / bend.mean()) ** 2)
+        few = FEW_VISITS * (BATCH_SPREAD * max(ratio, 1.0)) ** 2
+        spread = few + np.sum((left.mean(1) / bend.mean()) ** 2)
         error = np.hypot(error, np.sqrt(spread / (FEW_VISITS + count - 1) / count))
     return Measured(float(ratio), float(error))
 
