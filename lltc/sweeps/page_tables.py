@@ -14,8 +14,8 @@ CHANCE = (
     "less."
 )
 PROBED = (
-    "The learning coefficient changes by {change}, from {before} to {after}; {stiffened} directions "
-    "stiffened and {softened} softened. The change amounts to {directions} directions, spread over {params} "
+    "The learning coefficient changes by {change}, from {before} to {after} ({status}); {stiffened} "
+    "directions stiffened and {softened} softened. The change amounts to {directions} directions, spread over {params} "
     "parameters. The weights moved by {inside} inside the changed directions and by {outside} outside."
 )
 
@@ -88,8 +88,9 @@ def probe_table(name: str, probe: Probe) -> Table:
         change=measured(probe.delta_llc, probe.delta_llc_se, sign=True),
         before=number(probe.before.llc),
         after=number(probe.after.llc),
-        stiffened=f"{bound}{probe.num_stiffened}",
-        softened=f"{bound}{probe.num_softened}",
+        status=f"{probe.before.status.name} → {probe.after.status.name}",
+        stiffened=f"{bound}{number(probe.num_stiffened)}",
+        softened=f"{bound}{number(probe.num_softened)}",
         directions=number(probe.participation, 2),
         params=number(probe.param_participation, 2),
         inside=number(probe.moved_inside, 3),
