@@ -15,8 +15,9 @@ CHANCE = (
 )
 PROBED = (
     "The learning coefficient changes by {change}, from {before} to {after} ({status}); {stiffened} "
-    "directions stiffened and {softened} softened. The change amounts to {directions} directions, spread over {params} "
-    "parameters. The weights moved by {inside} inside the changed directions and by {outside} outside."
+    "directions stiffened and {softened} softened. The change amounts to {directions} directions, spread "
+    "over {params} parameters. The weights moved by {inside} inside the changed directions and by {outside} "
+    "outside."
 )
 
 
