@@ -97,8 +97,8 @@ def test_what_the_chains_of_a_visit_share_is_in_the_error_of_the_temperature():
             temperature = stiff_temperature(visits, full_batch=False)
             covered.append(abs(temperature.value - 1) < 3 * temperature.se)
         assert np.mean(covered) > 0.98
-    alone = stiff_temperature(visits[:1])
-    assert alone.se < 0.02
+    whole = Visit(np.ones(8) + 0.02 * rng.standard_normal(8), np.ones(8), np.ones(8), np.ones(8))
+    assert stiff_temperature([whole], full_batch=True).se < 0.02
 
 
 def test_only_what_exceeds_its_noise_is_a_step_size_error():
