@@ -45,7 +45,7 @@ class ResNet(Evaluated):
 
     def __init__(self, width: int = 4) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(1, width, 3, padding=1, bias=False)
+        self.stem = nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False)
         self.convolutions = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(4))
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(5))
         self.head = nn.Linear(width, CLASSES)
