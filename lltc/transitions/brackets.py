@@ -1,5 +1,7 @@
 """Where a curve changes: the shortest stretches that hold a change, joined where they are one."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from lltc.transitions.climbs import Fit, Stretch, fit_climb, halfway_range
@@ -12,11 +14,15 @@ _MIN_PLATEAU = 3
 _SLOW = 0.25
 # Log likelihood, in units of log n, that a second change must gain.
 _PENALTY = 2.5
+# Errors by which a point lies on one side of the middle.
+_CLEAR = 2.0
+
+Points = tuple[int, int]
 
 
 def find_brackets(
     segmentation: Segmentation, threshold: float, min_change: float, floor: float
-) -> tuple[list[Bracket], list[tuple[int, int]]]:
+) -> tuple[list[Bracket], list[Points]]:
     """The changes of a curve, and the points between which each is halfway.
 
     Shortest brackets, merged; then the smallest change goes until all that remain are large enough.
@@ -36,7 +42,11 @@ def find_brackets(
             break
         del brackets[smallest]
     brackets = _merge_climbs(brackets, segmentation)
-    ranges = _halfway(segmentation, brackets, threshold)
+    levels = [plateau.level for plateau in plateaus_between(segmentation, brackets, floor)]
+    ranges = [
+        _apart(_halfway(segmentation, brackets, at, threshold), _passed(segmentation, bracket, *ends))
+        for at, (bracket, ends) in enumerate(zip(brackets, pairwise(levels), strict=True))
+    ]
     wider = [
         Bracket(min(bracket.low, low), max(bracket.high, high), bracket.sign)
         for bracket, (low, high) in zip(brackets, ranges, strict=True)
@@ -44,13 +54,28 @@ def find_brackets(
     return wider, ranges
 
 
-def _halfway(segmentation: Segmentation, brackets: list[Bracket], threshold: float) -> list[tuple[int, int]]:
-    """Points between which each change is halfway with probability `threshold`."""
-    fits = [_fit(segmentation, brackets, at, at) for at in range(len(brackets))]
-    return [
-        (bracket.low, bracket.high) if fit is None else halfway_range(fit, threshold)
-        for bracket, fit in zip(brackets, fits, strict=True)
-    ]
+def _halfway(segmentation: Segmentation, brackets: list[Bracket], at: int, threshold: float) -> Points:
+    """Points between which one smooth change is halfway with probability `threshold`."""
+    fit = _fit(segmentation, brackets, at, at)
+    return (brackets[at].low, brackets[at].high) if fit is None else halfway_range(fit, threshold)
+
+
+def _passed(segmentation: Segmentation, bracket: Bracket, before: float, after: float) -> Points | None:
+    """The last point clearly on the side of the level `before` and the first on the other, where in order."""
+    curve, inside = segmentation.curve, slice(bracket.low, bracket.high + 1)
+    error = segmentation.inflation * curve.weights_se[inside]
+    gain = bracket.sign * (curve.llc[inside] - (before + after) / 2) / error
+    short, beyond = np.flatnonzero(gain < -_CLEAR), np.flatnonzero(gain > _CLEAR)
+    if not (len(short) and len(beyond) and short[-1] < beyond[0]):
+        return None
+    return bracket.low + int(short[-1]), bracket.low + int(beyond[0])
+
+
+def _apart(smooth: Points, passed: Points | None) -> Points:
+    """What a smooth change says, but for a curve that is none and is plainly halfway elsewhere."""
+    if passed is None or min(smooth[1], passed[1]) > max(smooth[0], passed[0]):
+        return smooth
+    return passed
 
 
 def _merge_climbs(brackets: list[Bracket], segmentation: Segmentation) -> list[Bracket]:

@@ -172,6 +172,16 @@ def test_halfway_is_where_the_curve_passes_the_middle():
     assert find_transitions(x, -y, np.ones(60))[0].halfway == (20, 21)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_slow_rise_told_precisely_does_not_hide_where_a_leap_is_halfway(seed):
+    """One smooth change fits neither; where the curve passes the middle, its points say plainly."""
+    rng = np.random.default_rng(seed)
+    steps, errors = np.arange(11), np.append(np.linspace(0.1, 0.6, 9), [1.0, 3.0])
+    values = np.append(np.linspace(9, 32, 9), [82.0, 82.0]) + errors * rng.standard_normal(11)
+    leap = max(find_transitions(steps, values, errors), key=lambda marker: marker.step_high)
+    assert leap.halfway[0] <= 8 < 9 <= leap.halfway[1]
+
+
 @pytest.mark.parametrize(
     ("shape", "width"), [("hump", 4.0), ("hump", 8.0), ("sigmoid", 4.0), ("sigmoid", 10.0)]
 )
