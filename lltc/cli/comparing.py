@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lltc.cli.streams import save
+from lltc.cli.streams import print_and_save
 
 
 def compare(*folders: Path, structure: str = "llc", out: Path | None = None) -> None:
@@ -26,10 +26,6 @@ def compare(*folders: Path, structure: str = "llc", out: Path | None = None) -> 
         for name, swept in open_sweeps(folder).items():
             named["/".join(filter(None, [folder.as_posix(), name]))] = swept
     comparison = sweeps.compare(named, structure=structure)
-    try:
-        print(comparison, flush=True)
-    finally:  # A closed pipe must not cost the page.
-        if out is not None:
-            save(out, comparison.report)
+    print_and_save(comparison, out, comparison.report)
     if out is not None:
         print(f"\n{out}")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lltc.cli.arguments import Loading, Sampling, as_options, load_attribute, load_params, load_value
-from lltc.cli.streams import save
+from lltc.cli.streams import print_and_save
 
 
 def estimate(
@@ -44,10 +44,6 @@ def estimate(
             progress=progress,
             **as_options(sampling),
         )
-    try:
-        print(estimate.summary(), flush=True)
-    finally:  # A closed pipe must not cost the draws.
-        if out is not None:
-            save(out, estimate.save)
+    print_and_save(estimate.summary(), out, estimate.save)
     if estimate.status is Status.interrupted:
         raise KeyboardInterrupt

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lltc.cli.arguments import Loading, as_reading, as_template, load_attribute, load_value
-from lltc.cli.streams import save
+from lltc.cli.streams import print_and_save
 
 
 def observe(
@@ -51,8 +51,4 @@ def observe(
         template=as_template(loading),
         **as_reading(loading),
     )
-    try:
-        print(observations, flush=True)
-    finally:  # A closed pipe must not cost the values.
-        if out is not None:
-            save(out, observations.to_csv)
+    print_and_save(observations, out, observations.to_csv)

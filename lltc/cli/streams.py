@@ -33,3 +33,12 @@ def save(out: Path, write: Callable[[Path], object]) -> None:
         write(out)
     except OSError as error:
         raise folder_error(out.parent, error) from error
+
+
+def print_and_save(text: object, out: Path | None, write: Callable[[Path], object]) -> None:
+    """Print `text`, and save to `out` where it is given: a closed pipe must not cost what was computed."""
+    try:
+        print(text, flush=True)
+    finally:
+        if out is not None:
+            save(out, write)

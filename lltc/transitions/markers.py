@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,6 +31,15 @@ class Transition:
     kind: Literal["rise", "fall"]
     probability: float
     halfway: tuple[float, float]
+
+
+class Criteria(NamedTuple):
+    """What is asked of a marker; see `find_transitions`."""
+
+    threshold: float = 0.9
+    min_change: float = 3.0
+    floor: float = 0.0
+    change_rate: float | None = None
 
 
 def find_transitions(
@@ -86,8 +95,7 @@ def find_transitions(
         >>> [(t.kind, t.step_low, t.step_high) for t in find_transitions(range(8), llc, [0.1] * 8)]
         [('rise', 3.0, 4.0)]
     """
-    settings = {"threshold": threshold, "min_change": min_change, "floor": floor, "change_rate": change_rate}
-    return find_markers(steps, llc, llc_se, **settings)[0]
+    return find_markers(steps, llc, llc_se, Criteria(threshold, min_change, floor, change_rate))[0]
 
 
 def find_plateaus(
@@ -112,21 +120,14 @@ def find_plateaus(
         >>> [round(p.level, 3) for p in find_plateaus(range(8), llc, [0.1] * 8)]
         [1.0, 3.0]
     """
-    settings = {"threshold": threshold, "min_change": min_change, "floor": floor, "change_rate": change_rate}
-    return find_markers(steps, llc, llc_se, **settings)[1]
+    return find_markers(steps, llc, llc_se, Criteria(threshold, min_change, floor, change_rate))[1]
 
 
 def find_markers(
-    steps: ArrayLike,
-    llc: ArrayLike,
-    llc_se: ArrayLike,
-    *,
-    threshold: float = 0.9,
-    min_change: float = 3.0,
-    floor: float = 0.0,
-    change_rate: float | None = None,
+    steps: ArrayLike, llc: ArrayLike, llc_se: ArrayLike, criteria: Criteria
 ) -> tuple[tuple[Transition, ...], tuple[Plateau, ...]]:
     """Transitions and plateaus of one segmentation; see `find_transitions` and `find_plateaus`."""
+    threshold, min_change, floor, change_rate = criteria
     _check(threshold, min_change, floor)
     if len(read_curve(steps, llc, llc_se).kept) < 3:
         return (), ()

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lltc.transitions import Transition, find_changes, find_transitions
-from lltc.transitions.markers import find_markers
+from lltc.transitions.markers import Criteria, find_markers
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -109,7 +109,7 @@ def _part(curve: "Dataset", first: str, second: str) -> list[Parting]:
         return []
     error = np.sqrt((errors[:, good] ** 2).sum(0) + near**2)
     line = (curve["step"].to_numpy()[good], (levels[0] - levels[1])[good], error)
-    markers, plateaus = find_markers(*line)
+    markers, plateaus = find_markers(*line, Criteria())
     together = [abs(plateau.level) <= 3 * np.hypot(plateau.se, near) for plateau in plateaus]
     return [
         Parting((first, second), "part" if before else "merge", marker)
