@@ -70,6 +70,18 @@ class Prober(NamedTuple):
         share = 1.0 if posterior.full_batch else size / posterior.batch_size
         return surroundings._replace(noise=share * surroundings.noise)
 
+    def gradient(self, positions: jax.Array) -> jax.Array:
+        """Return the gradient `(chain, d)` alone, that of `Surroundings` at a third of the cost."""
+        posterior = self.posterior
+        return _anchored(
+            posterior.target,
+            posterior.full_batch,
+            posterior.center,
+            self.anchor.gradient,
+            positions,
+            self.batch,
+        )
+
 
 def make_prober(posterior: LocalPosterior, anchor: Anchor, key: jax.Array) -> Prober:
     """Return a prober on the whole data when steps see all of it, else on up to 512 random examples."""
@@ -175,6 +187,22 @@ def _probe(
         curvature=norm,
         direction=direction,
     )
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _anchored(
+    target: Target,
+    full_batch: bool,
+    center: Center,
+    anchor_gradient: jax.Array,
+    positions: jax.Array,
+    batch: PyTree,
+) -> jax.Array:
+    points = jnp.concatenate([positions, jnp.zeros_like(positions[:1])])
+    sides = halves_of(batch, whole=full_batch)
+    gradients = jnp.stack([losses_and_gradient(target, center, points, side)[1] for side in sides]).mean(0)
+    moved = gradients[:-1] - gradients[-1:]
+    return moved + anchor_gradient if target.linear else moved
 
 
 def halves_of(batch: PyTree, *, whole: bool) -> list[PyTree]:

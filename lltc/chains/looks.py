@@ -46,7 +46,7 @@ def look(run: Run, settings: Settings, positions: jax.Array, number: int) -> Vis
     frame = Frame(settings.rotation, settings.tuning.scale)
     here = prober(positions, signs, frame)
     aside = _aside(settings, signs)
-    ahead, behind = (prober(positions + way, signs, frame).gradient for way in (aside, -aside))
+    ahead, behind = (prober.gradient(positions + way) for way in (aside, -aside))
     weights = center_vector(run.posterior.target.layout, run.posterior.center)
     bend = _bend(settings, weights, aside, ahead - behind, here.bend)
     moved, middle = _leap(settings, positions, velocity, here.gradient)

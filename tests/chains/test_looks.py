@@ -1,14 +1,18 @@
 """What is seen of the chains while they draw: temperature of the stiff directions, acceptance."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from lltc import Status, estimate_llc
+from lltc.chains.curvature import make_prober
+from lltc.chains.gradients import measure_anchor
 from lltc.chains.looks import Visit
 from lltc.diagnostics.budget import step_size_error, stiff_temperature
 from lltc.diagnostics.measured import Measured
 from lltc.kernels import baoab, euler, leimkuhler_matthews
+from lltc.posterior.target import local_posterior
 from lltc.toys.values.closed_forms import euler_quadratic_llc
 from tests.problems import DUMMY, constant, regression
 
@@ -30,6 +34,16 @@ def test_euler_steps_heat_the_stiff_directions_by_the_known_factor(step_size):
     assert abs(found.stiff_temperature.value - expected) < 4 * found.stiff_temperature.se
     exact = euler_quadratic_llc(STEEP, nbeta=100, localization=1.0, step_size=step_size)
     assert abs(found.draws.mean() - exact) < 4 * found.draws.mean(1).std() / np.sqrt(32)
+
+
+@pytest.mark.parametrize("batch_size", [32, 500])
+def test_the_gradient_alone_is_that_of_the_surroundings(batch_size):
+    model, weights, data = regression(0, 500, 6)
+    posterior = local_posterior(model, weights, data, batch_size=batch_size)
+    prober = make_prober(posterior, measure_anchor(posterior), jax.random.key(0))
+    positions = 0.1 * jax.random.normal(jax.random.key(1), (4, 6))
+    wanted = prober(positions, positions).gradient
+    np.testing.assert_allclose(prober.gradient(positions), wanted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("key", range(3))
