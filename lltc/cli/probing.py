@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,17 +61,17 @@ def components(
 
 def _table(kind: str, rows: dict[str, tuple[Any, Any]]) -> str:
     """Return a line a component: its name, how many parameters it has and the patterns that select them."""
-    names, counts = (
-        max(map(len, rows)),
-        {name: f"{component.selected:,}" for name, (component, _) in rows.items()},
-    )
-    width = max(map(len, counts.values()))
+    from lltc.report import align
+
     lines = [
-        f"{name.ljust(names)}  {counts[name].rjust(width)}  {', '.join(chosen[:SHOWN])}"
-        + (f" and {len(chosen) - SHOWN} more" if len(chosen) > SHOWN else "")
-        for name, (_, chosen) in rows.items()
+        (name, f"{component.selected:,}", ", ".join(chosen[:SHOWN]) + _rest(chosen))
+        for name, (component, chosen) in rows.items()
     ]
-    return "\n".join([f"{kind} ({len(rows)})", *lines, ""])
+    return f"{kind} ({len(rows)})\n{align(lines, left=(0, 2))}\n"
+
+
+def _rest(chosen: Sequence[str]) -> str:
+    return f" and {len(chosen) - SHOWN} more" if len(chosen) > SHOWN else ""
 
 
 def probe(

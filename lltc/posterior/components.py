@@ -1,7 +1,5 @@
 """Naming parts of a params pytree by path, glob, slice or function, and previewing what a name selects."""
 
-import difflib
-import fnmatch
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,17 +10,16 @@ import numpy as np
 
 from lltc.errors import InputError
 from lltc.posterior.masks import any_mask, checked_mask, mask_from, simplified
+from lltc.posterior.patterns import pattern_masks
 from lltc.posterior.ready import READY, ready_patterns
 from lltc.types import PyTree
 
 Restriction = str | Sequence[str] | Callable[[str, Any], Any] | PyTree
-CLOSEST = 3
 MOST_ROWS = 40
 STATISTICS = re.compile(
     r"(^|/)(batch_stats|running_mean|running_var|num_batches_tracked|moving_mean|moving_variance"
     r"|mean_ema|var_ema)(/|$)"
 )
-SLICED = re.compile(r"(?P<glob>.*)\[(?P<index>[-\d:., ]+)\]", re.DOTALL)
 
 
 class Component(NamedTuple):
@@ -232,65 +229,13 @@ def _masks(params: PyTree, named: list, restrict: Restriction | None, argument: 
     if restrict is None:
         return [True] * len(named)
     if isinstance(restrict, str):
-        return _pattern_masks(named, restrict, argument)
+        return pattern_masks(named, restrict, argument)
     if isinstance(restrict, list | tuple) and restrict and all(isinstance(item, str) for item in restrict):
-        each = [_pattern_masks(named, pattern, argument) for pattern in restrict]
+        each = [pattern_masks(named, pattern, argument) for pattern in restrict]
         return [any_mask(masks) for masks in zip(*each, strict=True)]
     if callable(restrict) and jax.tree_util.all_leaves([restrict]):
         return [mask_from(restrict, name, leaf, argument) for name, leaf in named]
     return _tree_masks(params, named, restrict, argument)
-
-
-def _pattern_masks(named: list, pattern: str, argument: str) -> list:
-    """Return what one pattern selects of each leaf."""
-    sliced = SLICED.fullmatch(pattern)
-    glob = sliced["glob"] if sliced else pattern
-    matched = [fnmatch.fnmatchcase(name, glob) for name, _ in named]
-    if pattern in READY and not any(matched):
-        each = ready_patterns(pattern, {name: np.shape(leaf) for name, leaf in named}).values()
-        masks = [_pattern_masks(named, part, argument) for patterns in each for part in patterns]
-        return [any_mask(mask) for mask in zip(*masks, strict=True)]
-    if not any(matched):
-        raise InputError(
-            f"{argument}={pattern!r} selects no floating-point parameter of params because no path of theirs "
-            f"matches {glob!r}; {_closest(glob, [name for name, _ in named])}."
-        )
-    if not sliced:
-        return matched
-    return [
-        _sliced(f"{argument}={pattern!r}", sliced["index"], name, np.shape(leaf)) if matches else False
-        for (name, leaf), matches in zip(named, matched, strict=True)
-    ]
-
-
-def _sliced(received: str, index: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    mask = np.zeros(shape, bool)
-    try:
-        mask[tuple(_axis(part.strip()) for part in index.split(",") if part.strip())] = True
-    except (IndexError, ValueError):
-        raise InputError(
-            f"{received} cannot take [{index}] of {name or 'params'}, which has the shape {shape}; "
-            "use one integer or slice an axis, within its length."
-        ) from None
-    return mask
-
-
-def _axis(text: str) -> Any:
-    """Return one entry of an index: an integer, a slice or an ellipsis."""
-    if text == "...":
-        return ...
-    bounds = [int(bound) if bound.strip() else None for bound in text.split(":")]
-    return bounds[0] if len(bounds) == 1 else slice(*bounds)
-
-
-def _closest(glob: str, names: list[str]) -> str:
-    """Return the paths most like `glob`: those it begins or names a part of, else those spelled alike."""
-    within = [name for name in names if fnmatch.fnmatchcase(name, f"{glob}*")]
-    within = within or [name for name in names if fnmatch.fnmatchcase(name, f"*{glob}*")]
-    near = within or difflib.get_close_matches(glob.replace("*", ""), names, CLOSEST, cutoff=0.3) or names
-    shown = ", ".join(repr(name) if name else "(root)" for name in near[:CLOSEST])
-    more = f" and {len(near) - CLOSEST} more" if len(near) > CLOSEST else ""
-    return f"the closest are {shown}{more}, and a * stands for anything"
 
 
 def _tree_masks(params: PyTree, named: list, restrict: PyTree, argument: str) -> list:

@@ -49,7 +49,7 @@ def draw_spectra(spectra: Sequence[Spectrum], level: float) -> str:
     middle = (LEFT + WIDE - RIGHT) / 2
     shapes.append(f'<text x="{middle}" y="{HIGH - 5}" text-anchor="middle">direction, stiffest first</text>')
     key = "".join(
-        f'<span class="s{place}">{html.escape(spectrum.name)}: {int(spectrum.stiff.sum())} stiff</span>'
+        f'<span class="s{place}">{html.escape(spectrum.name)}</span>'
         for place, spectrum in enumerate(spectra)
     )
     label = "nβ × curvature along each direction"

@@ -108,7 +108,8 @@ def probe_table(name: str, probe: Probe) -> Table:
 
 
 def _spectrum(name: str, stiffness: Stiffness) -> Spectrum:
-    return Spectrum(name, stiffness.nbeta * stiffness.curvature, stiffness.stiff)
+    label = f"{name}: {number(stiffness.num_stiff)} stiff"
+    return Spectrum(label, stiffness.nbeta * stiffness.curvature, stiffness.stiff)
 
 
 def _heading(entry: Entry) -> tuple[str, str]:

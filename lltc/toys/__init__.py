@@ -29,16 +29,12 @@ from lltc.toys.valleys import curves, diagonals
 from lltc.toys.values.closed_forms import (
     LearningCoefficient,
     add_llc,
-    euler_quadratic_llc,
     even_powers_llc,
     gaussian_mixture_llc,
     multiply_llc,
     normal_crossing_llc,
-    quadratic_llc,
     quadratic_network_llc,
-    quartic_llc,
     regular_llc,
-    squared_product_llc,
     superposition_llc,
     tanh_network_llc,
 )
@@ -46,6 +42,7 @@ from lltc.toys.values.gibbs import Reference, gibbs_llc
 from lltc.toys.values.hmc import hmc_llc
 from lltc.toys.values.linear_forms import deep_linear_llc, reduced_rank_llc, reduced_rank_llc_at
 from lltc.toys.values.quadrature import crossing_llc, quadrature_llc
+from lltc.toys.values.tempered import euler_quadratic_llc, quadratic_llc, quartic_llc, squared_product_llc
 
 __all__ = [
     "BottleneckRun",

@@ -11,8 +11,9 @@ import numpy as np
 from lltc.errors import InputError
 from lltc.toys.problems import ToyProblem, analytic
 from lltc.toys.samples import Point, check_sample, gaussian_inputs, moments
-from lltc.toys.values.closed_forms import quadratic_llc, regular_llc
+from lltc.toys.values.closed_forms import regular_llc
 from lltc.toys.values.gibbs import Reference
+from lltc.toys.values.tempered import quadratic_llc
 
 
 def tilted_quadratic(

@@ -14,11 +14,11 @@ from lltc.toys.values.closed_forms import (
     LearningCoefficient,
     even_powers_llc,
     normal_crossing_llc,
-    quadratic_llc,
     regular_llc,
 )
 from lltc.toys.values.gibbs import Reference
 from lltc.toys.values.quadrature import crossing_llc, quadrature_llc
+from lltc.toys.values.tempered import quadratic_llc
 
 _NUM_DUMMIES = 64
 

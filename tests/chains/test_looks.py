@@ -13,7 +13,7 @@ from lltc.diagnostics.budget import step_size_error, stiff_temperature
 from lltc.diagnostics.measured import Measured
 from lltc.kernels import baoab, euler, leimkuhler_matthews
 from lltc.posterior.target import local_posterior
-from lltc.toys.values.closed_forms import euler_quadratic_llc
+from lltc.toys.values.tempered import euler_quadratic_llc
 from tests.problems import DUMMY, constant, regression
 
 SETTINGS = {"nbeta": 100, "localization": 1.0, "num_draws": 8000, "progress": False}

@@ -19,7 +19,7 @@ from lltc.estimates.estimator import prepare_run
 from lltc.kernels import baoab
 from lltc.kernels.baoab import BaoabState
 from lltc.posterior.target import local_posterior
-from lltc.toys.values.closed_forms import quadratic_llc
+from lltc.toys.values.tempered import quadratic_llc
 from tests.problems import DUMMY, constant, regression
 
 CURVATURES = np.array([0.003, 0.01, 0.1, 1.0])

@@ -10,7 +10,7 @@ from lltc import estimate_llc
 from lltc.chains.rungs import is_hot
 from lltc.diagnostics.control_variates import sharpened
 from lltc.diagnostics.mixing import monte_carlo_error
-from lltc.toys.values.closed_forms import quadratic_llc, quartic_llc
+from lltc.toys.values.tempered import quadratic_llc, quartic_llc
 from tests.problems import DUMMY, constant, regression
 
 HOT = is_hot(8)

@@ -7,7 +7,7 @@ import pytest
 from lltc import InputError, estimate_llc
 from lltc.estimates.by_component import estimate_llc_team
 from lltc.report.wording import measured
-from lltc.toys.values.closed_forms import quadratic_llc
+from lltc.toys.values.tempered import quadratic_llc
 from tests.problems import DUMMY, balanced, constant, linear_loss, regression
 
 BLOCKS = {"a": np.array([1.0, 3.0]), "b": np.array([0.01, 0.1, 10.0])}

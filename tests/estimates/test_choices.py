@@ -12,7 +12,7 @@ from lltc import InputError, estimate_llc, reference_llc
 from lltc.estimates.described_options import describe_option
 from lltc.kernels import baoab, ghmc, leimkuhler_matthews, mala, rmsprop, scheduled, sgnht
 from lltc.models import numpyro_model, unconstrained
-from lltc.toys.values.closed_forms import quadratic_llc
+from lltc.toys.values.tempered import quadratic_llc
 from tests.problems import DUMMY, constant, regression
 
 CURVATURES = np.geomspace(0.01, 10, 6)

@@ -6,7 +6,7 @@ import pytest
 
 import lltc
 from lltc.chains import cost
-from lltc.toys.values.closed_forms import quadratic_llc
+from lltc.toys.values.tempered import quadratic_llc
 
 CURVATURES = np.geomspace(0.01, 10.0, 40).astype(np.float32)
 NBETA, GAMMA = 300.0, 1.0

@@ -6,7 +6,7 @@ import pytest
 
 from lltc import InputError, Status, estimate_llc, estimate_llc_ladder
 from lltc.toys import normal_crossing, reduced_rank_regression
-from lltc.toys.values.closed_forms import quadratic_llc, quartic_llc
+from lltc.toys.values.tempered import quadratic_llc, quartic_llc
 from tests.problems import DUMMY, constant, regression
 
 RUNGS = [50.0, 100.0, 400.0]

@@ -9,7 +9,7 @@ import lltc
 from lltc import LLCEstimate, Status, estimate_llc
 from lltc.estimates.exchange import MOST_CHEAP_DRAWS
 from lltc.report.wording import measured
-from lltc.toys.values.closed_forms import quadratic_llc, quartic_llc, squared_product_llc
+from lltc.toys.values.tempered import quadratic_llc, quartic_llc, squared_product_llc
 from tests.problems import DUMMY, balanced, constant, linear_loss, regression
 
 QUICK = {"num_draws": 400, "num_warmup": 200, "progress": False}

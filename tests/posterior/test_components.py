@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lltc import InputError, estimate_llc
 from lltc.posterior.components import list_components, name_components, select
-from lltc.toys.values.closed_forms import quadratic_llc
+from lltc.toys.values.tempered import quadratic_llc
 from tests.problems import DUMMY, constant
 
 

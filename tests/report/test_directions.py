@@ -41,6 +41,7 @@ def test_a_probe_has_its_numbers_and_components_on_the_page(page):
         assert value == pytest.approx(part.delta_llc, abs=se)
         assert [float(stiffened), float(moved)] == pytest.approx([2 * (name == "left"), 0], abs=1e-4)
         assert float(softened) == 0
+    assert ["before: 4 stiff", "after: 6 stiff"] == re.findall(r'<span class="s\d">([^<]*)</span>', section)
     # Two open weights a block and two behind its gate: four stiff directions, and two more when one opens.
     drawn = [(mark, soft) for mark, soft, *_ in PLACES.findall(section)]
     assert (drawn.count(("0", "")), drawn.count(("1", ""))) == (4, 6)
@@ -64,8 +65,8 @@ def test_spectra_are_drawn_to_scale():
 
 
 def test_nothing_stiff_is_drawn_too():
-    picture = draw_spectra([Spectrum("a", np.array([0.5, -1]), np.array([False, False]))], level=0)
-    assert "a: 0 stiff" in picture
+    picture = draw_spectra([Spectrum("a: 0 stiff", np.array([0.5, -1]), np.array([False, False]))], level=0)
+    assert ">a: 0 stiff<" in picture
     assert "level" not in picture
     assert "nan" not in picture
 
