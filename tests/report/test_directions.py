@@ -41,7 +41,7 @@ def test_a_probe_has_its_numbers_and_components_on_the_page(page):
         assert value == pytest.approx(part.delta_llc, abs=se)
         assert [float(stiffened), float(moved)] == pytest.approx([2 * (name == "left"), 0], abs=1e-4)
         assert float(softened) == 0
-    assert ["before: 4 stiff", "after: 6 stiff"] == re.findall(r'<span class="s\d">([^<]*)</span>', section)
+    assert re.findall(r'<span class="s\d">([^<]*)</span>', section) == ["before: 4 stiff", "after: 6 stiff"]
     # Two open weights a block and two behind its gate: four stiff directions, and two more when one opens.
     drawn = [(mark, soft) for mark, soft, *_ in PLACES.findall(section)]
     assert (drawn.count(("0", "")), drawn.count(("1", ""))) == (4, 6)
