@@ -11,6 +11,7 @@ from lltc.errors import InputError, first_line
 from lltc.types import PyTree
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
+MANY = 3
 IN_ORDER = ("SequentialSampler", "RandomSampler", "DistributedSampler")
 
 
@@ -170,10 +171,11 @@ def as_columns(data: PyTree, name: str = "data") -> PyTree:
         return type(data)(*columns) if hasattr(data, "_fields") else tuple(columns)
     if not isinstance(data, list):
         return np.asarray(data) if _is_tensor(data) else data
-    if data and isinstance(_innermost(data), PLAIN):
+    if data and _is_number(_innermost(data)):
         return _array(data, name)
     if (data and isinstance(data[0], dict)) or _is_list_of_pairs(data):
         return stacked([as_columns(row, f"{name}[{at}]") for at, row in enumerate(data)])
+    _refuse_alike(data, name)
     return [as_columns(value, f"{name}[{at}]") for at, value in enumerate(data)]
 
 
@@ -186,6 +188,18 @@ def _check_keys(data: dict, name: str) -> None:
             f"{name} is a dict with keys of the types {', '.join(kinds)}, which JAX cannot put in order; "
             "make them of one kind, such as texts."
         ) from None
+
+
+def _refuse_alike(data: list, name: str) -> None:
+    """Refuse what may as well be rows as columns: three or more arrays of one shape and type."""
+    kinds = {(leaf.shape, str(leaf.dtype)) if hasattr(leaf, "dtype") else None for leaf in data}
+    if len(data) < MANY or len(kinds) > 1 or None in kinds:
+        return
+    ((shape, _),) = kinds
+    raise InputError(
+        f"{name} is a list of {len(data)} arrays of shape {shape}, which may be {len(data)} examples or "
+        f"{len(data)} columns; pass np.stack({name}) for examples, tuple({name}) for columns."
+    )
 
 
 def _array(values: list, name: str) -> np.ndarray:
@@ -224,8 +238,13 @@ def _innermost(values: Any) -> Any:
 
 
 def _is_list_of_pairs(data: list) -> bool:
-    """True for rows such as `(features, label)` with a plain number in them, which no tree of arrays has."""
-    return bool(data) and isinstance(data[0], tuple) and any(isinstance(item, PLAIN) for item in data[0])
+    """True for rows such as `(features, label)` with a single number in them, which no column is."""
+    return bool(data) and isinstance(data[0], tuple) and any(map(_is_number, data[0]))
+
+
+def _is_number(value: Any) -> bool:
+    """True for a plain number or text, and for an array without axes."""
+    return isinstance(value, PLAIN) or getattr(value, "shape", None) == ()
 
 
 def _is_tensor(leaf: Any) -> bool:

@@ -91,12 +91,16 @@ PAIRS: dict[str, Any] = {
     "lists": (IDS.tolist(), LABELS.tolist()),
     "tensors": (Tensor(IDS), Tensor(LABELS)),
     "rows": [(ids.tolist(), int(label)) for ids, label in zip(IDS, LABELS, strict=True)],
+    "rows of arrays": list(zip(IDS, LABELS, strict=True)),
+    "rows of tensors": [(Tensor(ids), Tensor(label)) for ids, label in zip(IDS, LABELS, strict=True)],
+    "single numbers": (IDS.tolist(), list(LABELS)),
     "items": Items(),
     "a loader": Loader(Items()),
 }
 TABLES: dict[str, Any] = {
     "columns": COLUMNS,
     "rows": [{"ids": ids.tolist(), "label": int(label)} for ids, label in zip(IDS, LABELS, strict=True)],
+    "rows of arrays": [{"ids": ids, "label": label} for ids, label in zip(IDS, LABELS, strict=True)],
     "a table": Rows(),
 }
 
@@ -135,6 +139,7 @@ def test_an_estimate_from_a_loader_is_that_from_arrays():
 
 REFUSED = {
     "ragged": ({"ids": [[1, 2], [1, 2, 3]]}, r"data\['ids'\] has rows of different lengths \(2 to 3\)"),
+    "rows or columns": (list(IDS), r"list of 6 arrays of shape \(4,\).*np.stack\(data\) for examples"),
     "ragged rows": ([{"ids": [1, 2]}, {"ids": [1]}], "examples of different shapes"),
     "texts": ({"text": ["a", "b"]}, r"data\['text'\] holds values of type str.*tokenize"),
     "texts in rows": ([{"text": "a"}, {"text": "b"}], "holds values of type <U1"),
