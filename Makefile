@@ -12,7 +12,7 @@ export KERAS_BACKEND = jax
 demo: .venv/ready
 	.venv/bin/lltc demo --out lltc-demo
 
-# What a developer runs; `test-all` is what CI runs.
+# What a developer runs, compiled in haste; `test-all` is what CI runs, compiled as users' programs are.
 test: .venv/ready
 	$(PYTEST) -m "not process and not notebook and not browser and not reference"
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lltc.checkpoints.folder import open_checkpoint
 from lltc.checkpoints.formats.lora import PAIRS, flat_names, half_of
+from lltc.checkpoints.intake.arrays import is_quantized
 from lltc.checkpoints.intake.budget import Budget
 from lltc.checkpoints.intake.documents import read_json
 from lltc.checkpoints.intake.files import reading
@@ -33,6 +34,8 @@ _UNLIKE = (
     "alora_invocation_tokens",
     "monteclora_config",
 )
+# Starts of A and B that leave the base as it was; others, such as PiSSA's, take s·B·A out of it.
+_KEEPING_THE_BASE = (None, True, False, "gaussian", "eva", "orthogonal")
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def _merge(
         down, up = whole.pop(name), whole.pop(other)
         change = _scale(module, len(down), settings) * _product(up, down)
         place = _place(f"{module}.weight", base)
+        _check_base(place, base[place])
         turned = half == "lora_embedding_A" or bool(settings.get("fan_in_fan_out"))
         merged[place] = merged[place] + _fitted(change, merged[place].shape, place, turned=turned)
     for name, array in whole.items():
@@ -122,6 +126,21 @@ def _check_kind(settings: Mapping[str, Any]) -> None:
         raise _MisfitError(
             f"it uses {', '.join(unlike)}, which adds more than s·B·A; merge it with PEFT and save the whole "
             "model"
+        )
+    start = settings.get("init_lora_weights")
+    if start not in _KEEPING_THE_BASE:
+        raise _MisfitError(
+            f"its init_lora_weights is '{printable(str(start), 40)}', which changed the base before training;"
+            " save it with path_initial_model_for_weight_conversion, or merge it with PEFT and save the "
+            "whole model"
+        )
+
+
+def _check_base(name: str, array: np.ndarray) -> None:
+    if is_quantized(array.dtype):
+        raise _MisfitError(
+            f"the base's '{printable(name)}' is of type {array.dtype}, quantized; pass the base as it was "
+            "before"
         )
 
 

@@ -57,6 +57,13 @@ class Checkpoint:
     transpose: Literal["torch"] | None = None
     ignore: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        if not isinstance(self.params_key, str | None):
+            raise InputError(
+                f"params_key is {self.params_key!r}, but must name a part of the checkpoint; pass such as "
+                "'state/params', or None."
+            )
+
     def load(self, template: Any = None, *, limits: Limits | None = None) -> Any:
         """Return the parameters, NumPy arrays in nested dicts, or in the structure of `template`.
 
@@ -129,12 +136,17 @@ class Checkpoint:
         with plain_messages(), local_copy(self.path) as path:
             return read_num_heads(path)
 
+    @property
+    def _called(self) -> str | None:
+        """What carries the step, where the files lie in a folder that is called by a hash."""
+        return self.path.name if isinstance(self.path, Revision) else None
+
     def _files(self, folder: Path) -> list[Path]:
         if self.format == "orbax":
             return orbax_files(folder)
         if self.format == "loader":
             return [file for file in folder.rglob("*") if is_file(file)]
-        return list(weight_files(folder, Budget(folder, 0)))
+        return list(weight_files(folder, Budget(folder, 0), self._called))
 
     def _read(self, path: Path, template: Any, limits: Limits | None) -> Any:
         if self.loader is not None:
@@ -150,7 +162,7 @@ class Checkpoint:
             return read_orbax(path, self.params_key, budget)
         kind = self.format
         if kind == "hub":
-            kind = weight_format(path, path.iterdir()) or ""
+            kind = weight_format(self._called or path.name, path.iterdir()) or ""
         # Only shards need the folder around them.
         path = files[0] if len(files) == 1 else path
         if kind == "equinox":

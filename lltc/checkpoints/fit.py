@@ -6,15 +6,12 @@ from typing import Any, Literal
 import numpy as np
 
 from lltc.checkpoints.intake.tree import WRAPPERS, as_globs, is_ignored, key_names, split_levels
-from lltc.checkpoints.misfit import Leaves, check_fit
+from lltc.checkpoints.misfit import Leaves, check_fit, refuse_quantized
+from lltc.checkpoints.torch_layout import as_torch, refuse_either_way, turn_weights
 from lltc.errors import CheckpointError, InputError
 
-# What other libraries call PyTorch's names.
-_TORCH_NAMES = {
-    **dict.fromkeys(("kernel", "w", "scale", "embedding", "embeddings"), "weight"),
-    **dict.fromkeys(("b", "offset"), "bias"),
-}
-_NEVER_TURNED = ("scale", "embedding", "embeddings")
+# The kinds of arrays that a Python number of each type takes the value of.
+_BEFORE: dict[type, str] = {bool: "b", int: "biu", float: "biuf", complex: "biufc"}
 
 
 def fit_params(
@@ -67,19 +64,21 @@ def fit_params(
     named = _by_levels([(path, leaf) for path, leaf in saved if not _is_random_stream(path, leaf)])
     slots, treedef = jax.tree_util.tree_flatten_with_path(template)
     wanted = _by_levels([(path, slot) for path, slot in slots if _is_filled(path, slot)])
-    spelled = {_as_torch(name): slot for name, slot in wanted.items()} if transpose else wanted
+    spelled = {as_torch(name): slot for name, slot in wanted.items()} if transpose else wanted
     globs = as_globs(ignore)
+    refuse_quantized(named)
     named = {name: leaf for name, leaf in _unwrap(named, wanted).items() if not is_ignored(name, globs)}
     named = _respell(named, getattr(template, "spelled", {}))
     tied, held = getattr(template, "tied", {}), getattr(template, "held", frozenset())
     stripped, depth = _align(named, {**dict.fromkeys(_split_names(tied, 0)), **spelled})
     inner = {name[depth:]: slot for name, slot in wanted.items()}
     if transpose:
-        stripped = _turn_weights(stripped, inner)
+        refuse_either_way(stripped, inner)
+        stripped = turn_weights(stripped, inner)
     stripped = _untie(stripped, _split_names(tied, depth))
     optional = set(_split_names(dict.fromkeys(held, ""), depth)) - set(stripped)
     needed = {name: slot for name, slot in inner.items() if name not in optional}
-    check_fit(stripped, needed, _turn_weights(stripped, needed))
+    check_fit(stripped, needed, turn_weights(stripped, needed))
     arrays = iter([_cast(stripped.get(name[depth:]), slot, name) for name, slot in wanted.items()])
     leaves = [next(arrays) if _is_filled(path, slot) else slot for path, slot in slots]
     return jax.tree_util.tree_unflatten(treedef, leaves)
@@ -182,29 +181,13 @@ def _num_outer(leaves: Leaves) -> int:
     return depth
 
 
-def _as_torch(name: tuple[str, ...]) -> tuple[str, ...]:
-    return (*name[:-1], *(_TORCH_NAMES.get(level, level) for level in name[-1:]))
-
-
-def _turn_weights(leaves: Leaves, wanted: Leaves) -> Leaves:
-    """Return `leaves` under the names of `wanted`, with the weights that PyTorch holds transposed turned."""
-    turned = dict(leaves)
-    for name, slot in wanted.items():
-        torch_name = _as_torch(name)
-        if torch_name not in turned:
-            continue
-        array = turned.pop(torch_name)
-        if torch_name[-1:] == ("weight",) and name[-1] not in _NEVER_TURNED and np.ndim(array) > 1:
-            moved = np.moveaxis(array, (0, 1), (-1, -2))
-            array = moved if moved.shape == np.shape(slot) else array
-        turned[name] = array
-    return turned
-
-
 def _cast(leaf: Any, slot: Any, name: tuple[str, ...]) -> Any:
     if leaf is None:
         return slot
     array = np.asarray(leaf)
+    before = _BEFORE.get(type(slot), "")
+    if before and array.ndim == 0:
+        return type(slot)(array.item()) if array.dtype.kind in before else array
     if not hasattr(slot, "dtype") or array.dtype == slot.dtype:
         return array
     from jax.numpy import issubdtype

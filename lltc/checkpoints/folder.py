@@ -8,12 +8,12 @@ from typing import Any, Literal, cast
 
 from lltc.checkpoints.checkpoint import Checkpoint
 from lltc.checkpoints.formats.orbax import is_orbax
-from lltc.checkpoints.formats.shards import format_of, is_trainer_state, weight_format
+from lltc.checkpoints.formats.shards import ALIAS, SHARD, format_of, is_trainer_state, weight_format
 from lltc.checkpoints.hub.repository import Repository, Revision
 from lltc.checkpoints.intake.budget import Budget
-from lltc.checkpoints.intake.files import is_file, list_folder, path_kind, read_file
+from lltc.checkpoints.intake.files import is_file, list_folder, path_kind, read_file, reading
 from lltc.checkpoints.intake.messages import plain_messages, printable
-from lltc.checkpoints.intake.steps import parse_step
+from lltc.checkpoints.intake.steps import is_unreadable, parse_step
 from lltc.checkpoints.intake.tree import as_globs
 from lltc.checkpoints.remote import as_folder, as_path
 from lltc.errors import InputError
@@ -26,15 +26,16 @@ _FOREIGN = {
     "variables with lltc.Saver, or pass loader",
     (".index", ".pb"): f"; TensorFlow's files are not read: {_SAVE}, or pass loader",
     (".gguf", ".onnx", ".tflite"): f"; files for inference are not read: {_SAVE}, or pass loader",
+    (".tar",): "; a .pth.tar of PyTorch's is no archive: rename it to end in .pth",
 }
 _UNFINISHED = re.compile(
     r"^tmp[-_.]|^\.|~$|-tmp-|orbax-checkpoint-tmp|\.(tmp|temp|part|partial|incomplete|crdownload|lock)(\.|$)",
     re.IGNORECASE,
 )
-_ALIAS = re.compile(r"(?<![a-z])(best|last|latest|current)(?![a-z])", re.IGNORECASE)
 _VERSION = re.compile(r"-v\d+(?=\.|$)")
 _FLAX_LEGACY = re.compile(r"checkpoint_\d+")
-_SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")
+# What a trainer leaves beside its checkpoints in the end.
+_FINAL = ("model.safetensors", "adapter_model.safetensors", "consolidated.safetensors")
 
 
 def find_checkpoints(
@@ -161,8 +162,18 @@ def _revision_names(folder: Path) -> dict[Path, str]:
         return {}
     names: dict[str, str] = {}
     for ref in sorted(refs.rglob("*")):
-        if is_file(ref) and parse_step(ref.name) is not None:
-            names[read_file(ref, Budget(ref, 0)).decode("ascii", "replace").strip()] = ref.name
+        # What is proposed for a repository, as refs/pr/1, is no part of the run.
+        proposed = ref.relative_to(refs).parts[0] == "refs"
+        if proposed or not is_file(ref) or parse_step(ref.name) is None:
+            continue
+        with reading(ref):
+            commit = read_file(ref, Budget(ref, 0)).decode("ascii", "replace").strip()
+        if commit in names:
+            raise InputError(
+                f"folder '{folder}' has one commit under two names with a step, "
+                f"'{printable(names[commit])}' and '{printable(ref.name)}'; delete one of them from its refs."
+            )
+        names[commit] = ref.name
     if not names:
         raise InputError(
             f"folder '{folder}' is a Hugging Face cache without a revision that is named by a step; open one "
@@ -172,8 +183,8 @@ def _revision_names(folder: Path) -> dict[Path, str]:
 
 
 def _is_passed_over(name: str) -> bool:
-    alias = _ALIAS.search(name) and parse_step(_VERSION.sub("", name)) is None
-    return bool(alias or _UNFINISHED.search(name) or _SHARD.search(name))
+    alias = ALIAS.search(name) and parse_step(_VERSION.sub("", name)) is None
+    return bool(alias or _UNFINISHED.search(name) or SHARD.search(name))
 
 
 def _detect_format(path: Path) -> str | None:
@@ -185,13 +196,19 @@ def _detect_format(path: Path) -> str | None:
             return None
         return "msgpack" if _FLAX_LEGACY.fullmatch(path.name) else format_of(path.name)
     entries = list_folder(path) if kind == "folder" else []
-    if any(entry.suffix == ".distcp" for entry in entries):
+    if any(entry.suffix == ".distcp" for entry in entries) or _is_sharded(entries):
         raise InputError(
             f"path '{path}' is a distributed checkpoint of PyTorch (.distcp), which only PyTorch reads; make "
             "a .pt file of it with dcp_to_torch_save, as python -m torch.distributed.checkpoint.format_utils "
             "dcp_to_torch does."
         )
-    return "orbax" if is_orbax(entries) else weight_format(path, entries)
+    return "orbax" if is_orbax(entries) else weight_format(path.name, entries)
+
+
+def _is_sharded(entries: list[Path]) -> bool:
+    """Tell whether a folder is one in which Accelerate keeps the shards of FSDP."""
+    folders = [entry for entry in entries if entry.name.startswith("pytorch_model_fsdp") and entry.is_dir()]
+    return any(entry.suffix == ".distcp" for folder in folders for entry in list_folder(folder))
 
 
 def _check_names(
@@ -225,7 +242,9 @@ def _check_names(
 def _wants_step(entry: Path, kind: str) -> bool:
     # Beside its checkpoints a trainer keeps the final model, PyTorch files of settings and folders of data.
 
-    if kind == "torch" or entry.name == "model.safetensors":
+    if kind == "torch":
+        return is_unreadable(entry.name)
+    if entry.name in _FINAL:
         return False
     return format_of(entry.name) is not None or kind in ("orbax", "safetensors")
 

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from lltc.checkpoints.intake.arrays import is_quantized
 from lltc.checkpoints.intake.tree import is_ignored
 from lltc.errors import CheckpointError
 
 Leaves = dict[tuple[str, ...], Any]
 _MAX_ROWS, _MAX_GLOBS = 10, 3
 _HEAD = re.compile(r"head|unembed|output|logits|decoder", re.IGNORECASE)
+_SCALE = re.compile(r"scale|^SCB$|absmax|quant|zeros", re.IGNORECASE)
 _EMBEDDING = re.compile(r"emb|wte|tok", re.IGNORECASE)
 
 
@@ -36,6 +38,19 @@ def check_fit(leaves: Leaves, wanted: Leaves, turned: Leaves) -> None:
     ]
     table = _side_by_side(leaves, wanted, sorted({*missing, *extra, *reshaped}))
     raise CheckpointError(f"params do not fit the template: {', and '.join(counts)}{hint}.\n{table}")
+
+
+def refuse_quantized(leaves: Leaves) -> None:
+    """Refuse weights that are codes, which only mean something with the scales beside them."""
+    scaled = {name[:-1]: name for name in leaves if _SCALE.search(name[-1] if name else "")}
+    for name, leaf in leaves.items():
+        scale = scaled.get(name[:-1])
+        codes = name[-1:] in (("weight",), ("qweight",), ("kernel",)) and hasattr(leaf, "dtype")
+        if scale and codes and np.ndim(leaf) > 1 and is_quantized(np.dtype(leaf.dtype)):
+            raise CheckpointError(
+                f"'{'/'.join(name)}' is quantized: its {leaf.dtype} numbers are weights only with "
+                f"'{'/'.join(scale)}'; dequantize the model, save that and load it."
+            )
 
 
 def _differences(leaves: Leaves, wanted: Leaves) -> tuple[list, list, list]:

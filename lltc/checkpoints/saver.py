@@ -1,6 +1,6 @@
 """Saving while training: a folder of checkpoints appears by itself, at the steps wanted and no others."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from operator import index
 from os import PathLike
@@ -21,6 +21,11 @@ def where_and_when(
     """Return the local folder and the steps that a saver is given, or refuse them."""
     if "://" in str(folder):
         raise InputError(f"folder is '{folder}', but {saver} writes to local folders; pass one.")
+    if not isinstance(steps, Iterable) or isinstance(steps, str):
+        raise InputError(
+            f"steps is {steps!r}, but must be the steps to save; pass log_spaced_steps(num_steps, "
+            "num_checkpoints), or a list."
+        )
     chosen = frozenset(map(as_step, steps))
     if not chosen:
         raise InputError("steps is empty, so nothing would be saved; pass at least one step.")

@@ -63,7 +63,11 @@ class TorchSaver:
             InputError: `step` is no integer, or `module` is neither, or its weights lie in shards.
         """
         number = as_step(step, "step is")
-        if number not in self.steps or not _is_first():
+        if number not in self.steps:
+            return None
+        # Gathering shards takes all processes, so that each refuses, not the first alone.
+        _refuse_shards(module)
+        if not _is_first():
             return None
         arrays = {name: tensor_to_numpy(tensor) for name, tensor in _state(module).items()}
         path = Path(self.folder) / f"step_{number}.safetensors"
@@ -128,13 +132,27 @@ def _is_first() -> bool:
     return distributed.get_rank() == 0
 
 
-def _state(module: Any) -> Mapping[str, Any]:
-    kinds = {kind.__name__ for kind in type(module).__mro__}
-    if kinds.intersection(_SHARDED):
+def _refuse_shards(module: Any) -> None:
+    """Refuse a module, or a state_dict, of which a process holds a part alone, as FSDP's and ZeRO-3's do."""
+    parts = module.modules() if hasattr(module, "modules") else ()
+    if isinstance(module, Mapping):
+        tensors = module.values()
+    else:
+        tensors = module.parameters() if hasattr(module, "parameters") else ()
+    sharded = any(_kinds(part).intersection(_SHARDED) for part in (module, *parts))
+    if sharded or any("DTensor" in _kinds(tensor) or hasattr(tensor, "ds_id") for tensor in tensors):
         raise InputError(
-            f"module is a {type(module).__name__}, whose weights lie in shards; gather them and pass the "
+            f"module is a {type(module).__name__} whose weights lie in shards; gather them and pass the "
             "full state_dict instead."
         )
+
+
+def _kinds(thing: Any) -> set[str]:
+    return {kind.__name__ for kind in type(thing).__mro__}
+
+
+def _state(module: Any) -> Mapping[str, Any]:
+    kinds = _kinds(module)
     if hasattr(module, "_orig_mod"):
         return _state(module._orig_mod)
     if kinds.intersection(_WRAPPERS):

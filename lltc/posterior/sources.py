@@ -195,7 +195,7 @@ def _refuse_alike(data: list, name: str) -> None:
     kinds = {(leaf.shape, str(leaf.dtype)) if hasattr(leaf, "dtype") else None for leaf in data}
     if len(data) < MANY or len(kinds) > 1 or None in kinds:
         return
-    ((shape, _),) = kinds
+    shape = data[0].shape
     raise InputError(
         f"{name} is a list of {len(data)} arrays of shape {shape}, which may be {len(data)} examples or "
         f"{len(data)} columns; pass np.stack({name}) for examples, tuple({name}) for columns."

@@ -142,6 +142,11 @@ def test_an_untrained_adapter_is_told(tmp_path, caplog):
     [
         (halves("h.0.q", Q), {"peft_type": "IA3"}, "it is of the kind IA3, not LORA"),
         (halves("h.0.q", Q), {"use_dora": True}, "it uses use_dora, which adds more than"),
+        (
+            halves("h.0.q", Q),
+            {"init_lora_weights": "pissa_niter_4"},
+            "'pissa_niter_4', which changed the base",
+        ),
         (halves("h.0.q", Q), {"alpha_pattern": {"(a+)+b": 3}}, r"its alpha_pattern holds the expression"),
         (halves("h.1.q", Q), {}, r"changes 'h\.1\.q\.weight', which the base does not have; pass the base"),
         (halves("h.0.q", UP), {}, r"of shape \(4, 4\) by a matrix of shape \(6, 4\); pass the base"),
@@ -158,6 +163,11 @@ def test_what_cannot_be_merged_is_refused(merged, adapter, settings, reason):
         CheckpointError, match=rf"^Cannot merge '.*checkpoint-5' into '.*base\.safetensors': .*{reason}"
     ):
         merged(adapter, **settings)
+
+
+def test_a_quantized_base_is_refused(merged):
+    with pytest.raises(CheckpointError, match=r"base's 'h\.0\.q\.weight' is of type int8, quantized"):
+        merged(halves("h.0.q", Q), base=BASE | {"h.0.q.weight": np.ones((4, 4), np.int8)})
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"peft_type": "LORA"}'])

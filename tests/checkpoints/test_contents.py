@@ -43,6 +43,15 @@ def renamed(pattern):
         {"state_dict": STATE, "lr_schedulers": [], "global_step": 7},
         {"model_state_dict": STATE, "loss": 0.25},
         {"state_dict": STATE},
+        {"app": {"model": STATE, "optim": ADAM}},
+        {
+            "model": STATE,
+            "last_optimizer_state": ADAM,
+            "optimizer_history": [{"lr": 0.1}],
+            "cfg": {"lr": 0.1},
+        },
+        {"state": {"model": STATE, "optimizers": {"AdamW": ADAM}}, "rng": [3]},
+        {"state_dict": STATE, "optimizer_G": ADAM, "optD": ADAM},
         {"model": {"state_dict": STATE, "config": {"width": 3}}, "optimizer": ADAM},
         {"module": STATE, "n_averaged": np.array(3, np.float32)},
         {"model": renamed("_orig_mod.{}"), "opt": ADAM, "step": 3},
@@ -114,6 +123,10 @@ def test_deepspeed_folders_yield_their_module(tmp_path):
         ),
         (
             ["mp_rank_00_model_states.pt", "layer_00-model_00-model_states.pt"],
+            "split over 2 files such as 'mp_ran",
+        ),
+        (
+            ["mp_rank_00_model_states.pt", "layer_0_expert_0_mp_rank_00_model_states.pt"],
             "split over 2 files such as 'mp_ran",
         ),
     ],
@@ -214,6 +227,47 @@ def test_averaged_weights_are_named_and_the_user_chooses(tmp_path, state, averag
     np.testing.assert_array_equal(open_checkpoint(path, averaged).load()["w"], W + 1)
 
 
+@pytest.mark.parametrize(
+    ("state", "raw"),
+    [
+        (
+            {"state_dict": {"w": W + 1}, "current_model_state": {"w": W}, "global_step": 3},
+            "current_model_state",
+        ),
+        ({"state_dict": {"w": W + 1}, "ema_state_dict": {"w": W}, "message_hub": {}}, "ema_state_dict"),
+    ],
+)
+def test_averages_that_took_the_place_of_the_weights_are_known(tmp_path, state, raw):
+    path = save_torch(tmp_path / "step_1.pt", state)
+    message = (
+        rf"averaged weights \('state_dict'\) beside '{raw}', which is read; pass params_key='state_dict'"
+    )
+    with pytest.warns(LLCWarning, match=message):
+        np.testing.assert_array_equal(open_checkpoint(path).load()["w"], W)
+
+
+def test_a_parameter_that_is_called_as_a_count_is_a_parameter(tmp_path):
+    params = {"query": W, "key": W, "value": W, "net": {"w": W}}
+    assert open_checkpoint(save_npz(tmp_path / "step_1.npz", params)).load().keys() == params.keys()
+    state = {"net": {"w": W}, "head": {"w": W}, "step": 3}
+    message = (
+        r"holds 'head' beside 'net' and a count: it may be .*params_key='net' for that part, or '' for all"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        open_checkpoint(save_torch(tmp_path / "step_2.pt", state)).load()
+    assert open_checkpoint(tmp_path / "step_2.pt", "").load().keys() == state.keys()
+    assert open_checkpoint(tmp_path / "step_2.pt", "net").load().keys() == {"w"}
+
+
+@pytest.mark.parametrize("scale", ["weight_scale_inv", "SCB", "absmax"])
+def test_codes_beside_their_scale_are_no_weights(scale):
+    saved = {"fc": {"weight": W.astype(np.int8), scale: B}}
+    with pytest.raises(
+        CheckpointError, match=rf"'fc/weight' is quantized: its int8 .*'fc/{scale}'; dequantize"
+    ):
+        fit_params(saved, {"fc": {"weight": W}}, ignore=[f"*/{scale}"])
+
+
 def test_layers_with_such_names_are_layers(tmp_path):
     params = {"encoder": {"w": W}, "ema": {"decay": B}, "net": {"w": W}}
     assert open_checkpoint(save_npz(tmp_path / "step_1.npz", params)).load().keys() == params.keys()
@@ -257,7 +311,13 @@ def test_snapshots_of_a_hub_cache_are_called_by_their_revisions(tmp_path):
         found = find_checkpoints(folder)
         assert [checkpoint.step for checkpoint in found] == [20, 1000]
         np.testing.assert_array_equal(found[1].load()["w"], [0, 0])
-    for revision in ("step1000", "step20"):
+    (home / "refs" / "refs" / "pr").mkdir(parents=True)
+    (home / "refs" / "refs" / "pr" / "7").write_text("77" * 20)
+    assert [checkpoint.step for checkpoint in find_checkpoints(home)] == [20, 1000]
+    (home / "refs" / "step30").write_text("9e" * 20)
+    with pytest.raises(InputError, match=r"one commit under two names with a step, 'step20' and 'step30'"):
+        find_checkpoints(home)
+    for revision in ("step1000", "step20", "step30"):
         (home / "refs" / revision).unlink()
     with pytest.raises(
         InputError, match="is a Hugging Face cache without a revision that is named by a step"

@@ -193,6 +193,10 @@ def test_shards_are_read_through_their_index(tmp_path):
         CheckpointError, match=r"names 1 arrays its shards do not hold, the first being 'h\.1\.w'"
     ):
         checkpoint.load()
+    twice = {"h.1.w": np.zeros(2), "h.0.w": np.zeros(2)}
+    safetensors.numpy.save_file(twice, folder / "model-00002-of-00002.safetensors")
+    with pytest.raises(CheckpointError, match=r"several of its shards hold 'h\.0\.w', as where two savings"):
+        checkpoint.load()
     (folder / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(CheckpointError, match="model-00002-of-00002"):
         checkpoint.load()

@@ -212,6 +212,20 @@ def test_nothing_is_transposed_unless_asked():
     np.testing.assert_array_equal(fit_params({"w": W}, {"w": np.zeros((2, 3))}, transpose="torch")["w"], W)
 
 
+def test_a_square_weight_beside_one_that_is_not_turned_is_refused():
+    saved = {"a.weight": np.ones((2, 6)), "b.weight": np.arange(4.0).reshape(2, 2)}
+    template = {"a": {"kernel": np.zeros((2, 6))}, "b": {"kernel": np.zeros((2, 2))}}
+    with pytest.raises(
+        CheckpointError, match=r"'a/kernel' fits the template only as it is.*'b/kernel', which fits"
+    ):
+        fit_params(saved, template, transpose="torch")
+
+
+def test_pythons_numbers_stay_so():
+    filled = fit_params({"p": np.array(0.25), "n": np.array(3), "w": W}, {"p": 0.5, "n": 2, "w": W})
+    assert (filled["p"], filled["n"], type(filled["p"]), type(filled["n"])) == (0.25, 3, float, int)
+
+
 def test_other_words_for_transpose_are_refused():
     with pytest.raises(InputError, match=r"transpose is True, but must be 'torch' or None; pass one of"):
         fit_params({"w": W}, {"w": W}, transpose=True)  # pyright: ignore[reportArgumentType]

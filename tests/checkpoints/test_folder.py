@@ -4,12 +4,21 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lltc.checkpoints import find_checkpoints, open_checkpoint, save_npz, save_safetensors
+from lltc.checkpoints import (
+    Saver,
+    TorchSaver,
+    find_checkpoints,
+    open_checkpoint,
+    save_npz,
+    save_safetensors,
+)
 from lltc.errors import CheckpointError, InputError
 
 
@@ -84,6 +93,59 @@ def test_a_run_in_a_numbered_folder_is_no_checkpoint(tmp_path):
     fill(tmp_path / "run_2", "step_1.npz", "step_2.npz")
     assert "it holds 'run_1', 'run_2'" in refusal(find_checkpoints, tmp_path)
     assert [checkpoint.step for checkpoint in find_checkpoints(tmp_path / "run_1")] == [1, 2]
+
+
+@pytest.mark.parametrize("other", ["best.npz", "last.npz", "ema.npz"])
+def test_a_run_with_its_best_in_a_numbered_folder_is_no_checkpoint(tmp_path, other):
+    for run in ("run_1", "run_2"):
+        fill(tmp_path / run, "model_1000.npz", "model_2000.npz", other)
+    assert "it holds 'run_1', 'run_2'" in refusal(find_checkpoints, tmp_path)
+
+
+def test_a_shard_alone_is_no_checkpoint(tmp_path):
+    fill(tmp_path / "checkpoint-500", "model-00001-of-00002.npz")
+    fill(tmp_path / "checkpoint-600", "model-00001-of-00001.npz")
+    first, second = find_checkpoints(tmp_path)
+    with pytest.raises(CheckpointError, match=r"'model-00001-of-00002\.npz', but no index\.json that tells"):
+        first.load()
+    assert second.load().keys() == {"w"}
+
+
+@pytest.mark.parametrize("name", ["step_1_000.pt", "checkpoint_3_15000.pt", "step_1.5.pt"])
+def test_a_step_that_cannot_be_told_is_never_left_out(tmp_path, name):
+    for each in ("step_1.pt", "step_10.pt", name):
+        (tmp_path / each).write_bytes(b"not read")
+    assert f"holds the checkpoint '{name}', whose name carries no step" in refusal(find_checkpoints, tmp_path)
+
+
+def test_a_long_name_takes_no_time(tmp_path):
+    fill(tmp_path, "step_1.npz")
+    (tmp_path / ("optimizer" + "1" * 200)).write_bytes(b"")
+    assert [checkpoint.step for checkpoint in find_checkpoints(tmp_path)] == [1]
+
+
+def test_an_adapter_may_stand_beside_its_checkpoints(tmp_path):
+    for folder in ("checkpoint-500", "checkpoint-1000", "."):
+        save_safetensors(tmp_path / folder / "adapter_model.safetensors", {"w": np.ones(2)})
+    assert [checkpoint.step for checkpoint in find_checkpoints(tmp_path)] == [500, 1000]
+
+
+def test_shards_of_a_trainer_are_named_one_folder_deeper(tmp_path):
+    (tmp_path / "checkpoint-5" / "pytorch_model_fsdp_0").mkdir(parents=True)
+    (tmp_path / "checkpoint-5" / "pytorch_model_fsdp_0" / "__0_0.distcp").write_bytes(b"")
+    assert "make a .pt file of it with dcp_to_torch_save" in refusal(find_checkpoints, tmp_path)
+
+
+def test_arguments_of_another_kind_are_refused(tmp_path):
+    fill(tmp_path, "step_1.npz")
+    number: Any = 5
+    for call, sentence in (
+        (partial(find_checkpoints, tmp_path, ignore=number), "ignore is 5, but must be globs"),
+        (partial(find_checkpoints, tmp_path, params_key=number), "params_key is 5, but must name"),
+        (partial(Saver, tmp_path, number), "steps is 5, but must be the steps"),
+        (partial(TorchSaver, tmp_path, number), "steps is 5, but must be the steps"),
+    ):
+        assert sentence in refusal(call)
 
 
 def test_what_a_trainer_keeps_to_go_on_is_no_checkpoint(tmp_path):

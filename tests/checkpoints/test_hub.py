@@ -119,6 +119,16 @@ def test_shards_come_with_their_index(hub):
     assert hub.asked("consolidated") == 0
 
 
+def test_weights_may_be_called_by_their_revision(hub):
+    weights = {
+        "model_step7.safetensors": save({"a": np.ones(2)}),
+        "other.safetensors": save({"b": np.ones(2)}),
+    }
+    hub.repositories["org/named"] = {"step7": weights}
+    [checkpoint] = find_checkpoints("hf://org/named", revisions="*")
+    assert checkpoint.load().keys() == {"a"}
+
+
 def test_a_loader_is_given_the_whole_revision(hub):
     read = lambda path: np.array(sorted(file.name for file in Path(path).iterdir()))
     [checkpoint] = find_checkpoints("hf://org/tiny", revisions="step1", loader=read)

@@ -111,6 +111,14 @@ from lltc.errors import InputError
         ("model.safetensors", None),
         ("loss=0.52", None),
         ("model-00001-of-00002.safetensors", None),
+        ("checkpoint_3_15000.pt", None),
+        ("epoch_3_1500.pt", None),
+        ("checkpoint_20240506_120000.pt", None),
+        ("resnet50-0676ba61.pth", None),
+        ("seed_1_steps_1000.pt", 1000),
+        ("lr_1e-3_steps_5000.pt", 5000),
+        ("loss_0.25_steps_1000.pt", 1000),
+        ("model_1000_steps.pt", 1000),
     ],
 )
 def test_step_is_read_from_names_people_use(name, step):

@@ -1,6 +1,7 @@
 """TorchSaver without PyTorch: which steps are written, and what is refused; with it, see tests_torch."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,9 +54,18 @@ class FullyShardedDataParallel:
 
 def test_shards_are_refused(tmp_path):
     with pytest.raises(
-        InputError, match=r"a FullyShardedDataParallel, whose weights lie in shards; gather them"
+        InputError, match=r"a FullyShardedDataParallel whose weights lie in shards; gather them"
     ):
         TorchSaver(tmp_path, [1])(1, FullyShardedDataParallel())
+
+
+def test_shards_within_a_plain_module_are_refused_by_every_process(tmp_path, monkeypatch):
+    monkeypatch.setattr("lltc.checkpoints.torch_saver._is_first", lambda: False)
+    plain = SimpleNamespace(modules=lambda: [FullyShardedDataParallel()], parameters=list)
+    partitioned = SimpleNamespace(modules=list, parameters=lambda: [SimpleNamespace(ds_id=0)])
+    for module in (plain, partitioned):
+        with pytest.raises(InputError, match="whose weights lie in shards"):
+            TorchSaver(tmp_path, [1])(1, module)
 
 
 @pytest.mark.parametrize(("method", "package"), [("lightning", "lightning"), ("trainer", "transformers")])

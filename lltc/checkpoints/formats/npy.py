@@ -17,7 +17,7 @@ _ITEM = (
     r"""|["']fortran_order["']\s*:\s*(?P<fortran>True|False)"""
     r"""|["']shape["']\s*:\s*\((?P<shape>[0-9L,\s]*)\)"""
 )
-_HEADER = re.compile(rf"\s*\{{\s*(?:(?:{_ITEM})\s*,?\s*){{3}}\}}\s*", re.ASCII)
+_HEADER = re.compile(rf"\s*\{{\s*(?:(?:{_ITEM})\s*(?:,\s*)?){{3}}\}}\s*", re.ASCII)
 _KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
 _ORDERS: dict[str, Any] = {"": "=", "=": "=", "<": "<", ">": ">", "|": "|"}
 _NUMBERS = re.compile(r"([<>|=]?)([biufc])([0-9]{1,2})", re.ASCII)

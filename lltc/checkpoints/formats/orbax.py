@@ -9,7 +9,7 @@ TensorStore makes room for whatever an array announces, so that is looked at bef
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -68,13 +68,14 @@ class _StoredArray(NamedTuple):
         )
 
 
-def is_orbax(entries: Iterable[Path]) -> bool:
+def is_orbax(entries: Collection[Path]) -> bool:
     """Tell whether a folder with these `entries` is one Orbax checkpoint (not a folder of several)."""
     names = {entry.name for entry in entries}
     if not names.isdisjoint(_MARKS):
         return True
     # TensorFlow, too, writes a file named so, beside its .index files.
-    if _AGGREGATE in names and not any(name.endswith(".index") for name in names):
+    aggregate = any(entry.name == _AGGREGATE and is_file(entry) for entry in entries)
+    if aggregate and not any(name.endswith(".index") for name in names):
         return True
     return any(parse_step(item.name) is None for item in _items(entries))
 
@@ -161,7 +162,7 @@ def _finder(tensorstore: Any, item: Path, budget: Budget) -> Callable[[str], Val
 
 def _items(entries: Iterable[Path]) -> list[Path]:
     folders = [entry for entry in entries if "orbax-checkpoint-tmp" not in entry.name and entry.is_dir()]
-    return [folder for folder in folders if (folder / _METADATA).is_file()]
+    return [folder for folder in folders if is_file(folder / _METADATA)]
 
 
 def _names(path: Path, budget: Budget) -> Any:

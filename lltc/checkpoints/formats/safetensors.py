@@ -139,14 +139,14 @@ def find_arrays(files: tuple[Path, ...], budget: Budget) -> tuple[dict[str, Plac
         budget: what is left of the limits.
     """
     index, files = split_index(files)
-    places: dict[str, Place] = {}
+    shards: list[list[Place]] = []
     metadata: dict[str, Any] = {}
     for file in files:
         with reading(file):
             listed, metadata = _read_header(file, budget)
-        places |= {place.name: place for place in sorted(listed, key=attrgetter("name"))}
-    check_shards(index, places, budget)
-    return places, metadata
+        shards.append(sorted(listed, key=attrgetter("name")))
+    check_shards(index, [[place.name for place in shard] for shard in shards], budget)
+    return {place.name: place for shard in shards for place in shard}, metadata
 
 
 def read_arrays(places: Mapping[str, Place], budget: Budget) -> Iterator[tuple[str, np.ndarray]]:

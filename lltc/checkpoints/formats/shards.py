@@ -1,8 +1,10 @@
 """The files of one checkpoint: itself, or in its folder one file of weights or shards and their index."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path, PurePath
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from lltc.checkpoints.intake.budget import Budget
@@ -23,10 +25,15 @@ _MODELS = ("model.safetensors", "pytorch_model.bin")
 _INDEX = ".index.json"
 _TRAINER_STATE = re.compile(
     r"^(optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args)"
-    r"([-_.]?(states?|dict|rank|step|of|\d+))*\.|_optim_states\.pt$"
+    r"([-_.]?(states?|dict|rank|step|of|\d+(?!\d)))*\.|_optim_states\.pt$"
 )
-# DeepSpeed's: the model's, one a rank where it is split, or one a layer of a pipeline.
-_DEEPSPEED = re.compile(r"(zero_pp_rank_\d+_)?mp_rank_\d+_model_states\.pt|layer_\d+-model_.*_states\.pt")
+# DeepSpeed's: the model's, one a rank where it is split, one a layer of a pipeline, or one an expert.
+_DEEPSPEED = re.compile(
+    r"(zero_pp_rank_\d+_)?mp_rank_\d+_model_states\.pt|layer_\d+-model_.*_states\.pt"
+    r"|(layer_\d+_)?expert_\d+_mp_rank_\d+_model_states\.pt"
+)
+ALIAS = re.compile(r"(?<![a-z])(best|last|latest|current)(?![a-z])", re.IGNORECASE)
+SHARD = re.compile(r"-\d{5}-of-(?P<count>\d{5})(?=\.\w+$)")
 
 
 def format_of(name: str) -> str | None:
@@ -39,16 +46,22 @@ def format_of(name: str) -> str | None:
     return SUFFIXES.get(Path(name).suffix.lower())
 
 
-def weight_files(path: Path, budget: Budget) -> tuple[Path, ...]:
+def weight_files(path: Path, budget: Budget, name: str | None = None) -> tuple[Path, ...]:
     """Return the files that hold the weights of the checkpoint at `path`, an index ahead of its shards.
 
     A folder's are `model.safetensors`, else the shards of `model.safetensors.index.json`, else the same of
-    `pytorch_model.bin`, as transformers has it, else its only file of weights; a folder with none or several
-    has ().
+    `pytorch_model.bin`, as transformers has it, else its only file of weights, or the one that carries the
+    folder's own number; a folder with none or several has (). `name` is the folder's, where a cache calls it
+    otherwise.
     """
     if not path.is_dir():
         return (path,)
-    main = main_file(path, path.iterdir())
+    main = main_file(name or path.name, path.iterdir())
+    if main is not None and _is_shard(main.name):
+        raise CheckpointError(
+            f"Cannot read checkpoint '{path}': it holds the shard '{printable(main.name, 80)}', but no "
+            f"{_INDEX.lstrip('.')} that tells what else belongs to it; copy the whole folder again."
+        )
     if main is not None and _DEEPSPEED.fullmatch(main.name):
         _check_deepspeed(path, sorted(entry.name for entry in path.iterdir() if is_deepspeed(entry)))
     return () if main is None else with_shards(main, budget)
@@ -82,14 +95,14 @@ def _check_deepspeed(folder: Path, names: list[str]) -> None:
         )
 
 
-def weight_format(folder: Path, entries: Iterable[Path]) -> str | None:
-    """Return the format of the weights in a folder with these `entries`, None where it is no checkpoint."""
-    main = main_file(folder, entries)
+def weight_format(name: str, entries: Iterable[Path]) -> str | None:
+    """Return the format of the weights in a folder of that name, None where it is no checkpoint."""
+    main = main_file(name, entries)
     return None if main is None else format_of(main.name.removesuffix(_INDEX))
 
 
-def main_file(folder: PurePath, entries: Iterable[Any]) -> Any:
-    """Return the index or the one file of weights among the `entries` of a folder, None without one."""
+def main_file(folder: str, entries: Iterable[Any]) -> Any:
+    """Return the index or the one file of weights among the `entries` of a folder of that name, else None."""
     named = {entry.name: entry for entry in entries}
     for model in _MODELS:
         for name in (model, model + _INDEX):
@@ -98,7 +111,18 @@ def main_file(folder: PurePath, entries: Iterable[Any]) -> Any:
     if states := sorted(name for name in named if _DEEPSPEED.fullmatch(name)):
         return named[states[0]]
     weights = [name for name in named if _holds_weights(name)]
-    own = [name for name in weights if parse_step(name) in (None, parse_step(folder.name))]
+    if shards := sorted(filter(_is_shard, weights)):
+        return named[shards[0]]
+    if len(weights) > 1:
+        weights = [name for name in weights if not ALIAS.search(name)]
+    steps = [parse_step(name) for name in weights]
+    if len(weights) == 1 and steps[0] is None:
+        return named[weights[0]]
+    own = [
+        name
+        for name, step in zip(weights, steps, strict=True)
+        if step is not None and step == parse_step(folder)
+    ]
     # What differs in its number alone makes a run of the folder, whatever number that carries.
     return named[own[0]] if len(own) == 1 and _numberless(weights).count(_numberless(own)[0]) == 1 else None
 
@@ -108,8 +132,13 @@ def needed_names(main: str, names: Iterable[str]) -> set[str]:
     model = main.removesuffix(_INDEX)
     if model == main:
         return {main}
-    shard = re.compile(rf".*-\d{{5}}-of-\d{{5}}{re.escape(Path(model).suffix)}")
-    return {main, *filter(shard.fullmatch, names)}
+    return {main, *(name for name in names if SHARD.search(name) and Path(name).suffix == Path(model).suffix)}
+
+
+def _is_shard(name: str) -> bool:
+    """Tell whether a file is one of several that hold one model."""
+    match = SHARD.search(name)
+    return match is not None and int(match["count"]) > 1
 
 
 def is_trainer_state(name: str) -> bool:
@@ -139,10 +168,17 @@ def split_index(files: tuple[Path, ...]) -> tuple[Path | None, tuple[Path, ...]]
     return (files[0], files[1:]) if files and files[0].name.endswith(_INDEX) else (None, files)
 
 
-def check_shards(index: Path | None, names: Iterable[str], budget: Budget) -> None:
-    """Refuse shards that lack an array the `index` names."""
+def check_shards(index: Path | None, shards: Iterable[Iterable[str]], budget: Budget) -> None:
+    """Refuse shards, each given by the names of its arrays, that lack what `index` names or hold it twice."""
     if index is None:
         return
+    counts = Counter(chain.from_iterable(shards))
+    names = counts.keys()
+    if twice := sorted(str(name) for name, count in counts.items() if count > 1):
+        raise CheckpointError(
+            f"Cannot read checkpoint '{index.parent}': several of its shards hold "
+            f"'{printable(twice[0])}', as where two savings are mixed; copy all of one again."
+        )
     if missing := sorted(read_index(index, budget).keys() - set(names)):
         raise CheckpointError(
             f"Cannot read checkpoint '{index.parent}': its index names {len(missing)} arrays its shards do "

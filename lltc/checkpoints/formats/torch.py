@@ -8,7 +8,7 @@ of the bytes only those of the parameters are read.
 import os
 import zipfile
 from collections import ChainMap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -95,7 +95,7 @@ def read_torch(path: Path, params_key: str | None, budget: Budget) -> Any:
         if is_deepspeed(files[0]):
             _check_module(path, state)
         tree = _nest_all(keep_arrays(state, partial(_keep, budget), budget), budget)
-        check_shards(index, state, budget)
+        check_shards(index, states, budget)
         params = select_params(tree, params_key, path)
         return map_leaves(partial(_as_array, path, budget), params)
 
@@ -103,12 +103,20 @@ def read_torch(path: Path, params_key: str | None, budget: Budget) -> Any:
 def _check_module(path: Path, state: Any) -> None:
     """Refuse a file of DeepSpeed's that lacks the weights, or holds empty ones."""
     module = state.get("module") if isinstance(state, dict) else None
-    tensors = [leaf for leaf in (module or {}).values() if isinstance(leaf, _Tensor)]
+    tensors = list(_tensors(module))
     if not tensors or any(0 in checked_shape(tensor.shape) for tensor in tensors):
         raise CheckpointError(
             f"Cannot read checkpoint '{path}': its weights are not in it, as ZeRO stage 3 and pipelines keep "
             "them elsewhere; put them together with python zero_to_fp32.py, which DeepSpeed leaves beside it."
         )
+
+
+def _tensors(tree: Any) -> Iterator["_Tensor"]:
+    if isinstance(tree, dict):
+        for child in tree.values():
+            yield from _tensors(child)
+    elif isinstance(tree, _Tensor):
+        yield tree
 
 
 def _open_state(path: Path, stack: ExitStack, budget: Budget) -> Any:

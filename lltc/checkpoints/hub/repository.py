@@ -76,7 +76,7 @@ class Revision:
         if self.whole:
             return {str(name): value for name, value in listed.items()}
         here = {name: value for name, value in listed.items() if name.parent == PurePosixPath(self.folder)}
-        main = main_file(PurePosixPath(self.name), here)
+        main = main_file(self.name, here)
         if main is None:
             raise CheckpointError(
                 f"it holds no weights that can be read, but {', '.join(map(_quoted, here)) or 'nothing'}"

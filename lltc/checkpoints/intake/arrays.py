@@ -52,6 +52,11 @@ def is_number_type(dtype: np.dtype) -> bool:
     return dtype.name in _STANDARD or (dtype.isbuiltin == 2 and dtype.name in _EXTENSIONS)
 
 
+def is_quantized(dtype: np.dtype) -> bool:
+    """Tell whether numbers of `dtype` are codes that only mean something with their scales, as int8's are."""
+    return dtype.name not in ("float16", "float32", "float64", "bfloat16", "complex64", "complex128")
+
+
 def checked_shape(shape: Any) -> tuple[int, ...]:
     """Return a shape as a tuple of lengths; a `ValueError` where it is none."""
     if not isinstance(shape, (list, tuple)) or len(shape) > _MAX_DIMENSIONS:

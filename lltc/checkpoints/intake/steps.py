@@ -29,7 +29,7 @@ class _Word(NamedTuple):
 
 def _word(words: str, units: str, *, ahead: str = "") -> _Word:
     behind = re.compile(rf"(?:{words})(?P<gap>[^a-z0-9]{{0,2}})(?=[0-9])", _FLAGS)
-    pattern = rf"(?<![a-z0-9])(?<![0-9][.,])(?<![0-9]_){_PLAIN}[-_ ]?(?:{ahead})(?![a-z=:])"
+    pattern = rf"(?<![a-z0-9])(?<![0-9][.,])(?<![0-9]_)(?<![0-9]e[-+]){_PLAIN}[-_ ]?(?:{ahead})(?![a-z=:])"
     return _Word(behind, re.compile(pattern, _FLAGS) if ahead else None, units)
 
 
@@ -37,11 +37,12 @@ def _word(words: str, units: str, *, ahead: str = "") -> _Word:
 # checkpoint 7B is the size of a model.
 _WORDS = (
     _word("steps?|iters?|iterations?|updates?", "kmbt", ahead="steps|iters|iterations|updates"),
-    _word("(?<![a-z])ba(?=[0-9])", ""),
+    _word("(?<![a-z0-9])ba(?=[0-9])", ""),
     _word("checkpoints?|ckpts?|chkpts?", "km"),
     _word("epochs?", "km", ahead="epochs"),
     _word("tokens?", "kmbt", ahead="tokens"),
 )
+_SECOND = re.compile(r"[-_][0-9]+(?![0-9a-z]|[.,][0-9])", _FLAGS)
 _UNITS = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 # 1_000 may be one number or two, and so may 1_5M.
 _HALF_GROUP = re.compile("[_ '’\u00a0\u2009\u202f](?:[0-9]{3}(?![0-9])|[0-9]{1,2}[kmbt](?![a-z0-9]))", _FLAGS)
@@ -62,6 +63,9 @@ _DATE = re.compile(
     r"|(?<![0-9])(?:[01][0-9]|2[0-3])[-:][0-5][0-9][-:][0-5][0-9](?![0-9])"
     r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
     _FLAGS,
+)
+_COMPACT_MOMENT = re.compile(
+    rf"(?<![0-9]){_YEAR}{_MONTH}{_DAY}[-_T](?:[01][0-9]|2[0-3])[0-5][0-9](?:[0-5][0-9])?(?![0-9])", _FLAGS
 )
 _COMPACT_DATE = re.compile(rf"(?<![0-9]){_YEAR}{_MONTH}{_DAY}{_TIME}", _FLAGS)
 _BARE = re.compile(
@@ -98,13 +102,31 @@ def parse_step(name: str) -> int | None:
         >>> parse_step("step_1.5k"), parse_step("step_1_000"), parse_step("model-v1.2")
         (1500, None, None)
     """
-    stem = _DATE.sub(" ", _SHARD.sub("", _SUFFIX.sub("", name)))
-    for word in _WORDS:
-        if readings := set(_named_steps(word, stem)):
-            return readings.pop() if len(readings) == 1 else None
+    stem = _stem(name)
+    if readings := _readings(stem):
+        return readings.pop() if len(readings) == 1 else None
     if (match := _NUMBER.fullmatch(stem)) and not _COMPACT_DATE.fullmatch(stem):
         return _as_step(match, "km")
     return _last_number(_COMPACT_DATE.sub(" ", stem))
+
+
+def is_unreadable(name: str) -> bool:
+    """Tell whether a name speaks of a step that cannot be told, as step_1_000 does.
+
+    Example:
+        >>> is_unreadable("step_1_000.pt"), is_unreadable("step_1.pt"), is_unreadable("vocabulary.pt")
+        (True, False, False)
+    """
+    return parse_step(name) is None and bool(_readings(_stem(name)))
+
+
+def _stem(name: str) -> str:
+    return _COMPACT_MOMENT.sub(" ", _DATE.sub(" ", _SHARD.sub("", _SUFFIX.sub("", name))))
+
+
+def _readings(stem: str) -> set[int | None]:
+    """Return what the most telling word in a name may mean by its number, nothing where none has one."""
+    return next((readings for word in _WORDS if (readings := set(_named_steps(word, stem)))), set())
 
 
 def _named_steps(word: _Word, stem: str) -> Iterator[int | None]:
@@ -112,12 +134,22 @@ def _named_steps(word: _Word, stem: str) -> Iterator[int | None]:
     for match in word.behind.finditer(stem):
         # A minus ahead of the number, behind another sign, makes it negative, a point a part of one.
         odd = len(match["gap"]) == 2 and match["gap"][1] in "-+."
-        yield None if odd else _as_step(_NUMBER.match(stem, match.end()), word.units)
+        number = _NUMBER.match(stem, match.end())
+        # Of checkpoint_3_15000 either number may be the step.
+        odd = odd or (number is not None and _SECOND.match(stem, number.end()) is not None)
+        yield None if odd else _as_step(number, word.units)
     for match in word.ahead.finditer(stem) if word.ahead else ():
         # In epoch_2_steps_300 the first number has a word of its own.
         claimed = any(other.end() == match.start() for each in _WORDS for other in each.behind.finditer(stem))
+        claimed = claimed or _is_of_another_word(stem, match.start())
         if not claimed:
             yield _as_step(match, word.units)
+
+
+def _is_of_another_word(stem: str, start: int) -> bool:
+    """Tell whether a number belongs to the word ahead of it, as in seed_1_steps_1000."""
+    ahead = re.search(r"([a-z]+)[-_= ]?$", stem[:start], _FLAGS)
+    return ahead is not None and _OTHER.fullmatch(ahead[1]) is not None
 
 
 def _as_step(match: re.Match[str] | None, units: str) -> int | None:

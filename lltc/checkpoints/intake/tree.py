@@ -28,7 +28,8 @@ def split_levels(name: tuple[str, ...]) -> tuple[str, ...]:
 
 def as_globs(ignore: Any) -> tuple[str, ...]:
     """Return `ignore` as globs; an `InputError` where it is none."""
-    globs = (ignore,) if isinstance(ignore, str) else tuple(ignore or ())
+    several = isinstance(ignore, Iterable) and not isinstance(ignore, str | bytes)
+    globs: tuple[Any, ...] = tuple(ignore) if several else () if ignore is None else (ignore,)
     if not all(isinstance(glob, str) for glob in globs):
         raise InputError(
             f"ignore is {ignore!r}, but must be globs over the checkpoint's names; pass one such as "
