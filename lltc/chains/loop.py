@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -25,6 +26,8 @@ from lltc.chains.steps import (
 )
 from lltc.chains.streams import RandomStream, substream
 from lltc.kernels import Kernel
+from lltc.kernels.scheduled import ScheduledState
+from lltc.posterior.rounding import rounding_of
 from lltc.posterior.target import LocalPosterior
 from lltc.types import PyTree
 
@@ -40,6 +43,13 @@ class Run:
     kernel: Kernel
     key: jax.Array
     observables: tuple[tuple[str, Callable[[PyTree], jax.Array]], ...] = ()
+
+    @cached_property
+    def eps(self) -> float:
+        """The relative rounding of the coarsest numbers that the loss computes with."""
+        posterior = self.posterior
+        few = posterior.data.batch(np.arange(min(2, posterior.data.size)))
+        return rounding_of(posterior.target, posterior.center, few)
 
     @property
     def program(self) -> Program:
@@ -69,7 +79,10 @@ def start(run: Run, positions: jax.Array, settings: Settings, *, number: int = 0
     arrays = posterior.data.arrays if posterior.full_batch else None
     key = jax.random.fold_in(substream(run.key, RandomStream.start), number)
     positions = turn_back(settings.rotation, jnp.array(positions, posterior.dtype))
-    return begin(posterior.target, run.kernel, key, posterior.center, run.anchor, positions, settings, arrays)
+    state = begin(
+        posterior.target, run.kernel, key, posterior.center, run.anchor, positions, settings, arrays
+    )
+    return state._replace(steps=jnp.int32(number)) if isinstance(state, ScheduledState) else state
 
 
 def positions_of(state: Any, settings: Settings) -> jax.Array:

@@ -75,6 +75,11 @@ def fit(posterior: LocalPosterior, num_chains: int, budget: int) -> LocalPosteri
             needed = account(plan, num_chains)
             if needed <= budget:
                 return plan
+    if not needed:
+        # What the user pins is never divided, and may not have been accounted for.
+        needed = account(quick, num_chains)
+        if needed <= budget:
+            return quick
     raise InputError(too_little(posterior, num_chains, needed, budget))
 
 
@@ -131,10 +136,15 @@ def account(posterior: LocalPosterior, num_chains: int) -> int:
 
 def too_little(posterior: LocalPosterior, num_chains: int, needed: int, budget: int) -> str:
     """Return the sentence for a run that cannot be made small enough."""
-    fewer = "fewer num_chains" if num_chains > 2 else "restrict"
+    pinned = [name for name in ("micro_batch", "chain_batch") if getattr(posterior.target, name) is not None]
+    at_once = "with one example of one chain at a time"
+    remedy = "pass fewer num_chains" if num_chains > 2 else "pass restrict"
+    if pinned:
+        given = " and ".join(f"{name}={getattr(posterior.target, name)}" for name in pinned)
+        at_once, remedy = f"with {given}", f"leave {' and '.join(pinned)} out"
     return (
         f"memory is {budget / 1e9:.3g} GB, but {posterior.num_params:,} parameters on {num_chains} chains "
-        f"need {needed / 1e9:.3g} GB with one example of one chain at a time; raise memory, or pass {fewer}."
+        f"need {needed / 1e9:.3g} GB {at_once}; raise memory, or {remedy}."
     )
 
 

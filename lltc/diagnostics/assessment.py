@@ -69,6 +69,8 @@ def assess(
     *,
     reach: float,
     loss: float,
+    eps: float,
+    heated: bool = True,
     corrected: bool,
     partial_anchor: bool,
     arrivals: int | None = None,
@@ -78,7 +80,8 @@ def assess(
     """Return the assessment of `draws` made at `nbeta`; minibatch heat predicted from `visits` is subtracted.
 
     `reach` is that of the steps, ε(1 + c)/(1 - c); `loss` is the loss at w* that rises are differences from,
-    0 where it is zero by construction; `corrected` says that moves were accepted or refused,
+    0 where it is zero by construction, and `eps` the rounding it is computed with; `heated` says that noise
+    warms the chains, `corrected` says that moves were accepted or refused,
     `partial_anchor` that ∇L_n(w*) is uncertain; `arrivals` is how often replicas that exchange came from the
     prior, and R-hat is then that of the distance from w* too. So it is where γ = 0 and λ̂ is less than 0.9
     d/2: nothing ends an arm there, and how far chains have come along it tells what they miss. Chains that
@@ -101,7 +104,7 @@ def assess(
         # Replicas from the prior see every arm: up to two errors the virial is off by noise.
         noise = 2 * monte_carlo_error(virial)
         reached += float(np.clip(dimension - reached, -noise, noise))
-    heat = predicted_heat(visits, reach, nbeta)
+    heat = predicted_heat(visits, reach, nbeta) if heated else 0.0
     sharp = sharpened(series, virial - dimension, hot, expected=2 * heat)
     heat *= 1 - 2 * sharp.coefficient
     llc, share = float(sharp.series.mean()) - heat, float(virial.mean()) / dimension
@@ -123,7 +126,7 @@ def assess(
         heat=0.5 * abs(heat),
         step_size=0.0 if corrected else step_size_error(llc, temperature),
         anchor=anchor_error(series, slip) if partial_anchor else 0.0,
-        rounding=rounding_error(llc, nbeta, loss, posterior.data.size, float(np.finfo(posterior.dtype).eps)),
+        rounding=rounding_error(llc, nbeta, loss, _num_rounded(posterior), eps),
     )
     moved = acceptance if corrected else 1.0
     return Assessment(
@@ -154,6 +157,12 @@ def assess(
         prior_share=gamma * float(distance.mean()) / dimension,
         draws=series,
     )
+
+
+def _num_rounded(posterior: LocalPosterior) -> int:
+    """Return of how many numbers, each rounded by itself, the loss is the mean."""
+    size = posterior.data.size
+    return size if posterior.target.per_example else max(size // posterior.batch_size, 1)
 
 
 def _mean_acceptance(visits: Sequence[Visit]) -> float:

@@ -1,4 +1,4 @@
-"""How far draws can be trusted: ESS, R-hat, Monte-Carlo error, the hot–cold gap, and a status."""
+"""What became of an estimate: one status, judged from its errors and its chains' mixing."""
 
 from enum import Enum
 
@@ -33,8 +33,8 @@ class Status(Enum):
         "by which far arms of a valley are found; too few for the error bar: raise num_draws."
     )
     too_coarse = (
-        "The steps are too large for the stiff directions, whose temperature is off by more than a tenth: "
-        "pass a smaller step_size, or none to have it measured."
+        "The steps are too large: the temperature of the stiff directions is off by more than a tenth, or "
+        "fewer than 5 % of the moves are accepted: pass a smaller step_size, or none to have it measured."
     )
     negative = (
         "The loss fell along the chains, so the checkpoint is not a minimum and the number is no learning "
@@ -86,9 +86,10 @@ def judge(
     if llc < -3 * max(budget.monte_carlo, 1e-12):
         return Status.negative
     if acceptance < LEAST_ACCEPTANCE:
-        return Status.few_draws
+        return Status.too_coarse
+    least = LEAST_ENDLESS if endless else LEAST_VIRIAL
     if not np.isfinite(mixed.ess) and budget.monte_carlo == 0:
-        return Status.ok
+        return Status.ok if least <= virial_share <= MOST_VIRIAL else Status.unexplored
     if not mixed.ess >= LEAST_ESS or (arrivals is not None and arrivals < LEAST_ESS):
         return Status.few_draws
     apart = abs(mixed.gap) > 4 * mixed.gap_se and abs(mixed.gap) > 0.1 * abs(llc)
@@ -98,5 +99,4 @@ def judge(
         return Status.too_coarse
     if virial_share > MOST_VIRIAL:
         return Status.not_equilibrated
-    least = LEAST_ENDLESS if endless else LEAST_VIRIAL
     return Status.unexplored if virial_share < least else Status.ok

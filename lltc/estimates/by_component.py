@@ -14,6 +14,7 @@ from lltc.estimates.options import Options, arrange, complete
 from lltc.estimates.record import LLCEstimate
 from lltc.posterior.components import Restriction, name_components, select
 from lltc.posterior.data import Data
+from lltc.posterior.layout import moved_mask, moving, through_ties
 from lltc.posterior.target import LocalPosterior, restricted
 from lltc.report.wording import measured
 from lltc.types import LossFn, PyTree
@@ -134,7 +135,7 @@ def estimate_llc_team(
         )
     whole = arrange("estimate_llc_team", model, params, data, settings)
     masks = {
-        name: as_masks(whole.params, name, pattern)
+        name: _moving_masks(whole, name, pattern)
         for name, pattern in name_components(components, whole.params).items()
     }
     rungs = np.array([whole.nbeta])
@@ -147,3 +148,12 @@ def as_masks(params: PyTree, name: str, pattern: Restriction) -> PyTree:
     """Return the masks that a component selects, shaped like `params`; refuse one that selects nothing."""
     chosen = select(params, pattern, argument=f"components[{name!r}]")
     return jax.tree.unflatten(jax.tree.structure(params), chosen)
+
+
+def _moving_masks(posterior: LocalPosterior, name: str, pattern: Restriction) -> PyTree:
+    """Return what of the posterior's params a component moves, shaped like them; refuse one without any."""
+    layout, center, params = posterior.target.layout, posterior.center, posterior.params
+    moved_mask(layout, center, params, name, pattern)
+    chosen = through_ties(layout, select(params, pattern, argument=f"components[{name!r}]"))
+    both = [np.logical_and(mask, moves) for mask, moves in zip(chosen, moving(layout, center), strict=True)]
+    return jax.tree.unflatten(jax.tree.structure(params), both)

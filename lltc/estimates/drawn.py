@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lltc.chains.looks import MOST_VISITS, Visit, look
@@ -17,6 +18,7 @@ from lltc.chains.warmup import WarmUp
 from lltc.diagnostics.assessment import Assessment, assess
 from lltc.diagnostics.status import Status
 from lltc.estimates.progress import Progress
+from lltc.kernels import Kernel
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def drawer(
     def draw(state: Any, first: int, count: int, visits: list[Visit]) -> Trace:
         def visit(positions: jax.Array) -> None:
             if len(visits) < MOST_VISITS:
-                visits.append(look(run, settings, positions, len(visits)))
+                visits.append(look(run, _scheduled(run, settings, first, count), positions, len(visits)))
 
         options: dict[str, Any] = {"first": first, "count": count, "on_chunk": bar.advance}
         options |= {"visit": visit, "until": until, "observe": observe}
@@ -80,6 +82,19 @@ def drawer(
     return draw
 
 
+def _scheduled(run: Run, settings: Settings, first: int, count: int) -> Settings:
+    """Return settings with the step size that the steps from `first` on have in the mean."""
+    factor = _mean_factor(run.kernel, first, count)
+    return settings._replace(tuning=settings.tuning._replace(step_size=factor * settings.tuning.step_size))
+
+
+def _mean_factor(kernel: Kernel, first: int, count: int) -> float:
+    """Return what a schedule multiplies ε with, in the mean of `count` steps from the `first`-th on."""
+    if kernel.schedule is None or not count:
+        return 1.0
+    return float(np.mean(jax.vmap(kernel.schedule)(jnp.arange(first - 1, first - 1 + count))))
+
+
 def of_rung(drawn: Drawn, values: Any, rung: int) -> np.ndarray:
     """Return the chains `(chain, …)` of one rung."""
     return drawn.ladder.split(values)[rung]
@@ -88,13 +103,16 @@ def of_rung(drawn: Drawn, values: Any, rung: int) -> np.ndarray:
 def assess_rung(drawn: Drawn, rung: int) -> Assessment:
     """Return the assessment of one rung's draws; those that are cramped are not ok."""
     posterior = drawn.run.posterior
+    factor = _mean_factor(drawn.run.kernel, 1 + drawn.warm.steps, drawn.count)
     assessment = assess(
         posterior,
         float(drawn.ladder.rungs[rung]),
         Draws(*(of_rung(drawn, values, rung) for values in drawn.trace.draws)),
         [Visit(*(of_rung(drawn, values, rung) for values in visit)) for visit in drawn.visits],
-        reach=float(drawn.warm.reach[rung]),
+        reach=factor * float(drawn.warm.reach[rung]),
         loss=0.0 if posterior.target.relative else float(drawn.run.anchor.loss),
+        eps=drawn.run.eps,
+        heated=drawn.run.kernel.heated,
         corrected=drawn.run.kernel.exact,
         partial_anchor=posterior.target.linear and drawn.run.anchor.doubt is not None,
         arrivals=drawn.arrivals,

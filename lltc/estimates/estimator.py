@@ -30,6 +30,7 @@ from lltc.inspection.findings import Finding, describe, heed, noted
 from lltc.inspection.look import inspect
 from lltc.inspection.rows import explain_not_finite
 from lltc.kernels import Kernel, baoab, ghmc, measuring
+from lltc.posterior.checks import hashable
 from lltc.posterior.sharding import check_divides
 from lltc.posterior.target import LocalPosterior
 
@@ -169,6 +170,11 @@ def choose_kernel(posterior: LocalPosterior, kernel: Kernel | None, step_size: f
             f"kernel must be one of lltc.kernels, such as lltc.kernels.baoab(), but {kernel!r} was given; "
             "call the factory, or pass None."
         )
+    if kernel.exchanging:
+        raise InputError(
+            f"kernel={kernel.name!r} was given, but replicas need temperatures that are measured for them; "
+            "pass the kernel alone, or None, and they exchange where that is needed."
+        )
     if kernel.exact and not posterior.full_batch:
         raise InputError(
             f"kernel {kernel.name} accepts or refuses moves by the energy over all data, but batch_size is "
@@ -197,7 +203,8 @@ def prepare_run(
     anchor = measure_anchor(posterior, examples=anchor_examples, seed=seed)
     if sentence := explain_not_finite(posterior, anchor):
         raise InputError(sentence)
-    return Run(posterior, anchor, kernel, key, tuple((observables or {}).items()))
+    named = tuple((name, hashable(observable)) for name, observable in (observables or {}).items())
+    return Run(posterior, anchor, kernel, key, named)
 
 
 def conclude(drawn: Drawn, rung: int, seconds: float, findings: Sequence[Finding]) -> LLCEstimate:

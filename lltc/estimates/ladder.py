@@ -8,6 +8,7 @@ import numpy as np
 
 from lltc.compilation import broadcasting
 from lltc.diagnostics.measured import Measured
+from lltc.diagnostics.mixing import monte_carlo_error
 from lltc.errors import InputError
 from lltc.estimates.estimator import draw_estimates
 from lltc.estimates.options import LadderOptions, arrange, complete
@@ -108,15 +109,16 @@ def estimate_llc_ladder(
 def slope_of(estimates: Sequence[LLCEstimate]) -> Measured:
     """Return the weighted slope of E[L_n] over 1/nβ, weights (nβ)² as for errors in proportion to 1/nβ.
 
-    All chains saw the same batches, so that a slope a chain, over chains k of every rung, carries the
-    Monte-Carlo error; the rungs' other errors are carried through the same weights.
+    All chains saw the same batches, so that the slope of every draw, over the chains k of all rungs, carries
+    the Monte-Carlo error, batches that all share included; the rungs' other errors are carried through the
+    same weights.
     """
     nbeta = np.array([estimate.nbeta for estimate in estimates])
     weights = nbeta**2 / np.sum(nbeta**2)
     centred = 1 / nbeta - weights @ (1 / nbeta)
     lever = weights * centred / (weights @ centred**2) / nbeta
     llc = np.array([estimate.llc for estimate in estimates])
-    chains = lever @ np.stack([estimate.draws.mean(1) for estimate in estimates])
+    slopes = np.tensordot(lever, np.stack([estimate.draws for estimate in estimates]), 1)
     others = np.array([e.budget._replace(monte_carlo=0.0).total for e in estimates])
-    noise = chains.std(ddof=1) / np.sqrt(len(chains)) if len(chains) > 1 else np.nan
+    noise = monte_carlo_error(slopes)
     return Measured(float(lever @ llc), float(np.hypot(noise, np.linalg.norm(lever * others))))

@@ -90,6 +90,8 @@ def reference_llc(
             f"{changed[0]}={settings[changed[0]]!r} was given, but NUTS sees all the data and chooses for "
             "itself; leave it out, or use estimate_llc."
         )
+    counts = ("num_draws", "num_warmup")
+    settings |= {name: int(OWN[name] if settings[name] is None else settings[name]) for name in counts}
     effort = read_effort(settings)
     posterior = _held(arrange("reference_llc", model, params, data, settings))
     run = prepare_run(posterior, settings["key"], settings["observables"], kernel=ghmc())
@@ -104,6 +106,7 @@ def reference_llc(
         (),
         reach=0.0,
         loss=0.0 if posterior.target.relative else float(run.anchor.loss),
+        eps=run.eps,
         corrected=True,
         partial_anchor=False,
         complete=True,

@@ -11,7 +11,7 @@ from lltc.diagnostics.status import Status
 from lltc.inspection.findings import Finding
 from lltc.inspection.sampled import Sample, losses_at, nudge
 
-ROUNDINGS = 64.0
+ROUNDINGS, FEW_ROUNDINGS, MOST_ROUNDED = 64.0, 4.0, 0.03
 ALIKE = 0.02
 RANDOM = (
     "The loss is not the same at two calls on the same params and batch, so that no difference of losses "
@@ -77,7 +77,9 @@ def _compare(run: Run, sample: Sample, position: jax.Array, eps: float) -> Compa
     places = jnp.stack([position] * 3 + [position + nudge(run, position, eps)])
     whole, moved, backwards, near = losses_at(run, sample, places, rows)
     halves = losses_at(run, sample, places[:2], own.reshape(2, half))
-    allowed = ROUNDINGS * (np.abs(near - whole).max() + eps * np.abs(whole).max())
+    # Sixty-four roundings of bfloat16 would hide a half of the loss.
+    roundings = float(np.clip(MOST_ROUNDED / eps, FEW_ROUNDINGS, ROUNDINGS))
+    allowed = roundings * (np.abs(near - whole).max() + eps * np.abs(whole).max())
     return Compared(whole, moved, backwards, halves, float(allowed))
 
 

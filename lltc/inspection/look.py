@@ -8,7 +8,7 @@ from lltc.inspection.findings import Finding, by_gravity
 from lltc.inspection.gradients import look_at_gradients, make_directions
 from lltc.inspection.leaves import look_at_leaves
 from lltc.inspection.rows import look_at_rows
-from lltc.inspection.sampled import draw_sample, reach_of, rounding_of
+from lltc.inspection.sampled import draw_sample, reach_of
 from lltc.inspection.slope import look_at_slope
 
 
@@ -28,7 +28,7 @@ def inspect(run: Run, *, thorough: bool = True) -> tuple[Finding, ...]:
     reach, rises = reach_of(run, sample, directions.whole)
     if not np.isfinite(rises).all():
         return by_gravity(findings)
-    eps = rounding_of(posterior.target, posterior.center, sample.batch)
+    eps = run.eps
     findings += look_at_batches(run, sample, reach * directions.whole[0], eps)
     findings += look_at_rows(run, sample, reach * directions.whole, eps)
     if not any(finding.kind == "refused" for finding in findings):

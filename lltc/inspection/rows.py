@@ -14,12 +14,14 @@ from lltc.posterior.data import Data
 from lltc.posterior.layout import Center, count_moved
 from lltc.posterior.sharding import to_host
 from lltc.posterior.target import LocalPosterior, Target
+from lltc.posterior.weighing import weights_of
 from lltc.types import PyTree
 
 MOST_NAMED = 5
 MARKS = (-100, -1)
 LEAST_LABELS = 2
 ROUNDINGS = 16
+LEAST_OF_LABEL = 0.5
 
 
 def explain_not_finite(posterior: LocalPosterior, anchor: Anchor) -> str | None:
@@ -79,14 +81,16 @@ def _finite(target: Target, center: Center, gradients: bool, batch: PyTree) -> j
 def look_at_rows(run: Run, sample: Sample, ways: jax.Array, eps: float) -> list[Finding]:
     """Return marks for "ignore" that the loss takes for labels, and examples whose loss never moves."""
     findings = [_idle(run, sample, ways)] if run.posterior.target.per_example else []
-    for path, leaf in jax.tree_util.tree_leaves_with_path(run.posterior.data.arrays):
+    arrays = run.posterior.data.arrays
+    rows, looked_at = (sample.pool, " looked at") if arrays is None else (arrays, "")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(rows):
         mark = mark_in(leaf)
-        label = None if mark is None else _taken_for(run, sample, path, leaf, mark, eps)
+        label = None if mark is None else _taken_for(run, sample, rows, path, mark, eps)
         if label is not None:
             count = int((leaf == mark).any(tuple(range(1, leaf.ndim))).sum())
             sentence = (
-                f"data{jax.tree_util.keystr(path)} holds {mark} in {count:,} of the {len(leaf):,} examples, "
-                f"which often stands for what is to be ignored, but the loss is that of the label {label} "
+                f"data{jax.tree_util.keystr(path)} holds {mark} in {count:,} of the {len(leaf):,} examples"
+                f"{looked_at}, which often stands for what is to be ignored, but the loss is that of {label} "
                 "there (JAX counts from the end, or cuts off): multiply the loss there by zero, or leave "
                 "these examples out."
             )
@@ -97,7 +101,7 @@ def look_at_rows(run: Run, sample: Sample, ways: jax.Array, eps: float) -> list[
 def _idle(run: Run, sample: Sample, ways: jax.Array) -> Finding | None:
     """Return the finding where losses are zero at w* and everywhere around: no label, or all masked."""
     losses = losses_around(run, sample, ways)
-    idle = ~losses.any(0)
+    idle = ~losses.any(0) & (weights_of(sample.pool, losses.shape[1]) > 0)
     if not idle.any() or idle.all() or run.posterior.target.relative:
         return None
     batch = jax.tree.map(lambda a: to_host(a)[: len(idle)], sample.pool)
@@ -140,15 +144,19 @@ def _ends(leaf: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     return low, jnp.where(leaf == low, high, leaf).min(), high
 
 
-def _taken_for(run: Run, sample: Sample, path: tuple, leaf: jax.Array, mark: int, eps: float) -> int | None:
-    """Return which label, the first or the last, the loss takes the mark for; None for neither."""
-    marked = np.flatnonzero(to_host((leaf == mark).any(tuple(range(1, leaf.ndim)))))
-    batch = run.posterior.data.batch(np.resize(marked, len(sample.rows)))
+def _taken_for(run: Run, sample: Sample, rows: PyTree, path: tuple, mark: int, eps: float) -> str | None:
+    """Return which label the loss takes the mark for: the first, the last, or another; None for none."""
+    (leaf,) = (leaf for at, leaf in jax.tree_util.tree_leaves_with_path(rows) if at == path)
+    marked = np.resize(
+        np.flatnonzero(to_host((leaf == mark).any(tuple(range(1, leaf.ndim))))), len(sample.rows)
+    )
+    batch = jax.tree.map(lambda a: a[marked], rows)
     places = jnp.zeros((1, run.posterior.num_params), run.posterior.dtype)
 
-    def losses(label: int) -> np.ndarray:
+    def losses(label: int, *, everywhere: bool = False) -> np.ndarray:
         replaced = jax.tree_util.tree_map_with_path(
-            lambda at, a: jnp.where(a == mark, label, a).astype(a.dtype) if at == path else a, batch
+            lambda at, a: jnp.where((a == mark) | everywhere, label, a).astype(a.dtype) if at == path else a,
+            batch,
         )
         return losses_at(run, sample._replace(pool=replaced), places, np.arange(sample.at_once)[None])
 
@@ -159,5 +167,8 @@ def _taken_for(run: Run, sample: Sample, path: tuple, leaf: jax.Array, mark: int
         return None
     for label, other in ((first, as_first), (last, as_last)):
         if np.abs(as_given - other).max() <= allowed:
-            return label
-    return None
+            return f"the label {label}"
+    # Where what bears the mark does not count, nothing is left of an example that bears it alone.
+    alone, labelled = losses(mark, everywhere=True), losses(first, everywhere=True)
+    counts = np.isfinite(alone).all() and np.abs(alone).mean() > LEAST_OF_LABEL * np.abs(labelled).mean()
+    return "a label" if counts else None

@@ -13,19 +13,13 @@ from lltc.posterior.data import Data
 from lltc.posterior.layout import Center, center_vector
 from lltc.posterior.sharding import to_host
 from lltc.posterior.target import Target
+from lltc.posterior.weighing import rows_that_count
 from lltc.types import PyTree
 
 EXAMPLES, FEW_EXAMPLES = 64, 16
 LEAST_AT_ONCE = 4
 DIRECTIONS = 8
 HALVINGS = 24
-ROUNDED = 2.0**-10
-COARSE = {
-    "bf16": jnp.bfloat16,
-    "f16": jnp.float16,
-    "f8_e4m3fn": jnp.float8_e4m3fn,
-    "f8_e5m2": jnp.float8_e5m2,
-}
 
 
 class Sample(NamedTuple):
@@ -57,7 +51,11 @@ def draw_sample(run: Run, *, thorough: bool) -> Sample | None:
     rng = np.random.default_rng(as_seed(run.key, RandomStream.inspection))
     drawn = rng.choice(posterior.data.size, count, replace=False)
     extreme = extreme_rows(posterior.data)[: size // 2]
-    rows = np.concatenate([extreme, drawn[~np.isin(drawn, extreme)]])[:count]
+    if (counting := rows_that_count(posterior.data)) is not None:
+        # Of examples without a weight nothing can be seen.
+        drawn = rng.choice(counting, count, replace=len(counting) < count)
+        extreme = extreme[np.isin(extreme, counting)]
+    rows = np.resize(np.concatenate([extreme, drawn[~np.isin(drawn, extreme)]]), count)
     pool = jax.tree.map(jnp.asarray, posterior.data.batch(rows))
     at_once = size
     if posterior.target.micro_batch is not None:
@@ -124,19 +122,6 @@ def losses_at(
         program = jax.jit(lambda *given: _returned_impl(target, *given))
     losses = program(center, places[filled], jnp.asarray(rows[filled]), sample.pool)
     return to_host(losses)[:count].astype(float)
-
-
-def rounding_of(target: Target, center: Center, batch: PyTree) -> float:
-    """Return the relative rounding of the coarsest floating-point numbers that the loss computes with.
-
-    Off the CPU products of float32 matrices are rounded to ten bits, unless a precision is set.
-    """
-    program = str(jax.make_jaxpr(partial(target.losses_at_center, center))(batch))
-    coarse = [float(jnp.finfo(dtype).eps) for name, dtype in COARSE.items() if f"{name}[" in program]
-    multiplies = "dot_general" in program or "conv_general" in program
-    if jax.default_backend() != "cpu" and multiplies and jax.config.jax_default_matmul_precision is None:
-        coarse.append(ROUNDED)
-    return max([float(jnp.finfo(target.layout.dtype).eps), *coarse])
 
 
 def nudge(run: Run, position: jax.Array, eps: float) -> jax.Array:

@@ -72,7 +72,7 @@ def exchanging(kernel: Kernel, rungs: int) -> Kernel:
         trade = lambda: exchange(jax.random.fold_in(key, 3), moved, potential, tuning.step_size, rungs)
         return jax.lax.cond(due, trade, lambda: moved), info
 
-    return kernel._replace(init=init, step=step, name=f"{kernel.name} with exchange")
+    return kernel._replace(init=init, step=step, name=f"{kernel.name} with exchange", exchanging=True)
 
 
 def exchange(

@@ -38,7 +38,9 @@ class Kernel(NamedTuple):
     the same compiled program.
 
     `acceptance` is the share of accepted moves to aim at, None where every move is made; `inertial` kernels
-    use `tuning.memory`; the step size of a kernel that is not `tunable` cannot be measured.
+    use `tuning.memory`; the step size of a kernel that is not `tunable` cannot be measured; `heated` ones
+    keep the heat of minibatch noise, which is then predicted and subtracted; `schedule` multiplies ε at each
+    step, None by 1; chains of an `exchanging` one trade places.
 
     Conventions: U = nβ L + (γ/2)‖w - w*‖², and the Langevin move is w ← w -
     (ε/2)∇U + √ε·noise with ε = `tuning.step_size`.
@@ -50,6 +52,9 @@ class Kernel(NamedTuple):
     acceptance: float | None = None
     inertial: bool = False
     tunable: bool = True
+    heated: bool = True
+    schedule: Callable[[Any], Any] | None = None
+    exchanging: bool = False
 
     @property
     def exact(self) -> bool:

@@ -11,7 +11,7 @@ from lltc.kernels.protocol import Info, Kernel, Potential, Tuning
 
 
 class ScheduledState(NamedTuple):
-    """The wrapped kernel's state and the number of steps taken since its `init`, ()."""
+    """The wrapped kernel's state and the number of steps taken, ()."""
 
     inner: Any
     steps: jax.Array
@@ -24,7 +24,7 @@ class ScheduledState(NamedTuple):
 
 @cache
 def scheduled(kernel: Kernel, schedule: Callable[[Any], Any]) -> Kernel:
-    """Return `kernel` with ε multiplied by `schedule(count)`, count = 0, 1, … steps since `init`.
+    """Return `kernel` with ε multiplied by `schedule(count)`, count = 0, 1, … steps, warm-up's among them.
 
     `schedule` is any schedule of Optax. Draws made at different ε carry different bias and count alike in
     plain averages; a schedule that ends in a constant, drawn from after it has ended, avoids that.
@@ -48,4 +48,4 @@ def scheduled(kernel: Kernel, schedule: Callable[[Any], Any]) -> Kernel:
         inner, info = kernel.step(key, state.inner, potential, tuning._replace(step_size=step_size))
         return ScheduledState(inner, state.steps + 1), info
 
-    return kernel._replace(init=init, step=step, name=f"scheduled {kernel.name}")
+    return kernel._replace(init=init, step=step, name=f"scheduled {kernel.name}", schedule=schedule)

@@ -61,7 +61,7 @@ def sgnht(*, coupling: float = 0.1) -> Kernel:
         accepted = jnp.ones(len(state.position), bool)
         return SgnhtState(position, velocity, friction - injected), Info(state.position, aux, accepted)
 
-    return Kernel(init, step, "sgnht", inertial=True)
+    return Kernel(init, step, "sgnht", inertial=True, heated=False)
 
 
 def _passed(friction: jax.Array) -> jax.Array:

@@ -82,7 +82,7 @@ def check_batch_size(batch_size: int | None, data: Data) -> int:
     """Return the batch size as an even number, or all examples."""
     if batch_size is None:
         batch_size = data.size if data.size <= 1024 else 512
-    if not isinstance(batch_size, int | np.integer) or (batch_size < 2 and data.size > 1):
+    if not isinstance(batch_size, int | np.integer) or batch_size < min(2, data.size):
         raise InputError(
             "batch_size must be an integer of at least 2 (its two halves measure the noise), but "
             f"{batch_size!r} was given; "
@@ -171,7 +171,7 @@ def check_model(model: LossFn, params: PyTree, data: Data, batch_size: int) -> b
 def check_gradient(mean_loss: Callable[..., jax.Array], moved: PyTree, batch: PyTree) -> None:
     """Refuse a mean loss that JAX cannot differentiate in reverse mode."""
     try:
-        several = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (2, *leaf.shape)), moved)
+        several = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), moved)
         jax.eval_shape(jax.vmap(jax.grad(mean_loss), in_axes=(0, None)), several, batch)
     except InputError:
         raise
@@ -203,13 +203,29 @@ def _explain(error: Exception, params: PyTree) -> str:
     )
 
 
-def is_hashable(model: LossFn) -> bool:
-    """True when `model` can key a cache of compiled programs."""
+class ByIdentity:
+    """A function that cannot be hashed, told from others by being itself, with all that it has besides."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Return what the function gives."""
+        return self.function(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "function":
+            raise AttributeError(name)
+        return getattr(self.function, name)
+
+
+def hashable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` as what can key a cache of compiled programs."""
     try:
-        hash(model)
+        hash(function)
     except TypeError:
-        return False
-    return True
+        return ByIdentity(function)
+    return function
 
 
 def check_counts(

@@ -21,6 +21,8 @@ from lltc.posterior.sources import (
 from lltc.posterior.tables import as_rows, is_table, refuse_splits
 from lltc.types import PyTree
 
+MOST_EXAMPLES = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class Data:
@@ -159,6 +161,11 @@ def _common_length(data: PyTree, leaves: list) -> int:
 def _positive(size: int) -> int:
     if size < 1:
         raise InputError("data holds no examples, but at least one is needed; check how it was loaded.")
+    if size > MOST_EXAMPLES:
+        raise InputError(
+            f"data holds {size:,} examples, but no more than {MOST_EXAMPLES:,} can be numbered; pass a part "
+            "of them, such as every second one."
+        )
     return size
 
 

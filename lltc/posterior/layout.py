@@ -12,6 +12,7 @@ import numpy as np
 from lltc.errors import InputError, shown
 from lltc.posterior.arrays import as_array
 from lltc.posterior.components import Restriction, path_name, select
+from lltc.posterior.masks import any_mask, simplified
 from lltc.types import PyTree
 
 MOST_NAMED = 8
@@ -101,20 +102,35 @@ def locate(
     leaves, treedef = jax.tree.flatten(params)
     leaves = tuple(jnp.asarray(leaf) for leaf in leaves)
     shapes, dtypes = tuple(leaf.shape for leaf in leaves), tuple(leaf.dtype for leaf in leaves)
-    layout = Layout(treedef, shapes, dtypes, tuple(bool(np.any(mask)) for mask in masks))
-    if tie:
-        ties = _resolve(layout.names, leaves, tie)
-        tied = {leaf for leaf, _, _ in ties}
-        moved = tuple(moves and at not in tied for at, moves in enumerate(layout.moved))
-        if not any(moved):
-            raise InputError(
-                f"restrict={restrict!r} selects only leaves that tie={dict(tie)!r} makes another one; name "
-                "the other one."
-            )
-        layout = replace(layout, moved=moved, ties=ties)
+    layout = Layout(treedef, shapes, dtypes, (False,) * len(shapes))
+    layout = replace(layout, ties=_resolve(layout.names, leaves, tie) if tie else ())
+    masks = through_ties(layout, masks)
+    layout = replace(layout, moved=tuple(bool(np.any(mask)) for mask in masks))
     chosen = _moved_coordinates(layout, masks)
     index = None if chosen.all() else jnp.asarray(np.flatnonzero(chosen))
     return layout, Center(leaves, index)
+
+
+def through_ties(layout: Layout, masks: Sequence[Any]) -> list[Any]:
+    """Return masks in which a leaf that is another one is selected there."""
+    masks = list(masks)
+    for leaf, source, transposed in layout.ties:
+        mask = np.asarray(masks[leaf])
+        mask = mask.T if transposed and mask.ndim else mask
+        masks[source] = simplified(any_mask([masks[source], mask]))
+        masks[leaf] = False
+    return masks
+
+
+def moving(layout: Layout, center: Center) -> list[Any]:
+    """Return a mask of each leaf, True where it moves."""
+    sizes = [math.prod(shape) for shape in layout.moved_shapes]
+    chosen = np.ones(sum(sizes), bool)
+    if center.chosen is not None:
+        chosen = np.isin(np.arange(sum(sizes)), np.asarray(center.chosen))
+    parts = iter(np.split(chosen, np.cumsum(sizes)[:-1]))
+    leaves = zip(layout.shapes, layout.moved, strict=True)
+    return [next(parts).reshape(*shape, -1).any(-1) if moves else False for shape, moves in leaves]
 
 
 def _check_tie(tie: Any) -> None:
@@ -236,7 +252,7 @@ def unflatten(layout: Layout, center: Center, position: jax.Array) -> PyTree:
 
 def moved_mask(layout: Layout, center: Center, params: PyTree, name: str, pattern: Restriction) -> np.ndarray:
     """Return which of the moved coordinates `(d,)` belong to a component; refuse one without any."""
-    masks = select(params, pattern, argument=f"components[{name!r}]")
+    masks = through_ties(layout, select(params, pattern, argument=f"components[{name!r}]"))
     chosen = _moved_coordinates(layout, masks)
     chosen = chosen if center.chosen is None else chosen[np.asarray(center.chosen)]
     if not chosen.any():

@@ -44,28 +44,38 @@ def is_source(data: Any) -> bool:
 def without_loader(data: Any) -> Any:
     """Return the examples behind a loader such as torch's, each once and in order; other data as they are."""
     dataset = getattr(data, "dataset", None)
-    if dataset is None or not hasattr(data, "__iter__") or isinstance(data, dict | list | tuple):
+    # What gives examples by their index is read as it is, whatever data set it is a part of.
+    by_index = isinstance(data, dict | list | tuple) or is_source(data)
+    if dataset is None or not hasattr(data, "__iter__") or by_index:
         return data
     if not is_source(dataset) and not isinstance(dataset, list | tuple):
-        return iter(())
-    sampler = type(getattr(data, "sampler", None)).__name__
-    if sampler not in (*IN_ORDER, "NoneType"):
+        raise _no_stream(f"{type(data).__name__} of a {type(dataset).__name__}")
+    batches = getattr(data, "batch_sampler", None)
+    samplers = [data] if batches is None else [data, batches]
+    kinds = [type(getattr(each, "sampler", None)).__name__ for each in samplers]
+    kinds += [type(batches).__name__] if batches is not None else []
+    sampler = next((kind for kind in kinds if kind not in (*IN_ORDER, "BatchSampler", "NoneType")), None)
+    if sampler is not None:
         raise InputError(
             f"data is a {type(data).__name__} that chooses its rows by a {sampler}, but every example counts "
             "once; pass the dataset, or a Subset of it, and what an example weighs with weights."
         )
-    batched = getattr(data, "batch_size", None) is not None
+    batched = batches is not None or getattr(data, "batch_size", None) is not None
     return Items(dataset, getattr(data, "collate_fn", None) if batched else None)
 
 
 def refuse_stream(data: Any) -> None:
     """Refuse what can only be gone through, with what to do instead."""
     if hasattr(data, "__iter__") and not hasattr(data, "__len__"):
-        raise InputError(
-            f"data is a {type(data).__name__}, which can only be gone through, but λ̂ needs the number n of "
-            "examples and each of them by its index; pass loader.dataset where that has both, or a list of "
-            "the first n, such as list(itertools.islice(data, n)) or list(data.take(n))."
-        )
+        raise _no_stream(type(data).__name__)
+
+
+def _no_stream(kind: str) -> InputError:
+    return InputError(
+        f"data is a {kind}, which can only be gone through, but λ̂ needs the number n of examples and each "
+        "of them by its index; pass loader.dataset where that has both, or a list of the first n, such as "
+        "list(itertools.islice(data, n)) or list(data.take(n))."
+    )
 
 
 def refuse_sparse(data: Any) -> None:

@@ -23,7 +23,7 @@ from lltc.posterior.checks import (
     check_weight_decay,
     comparison,
     default_nbeta,
-    is_hashable,
+    hashable,
 )
 from lltc.posterior.components import Restriction
 from lltc.posterior.data import Data, as_data
@@ -33,11 +33,11 @@ from lltc.posterior.layout import (
     as_params,
     assemble,
     center_leaves,
-    center_vector,
     count_moved,
     locate,
     moved_leaves,
 )
+from lltc.posterior.localization import default_localization
 from lltc.posterior.sharding import Placement, check_divides, make_placement, spread_params
 from lltc.posterior.tokens import example_losses, is_pair
 from lltc.posterior.turns import Turns, cut, joined
@@ -224,6 +224,7 @@ def local_posterior(
     data, params = as_data(data), spread_params(mesh, as_params(params))
     if weights is not None:
         model, data = weigh(model, data, weights)
+    check_finite_params(params)
     layout, center = locate(params, restrict, tie)
     placement = make_placement(params, count_moved(layout, center)) if mesh is not None else None
     data = replace(data, arrays=placement.whole(data.arrays)) if placement else data
@@ -237,8 +238,7 @@ def local_posterior(
     check_at_once("chain_batch", "chains", chain_batch)
     check_at_once("micro_batch", "examples", micro_batch)
     linear = check_flag("linear", linear)
-    check_finite_params(params)
-    model = model if is_hashable(model) else partial(model)
+    model = hashable(model)
     per_example = check_model(model, params, data, batch_size)
     decay = check_weight_decay(weight_decay, model)
     target = Target(model, layout, per_example, linear, chain_batch, micro_batch, decay, placement)
@@ -278,17 +278,6 @@ def _placed(posterior: LocalPosterior, placement: Placement) -> LocalPosterior:
         check_divides(placement, "data", "batch_size", posterior.batch_size)
     leaves, chosen = posterior.center
     return replace(posterior, center=Center(placement.params(leaves), placement.whole(chosen)))
-
-
-def default_localization(layout: Layout, center: Center) -> float:
-    """Return γ = d / (½‖w*‖)², or 1 where w* = 0."""
-    norm = float(_center_norm(layout, center))
-    return count_moved(layout, center) / (0.5 * norm) ** 2 if norm > 0 else 1.0
-
-
-@partial(jax.jit, static_argnums=0)
-def _center_norm(layout: Layout, center: Center) -> jax.Array:
-    return jnp.linalg.norm(center_vector(layout, center))
 
 
 def _halves(batch: PyTree) -> PyTree:

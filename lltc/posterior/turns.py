@@ -29,7 +29,8 @@ def cut(batch: PyTree, size: int | None, *, per_example: bool) -> Turns | None:
         [[0.0, 1.0, 4.0, 5.0], [2.0, 3.0, 6.0, 7.0]]
     """
     count = jax.tree.leaves(batch)[0].shape[0]
-    if size is None or count <= size:
+    # A mean over an odd number of examples has no halves, and none of its examples may be left out.
+    if size is None or count <= size or (count % 2 and not per_example):
         return None
     if per_example:
         turns = -(-count // size)

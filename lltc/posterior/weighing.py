@@ -10,6 +10,7 @@ import numpy as np
 from lltc.errors import InputError
 from lltc.posterior.arrays import as_array
 from lltc.posterior.data import Data, fetch
+from lltc.posterior.tables import ArrowRows
 from lltc.posterior.tokens import example_losses
 from lltc.types import LossFn, PyTree
 
@@ -71,6 +72,18 @@ def _weighted(batch: PyTree, losses_of: Any) -> jax.Array:
     return batch.weights.astype(losses.dtype) * losses
 
 
+def rows_that_count(data: Data) -> np.ndarray | None:
+    """Return the examples whose weight is not zero, None where all are or none has a weight."""
+    held = data.arrays if data.arrays is not None else data.rows
+    weights = np.asarray(held.weights) if isinstance(held, Weighed | WeighedRows) else np.ones(1)
+    return None if weights.all() else np.flatnonzero(weights)
+
+
+def weights_of(batch: PyTree, count: int) -> np.ndarray:
+    """Return what each of the first `count` examples of a batch weighs, 1 where none has a weight."""
+    return np.asarray(batch.weights[:count]) if isinstance(batch, Weighed) else np.ones(count)
+
+
 def weigh(model: LossFn, data: Data, weights: Any) -> tuple[LossFn, Data]:
     """Return the model and data of the weighted loss; `weights` `(n,)`, or the key of an array of the data.
 
@@ -108,6 +121,8 @@ def _column(data: Data, key: str) -> Any:
     examples = data.rows if data.arrays is None else data.arrays
     if isinstance(examples, dict) and key in examples:
         return examples[key]
+    if isinstance(examples, ArrowRows) and key in examples.dataset.column_names:
+        return examples[np.arange(data.size)][key]
     keys = ", ".join(map(repr, examples)) if isinstance(examples, dict) else "no keys"
     raise InputError(
         f"weights={key!r} must be a key of data, which has {keys}; pass one of them, or an array of one "

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.errors import InputError, shown
-from lltc.posterior.checks import is_hashable
+from lltc.posterior.checks import hashable
 from lltc.posterior.data import Data, as_data
 from lltc.posterior.layout import (
     Center,
@@ -139,7 +139,7 @@ def look_at(
     rows = np.unique(np.linspace(0, data.size - 1, min(examples, data.size)).astype(int))
     batch = jax.tree.map(jnp.asarray, data.batch(rows))
     loss = task_loss(model)
-    loss = loss if loss is None or is_hashable(loss) else partial(loss)
+    loss = loss if loss is None else hashable(loss)
     return [_look(task, loss, template, batch, functions) for task in tasks]
 
 

@@ -229,5 +229,16 @@ def test_large_losses_are_rounded_and_the_bar_says_so():
     )
     assert small.budget.rounding < 0.01 * small.llc
     assert abs(large.llc - small.llc) < 3 * np.hypot(large.llc_se, small.llc_se)
+    coarse = estimate_llc(
+        lambda w, batch: loss(16)(w, batch).astype(jnp.bfloat16),
+        weights,
+        (x, y),
+        num_draws=500,
+        num_warmup=300,
+        num_chains=4,
+        progress=False,
+    )
+    rounded = small.nbeta * 2.0**-7 * (small.init_loss + 16) / np.sqrt(6 * 4000)
+    assert coarse.budget.rounding == pytest.approx(rounded, rel=0.02)
     expected = small.nbeta * 2.0**-23 * 1e6 / np.sqrt(6 * 4000)
     assert large.budget.rounding == pytest.approx(expected, rel=0.01)

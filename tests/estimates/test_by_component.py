@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lltc import InputError, estimate_llc
+from lltc import InputError, estimate_llc, local_posterior
 from lltc.estimates.by_component import estimate_llc_team
 from lltc.report.wording import measured
 from lltc.toys.values.tempered import quadratic_llc
@@ -70,6 +70,14 @@ def test_the_record_is_labelled():
         assert str(row.status.values) == team[name].status.name
     assert repr(team).splitlines()[0] == "LLCTeam(nβ 9, γ 2)"
     assert f"  b  {measured(team['b'].llc, team['b'].llc_se)}  of 3 parameters" in repr(team)
+
+
+def test_a_component_moves_within_what_its_posterior_moves():
+    posterior = local_posterior(LOSS, ZEROS, DUMMY, nbeta=9.0, localization=2.0, restrict="a")
+    team = estimate_llc_team(posterior, components=["*"], progress=False)
+    assert team["*"].num_params == len(BLOCKS["a"])
+    with pytest.raises(InputError, match=r"selects only parameters that restrict holds"):
+        estimate_llc_team(posterior, components=["a", "b"])
 
 
 def test_components_are_checked_before_anything_runs():

@@ -1,5 +1,7 @@
 """What a user may choose: the kernel, a preconditioner, how much data anchors the gradient."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +10,10 @@ import numpyro.distributions as dist
 import optax
 import pytest
 
-from lltc import InputError, estimate_llc, reference_llc
+from lltc import InputError, behavioral, estimate_llc, reference_llc
+from lltc.diagnostics.status import Status
 from lltc.estimates.described_options import describe_option
-from lltc.kernels import baoab, ghmc, leimkuhler_matthews, mala, rmsprop, scheduled, sgnht
+from lltc.kernels import baoab, exchanging, ghmc, leimkuhler_matthews, mala, rmsprop, scheduled, sgnht
 from lltc.models import numpyro_model, unconstrained
 from lltc.toys.values.tempered import quadratic_llc
 from tests.problems import DUMMY, constant, regression
@@ -38,6 +41,53 @@ def test_a_step_size_schedule_of_optax_serves_any_kernel():
     found = run(kernel=scheduled(baoab(), schedule), num_draws=4000)
     assert found.kernel == "scheduled baoab"
     assert abs(found.llc - EXACT) < 3.5 * found.llc_se
+
+
+def test_a_thermostat_that_has_learned_the_noise_leaves_no_heat():
+    model, weights, data = regression(0, 3000, 3)
+    options = {"step_size": 1e-3, "batch_size": 16, "num_draws": 4000, "progress": False}
+    learned, heated = (estimate_llc(model, weights, data, kernel=k, **options) for k in (sgnht(), baoab()))
+    assert (learned.budget.heat, heated.budget.heat > 0) == (0.0, True)
+
+
+def test_a_schedule_goes_on_after_warm_up_and_scales_the_heat():
+    model, weights, data = regression(0, 3000, 3)
+    options = {"step_size": 1e-3, "batch_size": 16, "num_draws": 1000, "num_warmup": 200, "progress": False}
+    late = scheduled(baoab(), lambda count: jnp.where(count < 200, 1.0, 0.1))
+    made = [estimate_llc(model, weights, data, kernel=kernel, **options) for kernel in (baoab(), late)]
+    assert made[1].budget.heat == pytest.approx(0.1 * made[0].budget.heat, rel=0.2)
+
+
+def test_exchange_is_no_kernel_to_be_passed():
+    with pytest.raises(InputError, match="replicas need temperatures that are measured for them"):
+        run(kernel=exchanging(ghmc(), 2))
+
+
+def test_steps_that_do_not_move_are_not_ok():
+    assert run(step_size=1e-20, num_draws=200).status is not Status.ok
+    assert run(kernel=ghmc(), step_size=100.0, num_draws=200).status is Status.too_coarse
+
+
+def test_functions_that_cannot_be_hashed_serve():
+    @dataclass
+    class Norm:
+        scale: float
+
+        def __call__(self, params):
+            return self.scale * jnp.sum(params**2)
+
+    assert run(observables={"norm": Norm(2.0)}, num_draws=64).observables["norm"].shape == (8, 64)
+
+    @dataclass
+    class Outputs:
+        scale: float
+
+        def __call__(self, params, batch):
+            return self.scale * params[None, :1] * batch[:, None]
+
+    loss = behavioral(Outputs(2.0), "squared")
+    few = {"nbeta": 9.0, "num_draws": 64, "num_warmup": 64, "progress": False}
+    assert estimate_llc(loss, jnp.ones(2), jnp.ones(30), **few).llc >= 0
 
 
 def test_rmsprop_biases_the_estimate_and_needs_a_step_size():

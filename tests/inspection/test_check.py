@@ -19,11 +19,13 @@ Y = (X.sum(1) + RNG.normal(size=SIZE)).astype(np.float32)
 W = np.linalg.lstsq(X, Y, rcond=None)[0].astype(np.float32)
 LABELS = RNG.integers(0, 4, SIZE).astype(np.int32)
 LOGITS = (0.1 * RNG.normal(size=(5, 4))).astype(np.float32)
+MANY = (0.1 * RNG.normal(size=(5, 128))).astype(np.float32)
 MARKED = np.where(np.arange(SIZE) % 10, LABELS, -100).astype(np.int32)
 LAST = np.where(np.arange(SIZE) % 10, LABELS, -1).astype(np.int32)
 BEYOND = np.where(np.arange(SIZE) % 7, LABELS, 4).astype(np.int32)
 TOKENS = RNG.normal(size=(SIZE, 6, 5)).astype(np.float32)
 PRESENT = (np.arange(6) < RNG.integers(1, 7, SIZE)[:, None]).astype(np.float32)
+SPOKEN = np.where(PRESENT > 0, RNG.integers(0, 90, (SIZE, 6)), -100).astype(np.int32)
 KEY = jax.random.key(1)
 
 
@@ -44,6 +46,13 @@ def contrastive(w: Any, batch: Any) -> Any:
 def balanced(w: Any, batch: Any) -> Any:
     """Add a small term of the whole batch, as mixtures of experts do to balance their load."""
     return loss(w, batch) + 0.05 * jnp.sum(jax.nn.softmax(batch[0] * w).mean(0) ** 2)
+
+
+def by_label(w: Any, batch: Any, *, reduce: bool = True) -> Any:
+    """Index with the label of each token."""
+    logits = jax.nn.log_softmax(batch[0] @ w)
+    losses = -jnp.take_along_axis(logits, batch[1][..., None] % w.shape[1], -1)[..., 0]
+    return losses.mean(1) if reduce else losses
 
 
 def picked(w: Any, batch: Any) -> Any:
@@ -153,6 +162,15 @@ CASES: dict[str, tuple[Callable, Any, Any, set[tuple[str, str]]]] = {
         lambda w, b: jnp.where(b[1] < 0, 0.1 * jnp.sum(w**2), picked(w, b)),
         LOGITS,
         (X, LAST),
+        set(),
+    ),
+    "label -100 for the 28th of 128": (picked, MANY, (X, MARKED), {("ignored labels", "warning")}),
+    "label -1 where the last is not in the data": (picked, MANY, (X, LAST), {("ignored labels", "warning")}),
+    "tokens -100 for others": (by_label, MANY, (TOKENS, SPOKEN), {("ignored labels", "warning")}),
+    "tokens -100 masked": (
+        lambda w, b: (by_label(w, b, reduce=False) * (b[1] >= 0)).sum(1) / (b[1] >= 0).sum(1).clip(1),
+        MANY,
+        (TOKENS, SPOKEN),
         set(),
     ),
     "labels beyond the classes": (one_hot, LOGITS, (X, BEYOND), {("idle examples", "warning")}),

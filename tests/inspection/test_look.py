@@ -101,6 +101,46 @@ def test_good_losses_pass(name, key):
     assert inspect(prepare_run(posterior, key, None, kernel=baoab())) == ()
 
 
+@pytest.mark.parametrize("name", ["a sum for a mean", "batch statistics"])
+def test_coarse_numbers_hide_no_batch(name):
+    model = {
+        "a sum for a mean": lambda p, batch: coarse(p, batch).sum(),
+        "batch statistics": lambda p, batch: coarse(p, batch) / coarse(p, batch).mean(),
+    }[name]
+    posterior = lltc.local_posterior(model, NETWORK, (X, Y), linear=False)
+    matters = [finding.matter for finding in inspect(prepare_run(posterior, 0, None, kernel=baoab()))]
+    assert {"batch size", "company in the batch"}.intersection(matters)
+
+
+class Rows:
+    """Examples read from the host."""
+
+    def __init__(self, data: Any):
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data[1])
+
+    def __getitem__(self, index: Any) -> Any:
+        return tuple(column[index] for column in self.data)
+
+
+def test_marks_are_sought_on_the_host_too():
+    labels = np.where(np.arange(4000) % 3, np.arange(4000) % 7, -1).astype(np.int32)
+    model = lambda w, batch: -jax.nn.log_softmax(batch[0] @ w)[jnp.arange(len(batch[1])), batch[1]]
+    with pytest.warns(lltc.LLCWarning, match=r"holds -1 in \d+ of the \d+ examples looked at.*the label 6"):
+        lltc.check(model, 0.1 * RNG.normal(size=(5, 7)).astype(np.float32), Rows((X, labels)))
+
+
+def test_examples_that_do_not_count_are_not_looked_at():
+    weights = np.zeros(4000, np.float32)
+    weights[:50] = 1
+    findings = lltc.check(loss, WEIGHTS, (X, Y), weights=weights, linear=False)
+    assert [
+        finding.matter for finding in findings.found if finding.matter in ("parameters", "idle examples")
+    ] == []
+
+
 @pytest.mark.parametrize("seed", range(20, 25))
 def test_kinks_of_a_narrow_network_that_is_not_trained_are_no_wrong_gradient(seed):
     """Where biases are 0 a way bends at a few places only, and five nodes may all miss them."""

@@ -40,6 +40,13 @@ class Items:
         return Tensor(IDS[index]), int(LABELS[index])
 
 
+class Countless(Items):
+    """More items than there are numbers."""
+
+    def __len__(self) -> int:
+        return 3 * 10**9
+
+
 class Averages(Items):
     """One that would take many indices for one example."""
 
@@ -137,6 +144,56 @@ def test_an_estimate_from_a_loader_is_that_from_arrays():
     assert abs(arrays.llc - loaded.llc) < 4 * (arrays.llc_se**2 + loaded.llc_se**2) ** 0.5
 
 
+class Half(Items):
+    """Every second item of a data set that it holds."""
+
+    def __init__(self) -> None:
+        self.dataset = Items()
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[2 * index]
+
+    def __iter__(self) -> Any:
+        return iter(self[index] for index in range(3))
+
+
+def test_a_part_of_a_data_set_is_no_loader_of_it():
+    data = as_data(Half())
+    assert data.size == 3
+    np.testing.assert_array_equal(data.batch(np.arange(3))[0], IDS[::2])
+
+
+class BatchSampler:
+    """Batches of row numbers, as torch's makes them."""
+
+    def __init__(self, sampler: Any = None):
+        self.sampler = sampler
+
+
+class Batched(Loader):
+    """A loader that is given its batches of rows, and so no size of them."""
+
+    batch_size = None
+
+    def __init__(self, dataset: Any, batch_sampler: Any):
+        super().__init__(dataset)
+        self.batch_sampler = batch_sampler
+
+    def collate_fn(self, items: list) -> list:
+        return [-values.values for values in super().collate_fn(items)]
+
+
+def test_a_loader_of_given_batches_makes_them_by_its_own_function():
+    data = as_data(Batched(Items(), BatchSampler()))
+    np.testing.assert_array_equal(data.batch(np.arange(6))[0], -IDS)
+    for strange in (BatchSampler(Sampled()), Sampled()):
+        with pytest.raises(InputError, match="chooses its rows by a Sampled"):
+            as_data(Batched(Items(), strange))
+
+
 REFUSED = {
     "ragged": ({"ids": [[1, 2], [1, 2, 3]]}, r"data\['ids'\] has rows of different lengths \(2 to 3\)"),
     "rows or columns": (list(IDS), r"list of 6 arrays of shape \(4,\).*np.stack\(data\) for examples"),
@@ -155,6 +212,7 @@ REFUSED = {
     ),
     "large unsigned ones": ({"ids": np.array([2**63, 1], np.uint64)}, "holds integers"),
     "large ones in lists": ({"ids": [2**40, 1]}, "holds integers"),
+    "too many": (Countless(), r"holds 3,000,000,000 examples, but no more than 2,147,483,647 can be numbered"),
     "none": ([], "holds nothing"),
 }
 

@@ -32,6 +32,11 @@ def test_every_example_is_seen_once(size):
         assert float((turns.rows * turns.weights).sum()) == pytest.approx(float(rows.mean()), rel=1e-5)
 
 
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_of_an_odd_mean_no_example_is_left_out(size):
+    assert cut(jnp.arange(5.0), size, per_example=False) is None
+
+
 @pytest.mark.parametrize("size", range(1, 10))
 def test_means_of_halves_are_means_of_their_turns(size):
     for count in range(size + 1 + (size + 1) % 2, 12, 2):

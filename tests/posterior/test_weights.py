@@ -142,6 +142,15 @@ def test_tied_leaves_move_as_one(transposed):
         lltc.estimate_llc(twice, {"e": EMBEDDING, "head": head}, (X, Y), **few)
 
 
+def test_to_name_a_tied_leaf_is_to_name_the_other():
+    params = {"e": EMBEDDING, "head": EMBEDDING.T.copy(), "b": np.zeros(3, np.float32)}
+    model = lambda p, b: 0.5 * jnp.sum((b[0] @ (p["e"] + p["head"].T) + p["b"]) ** 2, -1)
+    moved = lambda restrict: (
+        lltc.local_posterior(model, params, (X, Y), tie={"head": "e"}, restrict=restrict).num_params
+    )
+    assert (moved(["head", "b"]), moved("head"), moved("head[0]"), moved(None)) == (15, 12, 4, 15)
+
+
 @pytest.mark.parametrize(
     ("tie", "match"),
     [

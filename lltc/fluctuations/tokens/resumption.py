@@ -29,7 +29,8 @@ from lltc.fluctuations.tokens.store import (
     refused,
 )
 from lltc.kernels import Tuning
-from lltc.posterior.target import LocalPosterior, default_localization
+from lltc.posterior.localization import default_localization
+from lltc.posterior.target import LocalPosterior
 
 SLOTS = 2
 EVERY_VISIT = CHUNK // OBSERVE_EVERY

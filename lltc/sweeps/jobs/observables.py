@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lltc.errors import InputError
-from lltc.posterior.checks import check_model, comparison, is_hashable
+from lltc.posterior.checks import check_model, comparison, hashable
 from lltc.posterior.data import Data, as_data
 from lltc.posterior.fingerprint import (
     fingerprint_data,
@@ -161,7 +161,7 @@ def _as_function(name: str, value: Any, model: LossFn, data: Data) -> Function:
         raise InputError(
             f"observables[{name!r}] is neither a function of params nor a data set: {error}"
         ) from error
-    return SubLoss(loss if is_hashable(loss) else partial(loss), chosen)
+    return SubLoss(hashable(loss), chosen)
 
 
 def _rows(data: Data, chosen: slice) -> Data:
