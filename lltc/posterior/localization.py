@@ -4,20 +4,22 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lltc.errors import InputError
 from lltc.posterior.checks import LARGEST
 from lltc.posterior.layout import Center, Layout, center_vector, count_moved
 
-LEAST_LOCALIZATION = 1e-20
+LEAST_LOCALIZATION, SMALLEST_UNIT = 1e-20, 1e-30
 
 
 def default_localization(layout: Layout, center: Center) -> float:
     """Return γ = d / (½‖w*‖)², or 1 where w* = 0; refuse a w* that leaves no prior."""
-    largest, norm = map(float, _center_norm(layout, center))
+    largest, unit, norm = map(float, _center_norm(layout, center))
     if largest == 0:
         return 1.0
-    gamma = count_moved(layout, center) / (0.5 * norm * largest) ** 2
+    radius = 0.5 * norm * unit
+    gamma = count_moved(layout, center) / radius**2 if radius else np.inf
     if not LEAST_LOCALIZATION <= gamma <= LARGEST:
         raise InputError(
             f"localization is not given, and its default d/(½‖w*‖)² would be {gamma:.3g}, as the largest of "
@@ -28,8 +30,9 @@ def default_localization(layout: Layout, center: Center) -> float:
 
 
 @partial(jax.jit, static_argnums=0)
-def _center_norm(layout: Layout, center: Center) -> tuple[jax.Array, jax.Array]:
-    """Return the largest of w*, and the norm in units of it, which no square overflows."""
+def _center_norm(layout: Layout, center: Center) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return the largest of w*, a unit near it, and the norm in that unit, of which no square overflows."""
     vector = center_vector(layout, center)
     largest = jnp.abs(vector).max()
-    return largest, jnp.linalg.norm(vector / jnp.where(largest > 0, largest, 1))
+    unit = jnp.clip(largest, SMALLEST_UNIT, 1 / SMALLEST_UNIT)
+    return largest, unit, jnp.linalg.norm(vector / unit)

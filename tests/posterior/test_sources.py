@@ -212,7 +212,7 @@ REFUSED = {
     ),
     "large unsigned ones": ({"ids": np.array([2**63, 1], np.uint64)}, "holds integers"),
     "large ones in lists": ({"ids": [2**40, 1]}, "holds integers"),
-    "too many": (Countless(), r"holds 3,000,000,000 examples, but no more than 2,147,483,647 can be numbered"),
+    "too many": (Countless(), r"holds 3,000,000,000 examples, but no more than 2,147,483,647 can be"),
     "none": ([], "holds nothing"),
 }
 
